@@ -1,0 +1,1 @@
+"""The board's side: start ipykernel and carry its channels over one link."""

@@ -1,0 +1,1 @@
+"""Start and reach a real ipykernel on a small Linux board."""
