@@ -1,0 +1,78 @@
+"""What the launcher asks of a board before there is a link: its facts, and a running agent."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any, Dict, List, Optional
+
+from .home import NoHome, Seat
+
+AGENT_SECONDS = 30.0  # a slow board's python starts in two
+
+
+def facts(python: Optional[str]) -> Dict[str, Any]:
+    """Return what the board and the given Python are; see `facts.py`."""
+    command = [python or sys.executable or "python3", "-m", "board_agent.facts"]
+    try:
+        run = subprocess.run(command, cwd=_code(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        return {"error": "no_python", "detail": str(error)}
+    if run.returncode:
+        return {"error": "no_python", "detail": run.stderr.decode("utf-8", "replace")[-500:]}
+    return dict(json.loads(run.stdout))
+
+
+def ensure_agent(
+    code: str, bind: str, python: Optional[str], idle: Optional[float]
+) -> Dict[str, Any]:
+    """Return how to reach the agent that listens at an address, started if need be.
+
+    Returns its pid, port and token, or an error and its detail.
+    """
+    try:
+        seat = Seat(code, bind)
+        deadline = time.monotonic() + AGENT_SECONDS
+        while time.monotonic() < deadline:
+            state = seat.read_state()
+            if state is not None:
+                return state
+            said = _start_agent(code, bind, python, idle, seat.folder)
+            if said:
+                return dict(json.loads(said))
+    except (NoHome, OSError) as error:
+        return {"error": "no_home", "detail": str(error)}
+    return {"error": "no_agent", "detail": _tail(os.path.join(seat.folder, "log"))}
+
+
+def _start_agent(
+    code: str, bind: str, python: Optional[str], idle: Optional[float], folder: str
+) -> bytes:
+    """Start an agent and wait until it serves or has said why not; return what it said."""
+    command: List[str] = [python or sys.executable or "python3", "-m", "board_agent"]
+    command += ["--code", code, "--bind", bind]
+    if idle is not None:
+        command += ["--idle", str(idle)]
+    with open(os.path.join(folder, "log"), "ab") as log:
+        run = subprocess.run(
+            command,
+            cwd=_code(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    return run.stdout
+
+
+def _code() -> str:
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _tail(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:
+            return file.read()[-500:]
+    except OSError:
+        return ""

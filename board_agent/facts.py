@@ -1,0 +1,83 @@
+"""What this board and this Python are, as JSON: run as `python -m board_agent.facts`."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+from typing import Any, Dict, Optional
+
+PACKAGES = ("ipykernel", "pyzmq", "tornado", "jupyter_client", "IPython", "debugpy", "maixpy3")
+
+
+def collect() -> Dict[str, Any]:
+    """Return the facts."""
+    memory = _memory()
+    return {
+        "model": _model(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "os": _os_name(),
+        "hostname": platform.node(),
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "memory_total": memory.get("MemTotal"),
+        "memory_available": memory.get("MemAvailable"),
+        "installers": [name for name in ("apt-get", "opkg", "apk", "dnf") if shutil.which(name)],
+        "pip": _has_module("pip"),
+        "user": os.environ.get("USER") or str(os.getuid()),
+    }
+
+
+def _model() -> str:
+    """Return the board's name as its device tree or its processor gives it."""
+    try:
+        with open("/proc/device-tree/model", errors="replace") as file:
+            return file.read().strip("\0\n ")
+    except OSError:
+        pass
+    try:
+        with open("/proc/cpuinfo", errors="replace") as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+    except OSError:
+        return ""
+    names = {key.strip(): value.strip() for key, value in fields.items()}
+    return names.get("Hardware") or names.get("model name") or names.get("Model") or ""
+
+
+def _os_name() -> str:
+    try:
+        with open("/etc/os-release", errors="replace") as file:
+            fields = dict(line.rstrip("\n").split("=", 1) for line in file if "=" in line)
+    except OSError:
+        return ""
+    return fields.get("PRETTY_NAME", "").strip("\"'")
+
+
+def _memory() -> Dict[str, int]:
+    """Return /proc/meminfo in bytes."""
+    try:
+        with open("/proc/meminfo") as file:
+            rows = (line.split() for line in file)
+            return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
+    except OSError:
+        return {}
+
+
+def _version(package: str) -> Optional[str]:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _has_module(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+if __name__ == "__main__":
+    print(json.dumps(collect()))

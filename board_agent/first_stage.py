@@ -1,0 +1,132 @@
+"""Serve rpyc over stdin and stdout on a board that may have nothing but Python.
+
+The launcher feeds this file to `python3 -c` over stdin and calls `main`. rpyc's modules come after
+it on the same way, the first time; then they are kept, compiled, in the user's cache folder. They
+are made by hand, without a package's own `__init__`, which would import all of rpyc and plumbum.
+"""
+
+import json
+import marshal
+import os
+import sys
+import types
+import zlib
+from typing import IO, Any, List, Tuple
+
+Modules = List[Tuple[str, types.CodeType]]
+
+
+def main(key: str, marker: str, packages: List[str]) -> None:
+    """Report, get the modules if need be, and serve until stdin ends.
+
+    Parameters: key that names this version of the modules; marker that starts each line for the
+    launcher; names of the modules that are packages.
+    """
+    incoming = os.fdopen(os.dup(0), "rb", 0)
+    outgoing = os.fdopen(os.dup(1), "wb", 0)
+    # From here on, what the board's own code prints or reads stays out of the stream.
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def say(**facts: object) -> None:
+        outgoing.write((marker + json.dumps(facts) + "\n").encode("ascii"))
+
+    python = "%d.%d.%d" % sys.version_info[:3]
+    path = _cache_path(key)
+    modules = _kept(path)
+    if modules is None:
+        say(python=python, need=True)
+        modules = _received(incoming)
+        say(python=python, kept=_keep(path, modules))
+    else:
+        say(python=python, kept=True)
+    _load(modules, packages)
+    _serve(incoming, outgoing)
+
+
+def _cache_path(key: str) -> str:
+    """Name the file for this Python's bytecode: another Python could not read it."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache):  # The XDG base directory rules say to ignore such a value.
+        cache = os.path.join(os.path.expanduser("~"), ".cache")
+    name = "%s-%x" % (sys.implementation.cache_tag, sys.hexversion)
+    return os.path.join(cache, "rkernel", "rpyc-" + key, name)
+
+
+def _kept(path: str) -> "Modules | None":
+    """Read the modules from the cache, but only from a file that nobody else can have written."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+                return None
+            check, data = file.read(4), file.read()
+    except OSError:
+        return None
+    # A board that lost its power while writing may have kept anything, and bad bytecode can crash.
+    if check != _check(data):
+        return None
+    modules: Modules = marshal.loads(data)
+    return modules
+
+
+def _keep(path: str, modules: Modules) -> bool:
+    """Write the modules to the cache; a board where that cannot be works without."""
+    part = "%s.%d" % (path, os.getpid())
+    data = marshal.dumps(modules)
+    try:
+        os.makedirs(os.path.dirname(os.path.dirname(path)), 0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        try:
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(_check(data) + data)
+            os.replace(part, path)
+        except OSError:
+            os.unlink(part)
+            raise
+    except OSError:
+        return False
+    return True
+
+
+def _check(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(4, "big")
+
+
+def _received(incoming: IO[bytes]) -> Modules:
+    """Take the modules from the launcher: a line with a size, then that many bytes."""
+    left = int(incoming.readline())
+    parts = []
+    while left > 0:
+        part = incoming.read(left)
+        if not part:
+            raise EOFError("the launcher went away")
+        parts.append(part)
+        left -= len(part)
+    sources = json.loads(zlib.decompress(b"".join(parts)).decode("utf-8"))
+    return [(name, compile(text, "<%s>" % name, "exec")) for name, text in sources]
+
+
+def _load(modules: Modules, packages: List[str]) -> None:
+    """Make the modules, in the order given, which is that of their needs."""
+    for name in packages:
+        package = sys.modules[name] = types.ModuleType(name)
+        package.__path__ = []
+    # rpyc looks for ssl, which is slow to load and large, and can do without it.
+    ssl = sys.modules.pop("ssl", None)
+    sys.modules["ssl"] = None  # type: ignore[assignment]
+    for name, code in modules:
+        module = sys.modules.setdefault(name, types.ModuleType(name))
+        module.__package__ = name if name in packages else name.rpartition(".")[0]
+        exec(code, module.__dict__)
+    del sys.modules["ssl"]
+    if ssl is not None:
+        sys.modules["ssl"] = ssl
+
+
+def _serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
+    rpyc: Any = sys.modules
+    stream = rpyc["rpyc.core.stream"].PipeStream(incoming, outgoing)
+    channel = rpyc["rpyc.core.channel"].Channel(stream)
+    config = {"bind_threads": False}  # Which the environment could turn on: another wire format.
+    rpyc["rpyc.core.service"].SlaveService()._connect(channel, config).serve_all()

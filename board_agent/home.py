@@ -1,0 +1,106 @@
+"""The folders that rkernel has on a board, and what a running agent leaves there for launchers."""
+
+import fcntl
+import json
+import os
+import stat
+from typing import Any, Dict, Optional
+
+
+class NoHome(Exception):
+    """There is no folder that is ours alone."""
+
+
+def cache() -> str:
+    """Return the folder that holds our code on the board; it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "rkernel")
+
+
+def runtime() -> str:
+    """Return the folder for sockets and state, made if need be: ours, and closed to others.
+
+    Short, since the path of a Unix socket may have 107 characters. Raises NoHome.
+    """
+    candidates = ["/tmp/rkernel-%d" % os.getuid(), os.path.join(cache(), "run")]
+    if os.environ.get("XDG_RUNTIME_DIR"):
+        candidates.insert(0, os.path.join(os.environ["XDG_RUNTIME_DIR"], "rkernel"))
+    for path in candidates:
+        if len(path) < 60 and _own(path):
+            return path
+    raise NoHome("none of %s can be used" % ", ".join(candidates))
+
+
+def _own(path: str) -> bool:
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+        found = os.lstat(path)  # a link that somebody else laid there is not followed
+    except OSError:
+        return False
+    private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+    return private and found.st_uid == os.getuid() and os.access(path, os.W_OK)
+
+
+class Seat:
+    """The place of the one agent of a version that listens at an address.
+
+    Whoever holds its lock is that agent; its state file tells launchers how to reach it.
+    Parameters: code, the hash of the code; bind, "HOST:PORT" as asked for.
+    """
+
+    def __init__(self, code: str, bind: str) -> None:
+        self.folder = os.path.join(runtime(), "%s-%s" % (code, bind.replace(":", "-")))
+        os.makedirs(self.folder, 0o700, exist_ok=True)
+        self._lock_path = os.path.join(self.folder, "lock")
+        self._state_path = os.path.join(self.folder, "agent.json")
+        self._lock: Optional[int] = None
+
+    def take(self) -> bool:
+        """Take the seat; False when an agent has it."""
+        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            return False
+        self._lock = lock
+        return True
+
+    def write_state(self, state: Dict[str, Any]) -> None:
+        """Tell launchers how to reach the agent; holds the token, so nobody else may read it."""
+        partial = self._state_path + ".new"
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(state, file)
+        os.replace(partial, self._state_path)
+
+    def read_state(self) -> Optional[Dict[str, Any]]:
+        """Return what the agent in this seat wrote, or None when there is none."""
+        if self.take():
+            self.leave()
+            return None
+        try:
+            with open(self._state_path) as file:
+                state = json.load(file)
+        except (OSError, ValueError):
+            return None  # it is just starting
+        return dict(state)
+
+    def leave(self) -> None:
+        """Give the seat up."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def clear(self) -> None:
+        """Remove what the agent left, its folder included, and leave."""
+        for path in (self._state_path, self._lock_path):
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+        for folder in (self.folder, os.path.dirname(self.folder)):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                break  # another agent's folder is still in it
+        self.leave()

@@ -1,0 +1,86 @@
+"""The kernel process: the board's own ipykernel, with what a board and a slow link ask for.
+
+Run by the agent as `python -m board_agent.kernel FD CONNECTION_FILE WORKDIR [--debugger]`, where FD
+is one end of the lifeline: a socket on which this process says that it is ready, and whose end
+means that the agent is gone.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any, Dict, List
+
+GRACE = 1.5  # seconds between a polite end and the final one
+
+
+def main(argv: List[str]) -> None:
+    """Run a kernel until it is shut down."""
+    lifeline = socket.socket(fileno=int(argv[0]))
+    connection_file, workdir = argv[1:3]
+    debugger = "--debugger" in argv[3:]
+    threading.Thread(target=_watch_lifeline, args=(lifeline,), daemon=True).start()
+    _settle(workdir)
+    try:
+        app = _make_app(connection_file, debugger)
+    except ImportError as error:
+        _tell(lifeline, {"missing": error.name or "ipykernel", "detail": str(error)})
+        sys.exit(1)
+    import ipykernel
+
+    _tell(lifeline, {"ready": True, "ipykernel": ipykernel.__version__})
+    app.start()
+
+
+def _settle(workdir: str) -> None:
+    """Make the process look like a kernel started by hand in its working folder."""
+    code = sys.path.pop(0)  # where `-m` found us
+    sys.path.append(code)
+    os.chdir(os.path.expanduser(workdir) if workdir else os.path.expanduser("~"))
+    signal.signal(signal.SIGTERM, _end_politely)
+    try:  # if memory runs out, the kernel is to go, not the agent or sshd
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")
+    except OSError:
+        pass
+
+
+def _end_politely(signum: int, frame: Any) -> None:
+    import atexit
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    atexit._run_exitfuncs()
+    os._exit(0)
+
+
+def _watch_lifeline(lifeline: socket.socket) -> None:
+    try:
+        lifeline.recv(1)  # nothing is ever sent: it returns when the agent is gone
+    except OSError:
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _tell(lifeline: socket.socket, content: Dict[str, Any]) -> None:
+    lifeline.sendall(json.dumps(content).encode() + b"\n")
+
+
+def _make_app(connection_file: str, debugger: bool) -> Any:
+    if not debugger:
+        sys.modules["debugpy"] = None  # type: ignore[assignment] # 5 MB that only a debugger needs
+    try:
+        from . import kernelapp
+
+        return kernelapp.make(connection_file)
+    finally:
+        if not debugger:
+            del sys.modules["debugpy"]  # the user may still import it
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

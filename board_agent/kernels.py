@@ -1,0 +1,224 @@
+"""The kernels of a board: processes, each with a folder of its own for its sockets."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from functools import partial
+from typing import Any, Callable, Dict, List, Tuple
+
+from .loop import Loop
+
+GRACE = 1.5  # seconds between asking a kernel to end and making it end
+KEPT_OUTPUT = 1 << 16  # bytes of what a kernel wrote outside its cells
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+
+Tell = Callable[[Dict[str, Any]], None]
+
+
+class CannotStart(Exception):
+    """The kernel's process cannot even be started."""
+
+
+class Kernel:
+    """One kernel process and what belongs to it.
+
+    Parameters: loop; folder, made here and removed with the kernel, closed to other users; request,
+    the launcher's start message; tell, called with messages for the launcher. Raises CannotStart.
+    """
+
+    def __init__(self, loop: Loop, folder: str, request: Dict[str, Any], tell: Tell) -> None:
+        self.key = str(request.get("key", ""))
+        self.ending = False
+        self._loop = loop
+        self._folder = folder
+        self._tell = tell
+        self._output = b""
+        self._said = b""
+        os.mkdir(folder, 0o700)
+        try:
+            connection_file = _write_connection_file(folder, request)
+            self._lifeline, theirs = socket.socketpair()
+            with theirs:
+                self._process, self._pipe = _spawn(request, connection_file, theirs)
+        except (OSError, TypeError, ValueError) as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise CannotStart(str(error)) from None
+        self._lifeline.setblocking(False)
+        loop.watch(self._lifeline, self._read_lifeline, None)
+        loop.watch(self._pipe, self._read_output, None)
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also the kernel's process group."""
+        return self._process.pid
+
+    def connect(self, channel: str) -> socket.socket:
+        """Return a connection to one of the kernel's channels. Raises OSError."""
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect("%s/k-%d" % (self._folder, CHANNELS.index(channel) + 1))
+        except (OSError, ValueError):
+            sock.close()
+            raise OSError("the kernel does not serve %s" % channel) from None
+        return sock
+
+    def interrupt(self) -> None:
+        """Interrupt what the kernel is doing."""
+        self._signal(signal.SIGINT)
+
+    def end(self) -> None:
+        """End the kernel: politely, and for good a moment later."""
+        if not self.ending:
+            self.ending = True
+            self._signal(signal.SIGTERM)
+            self._loop.call_later(GRACE, self.kill)
+
+    def kill(self) -> None:
+        """End the kernel at once, if it is still there."""
+        if self._process.returncode is None:
+            self._signal(signal.SIGKILL)
+
+    def poll(self) -> bool:
+        """Say whether the process is over; if so, clean up after it and tell the launcher."""
+        if self._process.poll() is None:
+            return False
+        self._signal(signal.SIGKILL)  # what its cells left running
+        self._read_lifeline()
+        self._read_output()
+        for stream in (self._lifeline, self._pipe):
+            self._loop.watch(stream, None, None)
+            stream.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._tell(
+            {
+                "type": "ended",
+                "status": self._process.returncode,  # negative: the signal, as in subprocess
+                "output": self._output.decode("utf-8", "replace"),
+            }
+        )
+        return True
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass  # it has ended, as `poll` will find
+
+    def _read_lifeline(self) -> None:
+        try:
+            data = self._lifeline.recv(4096)
+        except OSError:
+            return
+        if not data:
+            self._loop.watch(self._lifeline, None, None)
+        self._said += data
+        if b"\n" in data:
+            self._tell(dict(json.loads(self._said), type="ready", pid=self.pid))
+
+    def _read_output(self) -> None:
+        try:
+            data = os.read(self._pipe.fileno(), KEPT_OUTPUT)
+        except OSError:
+            return
+        if data:
+            self._output = (self._output + data)[-KEPT_OUTPUT:]
+            self._tell({"type": "output", "text": data.decode("utf-8", "replace")})
+        else:
+            self._loop.watch(self._pipe, None, None)
+
+
+def _write_connection_file(folder: str, request: Dict[str, Any]) -> str:
+    info = {
+        "transport": "ipc",
+        "ip": folder + "/k",
+        "key": str(request.get("key", "")),
+        "signature_scheme": str(request.get("signature_scheme", "hmac-sha256")),
+    }
+    for number, channel in enumerate(CHANNELS, 1):
+        info["%s_port" % channel] = number  # type: ignore[assignment]
+    path = folder + "/connection.json"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(info, file)
+    return path
+
+
+def _spawn(
+    request: Dict[str, Any], connection_file: str, lifeline: socket.socket
+) -> "Tuple[subprocess.Popen[bytes], Any]":
+    argv = [request.get("python") or sys.executable, "-m", "board_agent.kernel"]
+    argv += [str(lifeline.fileno()), connection_file, request.get("workdir") or "~"]
+    if request.get("debugger"):
+        argv.append("--debugger")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JPY_")}
+    environment.update(request.get("env") or {})
+    process = subprocess.Popen(
+        argv,
+        cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=[lifeline.fileno()],
+        start_new_session=True,  # so that an interrupt reaches its children too, and only them
+    )
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    return process, process.stdout
+
+
+class Kernels:
+    """All kernels of an agent.
+
+    Parameters: loop; folder, where each kernel gets one of its own; on_change, called when one has
+    ended.
+    """
+
+    def __init__(self, loop: Loop, folder: str, on_change: Callable[[], None]) -> None:
+        self._loop = loop
+        self._folder = folder
+        self._on_change = on_change
+        self._count = 0
+        self._all: List[Kernel] = []
+        self._waiting: List[Callable[[], None]] = []
+        loop.on_signal(signal.SIGCHLD, self._poll)
+
+    def __len__(self) -> int:
+        return len(self._all) + len(self._waiting)
+
+    def start(
+        self, request: Dict[str, Any], tell: Tell, on_start: Callable[[Kernel], None]
+    ) -> None:
+        """Start a kernel, once a former one with its key and all that are ending are gone.
+
+        `tell` is called with what the launcher should know of it, `on_start` with the kernel.
+        """
+        for kernel in self._all:
+            if kernel.key == request.get("key"):
+                kernel.end()
+        if any(kernel.ending for kernel in self._all):
+            self._waiting.append(partial(self.start, request, tell, on_start))
+            return
+        self._count += 1
+        try:
+            kernel = Kernel(self._loop, "%s/%d" % (self._folder, self._count), request, tell)
+        except CannotStart as error:
+            tell({"type": "failed", "detail": str(error)})
+        else:
+            self._all.append(kernel)
+            on_start(kernel)
+
+    def end(self) -> None:
+        """End all kernels."""
+        for kernel in self._all:
+            kernel.end()
+
+    def _poll(self) -> None:
+        self._all = [kernel for kernel in self._all if not kernel.poll()]
+        waiting, self._waiting = self._waiting, []
+        for start in waiting:
+            start()
+        self._on_change()

@@ -1,0 +1,328 @@
+"""The link: many byte streams and messages over one connection, numbered and acknowledged.
+
+Sans-I/O: bytes and calls in, events and bytes out. docs/protocol.md describes every byte. Both ends
+use this class; only the launcher opens streams.
+"""
+
+import json
+import struct
+from collections import deque
+from typing import Any, Deque, Dict, List, NamedTuple, Union
+
+HEADER = struct.Struct("!IBIQQ")  # payload length, kind, stream, sequence number, acknowledged
+MAX_PAYLOAD = 1 << 20
+CHUNK = 1 << 16  # the most one DATA frame carries: what an urgent frame may have to wait for
+WINDOW = 1 << 19  # what one stream may have on its way without being consumed
+ACK_EVERY = 1 << 17  # bytes received after which an acknowledgement is due, if nothing carried one
+
+# Frame kinds. Those up to CREDIT are numbered: they change state, and must arrive exactly once.
+MESSAGE, OPEN, DATA, END, RESET, CREDIT, ACK, PING, PONG = range(9)
+
+PRECEDENCE = {"control": 0, "stdin": 1, "shell": 2, "iopub": 3, "files": 4, "video": 5}
+
+
+class ProtocolError(Exception):
+    """The peer broke the protocol; the link cannot go on."""
+
+
+class Message(NamedTuple):
+    """A JSON object came from the peer's control stream."""
+
+    content: Dict[str, Any]
+
+
+class Opened(NamedTuple):
+    """The peer opened a stream to a channel."""
+
+    stream: int
+    channel: str
+
+
+class Data(NamedTuple):
+    """Bytes came on a stream; report them with `consumed` once they are passed on."""
+
+    stream: int
+    data: bytes
+
+
+class Ended(NamedTuple):
+    """The peer will send no more on a stream."""
+
+    stream: int
+
+
+class Reset(NamedTuple):
+    """A stream is over in both directions."""
+
+    stream: int
+
+
+class Credit(NamedTuple):
+    """The peer can take more on a stream."""
+
+    stream: int
+
+
+class Pong(NamedTuple):
+    """The peer answered a ping."""
+
+
+Event = Union[Message, Opened, Data, Ended, Reset, Credit, Pong]
+
+
+class _Stream:
+    """What the link knows of one stream."""
+
+    __slots__ = ("credit", "granted", "local_end", "precedence", "remote_end", "resetting", "spent")
+
+    def __init__(self, channel: str) -> None:
+        self.precedence = PRECEDENCE[channel]
+        self.credit = WINDOW  # bytes we may still send
+        self.granted = WINDOW  # bytes the peer may still send
+        self.spent = 0  # bytes consumed here and not yet granted again
+        self.local_end = self.remote_end = self.resetting = False
+
+
+class Link:
+    """Hold the state of one end of a link.
+
+    Calls queue frames; `take` gives them out as bytes, the most urgent first. `receive` turns the
+    peer's bytes into events. Only the agent's end accepts streams that the peer opens.
+    """
+
+    def __init__(self, accepts_streams: bool = False) -> None:
+        self._accepts_streams = accepts_streams
+        self._streams: Dict[int, _Stream] = {}
+        self._last_opened = 0
+        self._queues: List[Deque[Any]] = [deque() for _ in PRECEDENCE]
+        self._backlog = [0] * len(self._queues)
+        self._buffer = bytearray()
+        self._sent = 0
+        self._received = 0
+        self._acknowledged = 0  # by the peer
+        self._unacknowledged = 0  # bytes received since our last acknowledgement
+        self._pong_due = False  # a flag, not a queue: a peer that only pings costs no memory
+
+    @property
+    def unsent(self) -> int:
+        """The bytes of payload that wait for `take`."""
+        return sum(self._backlog)
+
+    # --- calls of this end ----------------------------------------------------------------------
+
+    def message(self, content: Dict[str, Any]) -> None:
+        """Send a JSON object on the control stream."""
+        payload = json.dumps(content, separators=(",", ":")).encode()
+        if len(payload) > MAX_PAYLOAD:
+            raise ValueError("a message of %d bytes is too long" % len(payload))
+        self._queue(0, MESSAGE, 0, payload)
+
+    def open(self, channel: str) -> int:
+        """Open a stream to `channel`, a key of PRECEDENCE, and return its number."""
+        self._last_opened += 1
+        stream = self._streams[self._last_opened] = _Stream(channel)
+        self._queue(stream.precedence, OPEN, self._last_opened, channel.encode())
+        return self._last_opened
+
+    def credit(self, number: int) -> int:
+        """Return how many bytes `send` takes on a stream now; 0 when it is over.
+
+        Besides the peer's window, a stream waits while enough of its own precedence is queued here.
+        """
+        stream = self._streams.get(number)
+        if stream is None or stream.local_end or self._backlog[stream.precedence] >= CHUNK:
+            return 0
+        return min(stream.credit, CHUNK)
+
+    def send(self, number: int, data: bytes) -> None:
+        """Send bytes on a stream, no more than its `credit`."""
+        stream = self._streams[number]
+        if stream.local_end or len(data) > stream.credit:
+            raise ValueError("more bytes than the stream has credit for")
+        stream.credit -= len(data)
+        self._queue(stream.precedence, DATA, number, data)
+
+    def consumed(self, number: int, count: int) -> None:
+        """Say that `count` bytes of a stream's data were passed on, so that more may come."""
+        stream = self._streams.get(number)
+        if stream is None or stream.remote_end:
+            return
+        stream.spent += count
+        if stream.spent >= WINDOW // 4:
+            stream.granted += stream.spent
+            self._queue(0, CREDIT, number, struct.pack("!I", stream.spent))
+            stream.spent = 0
+
+    def end(self, number: int) -> None:
+        """Say that this end sends no more on a stream."""
+        stream = self._streams.get(number)
+        if stream is None or stream.local_end:
+            return
+        stream.local_end = True
+        self._queue(stream.precedence, END, number)
+        self._forget_if_over(number, stream)
+
+    def reset(self, number: int) -> None:
+        """Give a stream up in both directions; what is under way on it is lost."""
+        stream = self._streams.get(number)
+        if stream is None or stream.resetting:
+            return
+        stream.local_end = stream.resetting = True
+        self._queue(stream.precedence, RESET, number)
+        if stream.remote_end:  # nothing more can come: no answer to wait for
+            del self._streams[number]
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life."""
+        self._queue(0, PING, 0)
+
+    # --- bytes out ------------------------------------------------------------------------------
+
+    def take(self, limit: int = CHUNK) -> bytes:
+        """Return bytes to send, in the order of precedence: whole frames, the last passing `limit`.
+
+        Frames are numbered here, so that the order of numbers is the order on the wire.
+        """
+        if self._pong_due:
+            self._pong_due = False
+            self._queue(0, PONG, 0)
+        elif self._unacknowledged >= ACK_EVERY:
+            self._queue(0, ACK, 0)
+        parts: List[bytes] = []
+        size = 0
+        for rank, queue in enumerate(self._queues):
+            while queue and size < limit:
+                kind, stream, payload = queue.popleft()
+                length = len(payload)
+                self._backlog[rank] -= length
+                number = 0
+                if kind <= CREDIT:
+                    self._sent = number = self._sent + 1
+                parts.append(HEADER.pack(length, kind, stream, number, self._received))
+                if length:
+                    parts.append(payload)
+                size += HEADER.size + length
+        if parts:
+            self._unacknowledged = 0
+        return b"".join(parts)
+
+    def _queue(self, rank: int, kind: int, stream: int, payload: bytes = b"") -> None:
+        self._queues[rank].append((kind, stream, payload))
+        self._backlog[rank] += len(payload)
+
+    # --- bytes in -------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> List[Event]:
+        """Take bytes from the peer, cut anywhere, and return what they say.
+
+        Raises ProtocolError when they break the protocol; nothing may be done with the link then.
+        """
+        buffer = self._buffer
+        buffer += data
+        self._unacknowledged += len(data)
+        events: List[Event] = []
+        start = 0
+        while len(buffer) - start >= HEADER.size:
+            length, kind, stream, number, acknowledged = HEADER.unpack_from(buffer, start)
+            if length > MAX_PAYLOAD:
+                raise ProtocolError("a frame of %d bytes" % length)
+            stop = start + HEADER.size + length
+            if stop > len(buffer):
+                break
+            payload = bytes(buffer[start + HEADER.size : stop])
+            start = stop
+            self._check_numbers(kind, number, acknowledged)
+            self._dispatch(kind, stream, payload, events)
+        del buffer[:start]
+        return events
+
+    def _check_numbers(self, kind: int, number: int, acknowledged: int) -> None:
+        if not self._acknowledged <= acknowledged <= self._sent:
+            raise ProtocolError("frame %d acknowledged, of %d" % (acknowledged, self._sent))
+        self._acknowledged = acknowledged
+        expected = self._received + 1 if kind <= CREDIT else 0
+        if number != expected:
+            raise ProtocolError("frame %d in place of %d" % (number, expected))
+        if number:
+            self._received = number
+
+    def _dispatch(self, kind: int, number: int, payload: bytes, events: List[Event]) -> None:
+        if kind == DATA:
+            stream = self._stream(number)
+            if len(payload) > stream.granted or stream.remote_end:
+                raise ProtocolError("more data on stream %d than it may have" % number)
+            stream.granted -= len(payload)
+            if not stream.resetting:
+                events.append(Data(number, payload))
+        elif kind == CREDIT:
+            self._credited(number, payload, events)
+        elif kind == MESSAGE:
+            events.append(Message(_json_object(payload)))
+        elif kind == OPEN:
+            events.append(self._opened(number, payload))
+        elif kind == END:
+            stream = self._stream(number)
+            if stream.remote_end:
+                raise ProtocolError("stream %d ended twice" % number)
+            stream.remote_end = True
+            if not stream.resetting:
+                events.append(Ended(number))
+            self._forget_if_over(number, stream)
+        elif kind == RESET:
+            self._reset_by_peer(number, events)
+        elif kind == PING:
+            self._pong_due = True
+        elif kind == PONG:
+            events.append(Pong())
+        elif kind != ACK:
+            raise ProtocolError("a frame of kind %d" % kind)
+
+    def _stream(self, number: int) -> _Stream:
+        try:
+            return self._streams[number]
+        except KeyError:
+            raise ProtocolError("stream %d is not open" % number) from None
+
+    def _reset_by_peer(self, number: int, events: List[Event]) -> None:
+        stream = self._streams.pop(number, None)
+        if stream is None:
+            if number > self._last_opened:
+                raise ProtocolError("stream %d is not open" % number)
+            return  # it crossed with our own last word on the stream
+        if not stream.local_end:
+            self._queue(stream.precedence, RESET, number)
+        if not stream.resetting:
+            events.append(Reset(number))
+
+    def _opened(self, number: int, payload: bytes) -> Opened:
+        channel = payload.decode("ascii", "replace")
+        allowed = self._accepts_streams and channel in PRECEDENCE
+        if number <= self._last_opened or not allowed:
+            raise ProtocolError("stream %d cannot be opened" % number)
+        self._last_opened = number
+        self._streams[number] = _Stream(channel)
+        return Opened(number, channel)
+
+    def _credited(self, number: int, payload: bytes, events: List[Event]) -> None:
+        stream = self._streams.get(number)
+        if len(payload) != 4:
+            raise ProtocolError("a credit of %d bytes" % len(payload))
+        if stream is not None and not stream.local_end:  # it may cross with our end of the stream
+            stream.credit += struct.unpack("!I", payload)[0]
+            if stream.credit > WINDOW:
+                raise ProtocolError("more credit for stream %d than its window" % number)
+            events.append(Credit(number))
+
+    def _forget_if_over(self, number: int, stream: _Stream) -> None:
+        if stream.local_end and stream.remote_end:
+            del self._streams[number]
+
+
+def _json_object(payload: bytes) -> Dict[str, Any]:
+    try:
+        content = json.loads(payload)
+    except (ValueError, RecursionError):
+        raise ProtocolError("a message that is not JSON") from None
+    if not isinstance(content, dict):
+        raise ProtocolError("a message that is no object")
+    return content
