@@ -35,6 +35,7 @@ def main(argv: List[str]) -> None:
     seat = Seat(options.code, options.bind)
     if not seat.take():
         return  # another one was faster; the launcher will find it
+    seat.sweep()
     try:
         listener = _listen(options.bind)
     except OSError as error:

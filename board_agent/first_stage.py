@@ -16,11 +16,11 @@ from typing import IO, Any, List, Tuple
 Modules = List[Tuple[str, types.CodeType]]
 
 
-def main(key: str, marker: str, packages: List[str]) -> None:
+def main(marker: str, key: str, size: int, packages: List[str]) -> None:
     """Report, get the modules if need be, and serve until stdin ends.
 
-    Parameters: key that names this version of the modules; marker that starts each line for the
-    launcher; names of the modules that are packages.
+    Parameters: marker that starts each line for the launcher; key that names this version of the
+    modules; size in bytes of what has to be sent for them; names of those that are packages.
     """
     incoming = os.fdopen(os.dup(0), "rb", 0)
     outgoing = os.fdopen(os.dup(1), "wb", 0)
@@ -36,7 +36,7 @@ def main(key: str, marker: str, packages: List[str]) -> None:
     modules = _kept(path)
     if modules is None:
         say(python=python, need=True)
-        modules = _received(incoming)
+        modules = _received(incoming, size)
         say(python=python, kept=_keep(path, modules))
     else:
         say(python=python, kept=True)
@@ -93,17 +93,15 @@ def _check(data: bytes) -> bytes:
     return zlib.crc32(data).to_bytes(4, "big")
 
 
-def _received(incoming: IO[bytes]) -> Modules:
-    """Take the modules from the launcher: a line with a size, then that many bytes."""
-    left = int(incoming.readline())
-    parts = []
-    while left > 0:
-        part = incoming.read(left)
+def _received(incoming: IO[bytes], size: int) -> Modules:
+    """Take the modules' sources from the launcher, JSON packed with zlib, and compile them."""
+    data = b""
+    while len(data) < size:
+        part = incoming.read(size - len(data))
         if not part:
             raise EOFError("the launcher went away")
-        parts.append(part)
-        left -= len(part)
-    sources = json.loads(zlib.decompress(b"".join(parts)).decode("utf-8"))
+        data += part
+    sources = json.loads(zlib.decompress(data).decode("utf-8"))
     return [(name, compile(text, "<%s>" % name, "exec")) for name, text in sources]
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import stat
 from typing import Any, Dict, Optional
 
@@ -66,6 +67,12 @@ class Seat:
         self._lock = lock
         return True
 
+    def sweep(self) -> None:
+        """Remove kernels' folders that an agent before us had no time to remove."""
+        for entry in os.listdir(self.folder):
+            if entry.isdigit():
+                shutil.rmtree(os.path.join(self.folder, entry), ignore_errors=True)
+
     def write_state(self, state: Dict[str, Any]) -> None:
         """Tell launchers how to reach the agent; holds the token, so nobody else may read it."""
         partial = self._state_path + ".new"
@@ -93,7 +100,8 @@ class Seat:
 
     def clear(self) -> None:
         """Remove what the agent left, its folder included, and leave."""
-        for path in (self._state_path, self._lock_path):
+        self.sweep()
+        for path in (self._state_path, self._lock_path, os.path.join(self.folder, "log")):
             try:
                 os.unlink(path)
             except FileNotFoundError:

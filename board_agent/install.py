@@ -1,6 +1,6 @@
 """Put our code on the board, and load it.
 
-Executed from its source in the bootstrap session, before anything of ours is there: it stands alone.
+Executed from its source in the bootstrap session before anything of ours is there: it stands alone.
 Each function returns JSON, since only plain strings may cross that session.
 """
 

@@ -62,6 +62,9 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
 
 def make(connection_file: str) -> Any:
     """Return an application that is bound to its sockets and ready to start."""
-    app = KernelApp.instance(outstream_class="board_agent.kernelapp.OutStream")
+    app = KernelApp.instance(
+        outstream_class="board_agent.kernelapp.OutStream",
+        parent_handle=1,  # somebody minds us (the lifeline), so ipykernel need not
+    )
     app.initialize(["-f", connection_file])
     return app

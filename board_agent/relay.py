@@ -58,6 +58,11 @@ class Relay:
         self._watch()
         self._cancel_check = loop.call_later(PING_AFTER, self._check_silence)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether the peer has ended all streams, and all it sent has been passed on."""
+        return not any(leg.expects_more for leg in self.legs.values())
+
     def message(self, content: Dict[str, Any]) -> None:
         """Send a control message."""
         if self.open:
@@ -183,6 +188,11 @@ class Leg:
         self._reading = True
         self._writing = True
         self._blocked = False
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether the peer may still send on this stream, or something sent still waits here."""
+        return self._writing or bool(self._waiting)
 
     def watch(self) -> None:
         """Listen to the connection as far as the stream has credit; write what waits."""

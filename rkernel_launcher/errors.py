@@ -87,3 +87,293 @@ class SshFailed(RkernelError):
 
     message = "The SSH connection to {host} failed: {detail}."
     remedy = "Try: ssh -v -p {port} {user}@{host}"
+
+
+# --- the session with the board ---------------------------------------------------------------
+
+
+class NotRpyc(RkernelError):
+    """Something answers at the port, but it is no SlaveService of rpyc."""
+
+    message = "{host} answers on port {port}, but not as an rpyc service ({detail})."
+    remedy = "Check the port number, and that rpyc's SlaveService runs there."
+
+
+class BoardSilent(RkernelError):
+    """A request to the board is not answered in time."""
+
+    message = "The board did not answer within {seconds:.0f} s."
+    remedy = "Check that the board is on and not too busy, and try again."
+
+
+class BoardLost(RkernelError):
+    """The connection ended while the board was at work for us."""
+
+    message = "The connection to the board was lost ({detail})."
+    remedy = "Check that the board is on and on this network, and try again."
+
+
+class BoardMisbehaved(RkernelError):
+    """The board sent what no board of ours sends."""
+
+    message = "What answers is not a board's rpyc service: it sent {detail}."
+    remedy = "Nothing of this PC was read or run. Check which machine answers there."
+
+
+class BoardError(RkernelError):
+    """Our code raised an exception on the board; `facts["traceback"]` has all that it said."""
+
+    message = "The board reports: {detail}."
+
+
+class NoPython(RkernelError):
+    """The board has no Python of that name."""
+
+    message = "The board has no Python that can be started ({detail})."
+    remedy = "Install Python 3.8 or newer there, or say where it is with --python."
+
+
+class OldPython(RkernelError):
+    """The board's Python is too old."""
+
+    message = "The board's Python is {version}, rkernel needs 3.8 or newer."
+    remedy = "Install a newer one there, or say where it is with --python."
+
+
+class FirstStageFailed(RkernelError):
+    """Python starts on the board, but our code does not."""
+
+    message = "Our code did not start on the board ({detail})."
+    remedy = "Check that the board's shell prints nothing odd and that its Python works."
+
+
+# --- the ssh layer: settings, host keys, logging in -------------------------------------------
+
+
+class SshConfigBroken(RkernelError):
+    """The ssh settings cannot be understood."""
+
+    message = "The ssh settings in {path} cannot be used: {detail}."
+    remedy = "Correct that file; ssh -G {host} shows what ssh makes of it."
+
+
+class ProxyFailed(RkernelError):
+    """The ProxyCommand of the ssh settings did not bring us to a server."""
+
+    message = "The ProxyCommand for {host} failed: {detail}."
+    remedy = "Try it by hand: {command}"
+
+
+class JumpFailed(RkernelError):
+    """The jump host cannot reach the next host."""
+
+    message = "The jump host {jump} could not reach {host} on port {port}: {detail}."
+    remedy = "Check the address as {jump} sees it, and that sshd there allows TCP forwarding."
+
+
+class KnownHostsUnusable(RkernelError):
+    """A known_hosts file cannot be read or written."""
+
+    message = "The file {path} cannot be used: {detail}."
+    remedy = "Make it readable and writable for yourself."
+
+
+class RevokedHostKey(RkernelError):
+    """The host shows a key that known_hosts marks as revoked."""
+
+    message = "The SSH key of {host} is marked as revoked ({kind} {fingerprint})."
+    remedy = "Do not connect; if the mark is wrong, remove the @revoked line for it in {path}."
+
+
+class PasswordNeeded(RkernelError):
+    """The server wants a password, and there is nobody to ask."""
+
+    message = "{host} wants a password for {user}, and none is kept here ({tried} refused)."
+    remedy = (
+        "Run rkernel add --host {host} in a terminal and keep the password, "
+        "or install a key: ssh-copy-id -p {port} {user}@{host}"
+    )
+
+
+class LoginCut(RkernelError):
+    """The server closed the connection in the middle of logging in."""
+
+    message = "{host} closed the connection while {user} was logging in ({tried} refused)."
+    remedy = "If it was shown too many keys, name the right one with --identity."
+
+
+class KeyNotInstalled(RkernelError):
+    """The public key could not be put into authorized_keys."""
+
+    message = "The key could not be installed for {user} on {host}: {detail}."
+    remedy = "Check that the home folder there is writable, or install it by hand."
+
+
+# --- the board's agent and the link -----------------------------------------------------------
+
+
+class NoSpace(RkernelError):
+    """The board's disk is full."""
+
+    message = "There is no space left on the board for {path}."
+    remedy = "Free about 1 MB there, or set XDG_CACHE_HOME on the board to a folder with space."
+
+
+class CacheUnusable(RkernelError):
+    """Our folder on the board cannot be written."""
+
+    message = "The board's folder {path} cannot be written: {detail}."
+    remedy = "Make it writable, or set XDG_CACHE_HOME on the board to a folder that is."
+
+
+class AgentFailed(RkernelError):
+    """The agent does not start."""
+
+    message = "The agent did not start on the board: {detail}."
+    remedy = "Check that the board's Python is whole, or name another with --python."
+
+
+class LinkPortTaken(RkernelError):
+    """Another program on the board listens at the link's port."""
+
+    message = "Port {port} on the board is taken by another program ({detail})."
+    remedy = "End that program, perhaps an rkernel agent of another version, or use --link-port."
+
+
+class LinkRefused(RkernelError):
+    """The agent hung up before the handshake was over."""
+
+    message = "The agent on {host} does not accept our token."
+    remedy = "Start the kernel again; if that does not help, restart the board."
+
+
+class WrongToken(RkernelError):
+    """What listens at the agent's port does not know the agent's token."""
+
+    message = "What listens at the agent's port on {host} cannot prove that it is our agent."
+    remedy = "Check that nothing sits between this PC and the board, or use --via ssh."
+
+
+class OtherAgent(RkernelError):
+    """The agent speaks another version of the protocol."""
+
+    message = "The agent on {host} speaks version {version} of the protocol, which we do not."
+    remedy = "Update rkernel on the older PC, or use another port with --link-port."
+
+
+class NotAnAgent(RkernelError):
+    """Something else answers at the agent's port."""
+
+    message = "What answers at the agent's port on {host} is not an rkernel agent."
+    remedy = "End the program that listens there, or use another port with --link-port."
+
+
+class LinkLost(RkernelError):
+    """The link broke while a kernel was running."""
+
+    message = "The link to {host} was lost: {detail}."
+    remedy = "The kernel's variables are gone; check the network and start the kernel again."
+
+
+# --- the kernel -------------------------------------------------------------------------------
+
+
+class BadConnectionFile(RkernelError):
+    """The frontend's connection file cannot be used."""
+
+    message = "The connection file {path} cannot be used: {detail}."
+    remedy = "The frontend writes it; by hand, take one that jupyter_client wrote."
+
+
+class PortInUse(RkernelError):
+    """An endpoint of the connection file is taken."""
+
+    message = "The endpoint {endpoint} cannot be served here: {detail}."
+    remedy = "Start the kernel again, so that the frontend chooses other ports."
+
+
+class KernelNotStarted(RkernelError):
+    """The kernel's process could not be started."""
+
+    message = "The kernel could not be started on the board: {detail}."
+    remedy = "Check --python, --workdir and --env; rkernel add shows what the board has."
+
+
+class NoIpykernel(RkernelError):
+    """The board's Python lacks ipykernel or a package that it needs."""
+
+    message = "The Python on {host} has no {package}."
+    remedy = "{hint}"
+
+
+class OldPackages(RkernelError):
+    """The board's packages are too old for its ipykernel."""
+
+    message = "The board's ipykernel {ipykernel} needs {needs}, it has {has}."
+    remedy = "{hint}"
+
+
+class KernelSilent(RkernelError):
+    """The kernel started but did not answer."""
+
+    message = "The kernel on {host} did not answer within {seconds:.0f} s."
+    remedy = "Look at the log with --debug; --no-check writes the kernel all the same."
+
+
+class KernelDied(RkernelError):
+    """The kernel's process ended by itself."""
+
+    message = "The kernel {how}."
+    remedy = "{hint}"
+
+
+# --- kernelspecs ------------------------------------------------------------------------------
+
+
+class NameTaken(RkernelError):
+    """A kernel of that name is there already."""
+
+    message = "A kernel named {name} is there already."
+    remedy = "Choose another with --name, or replace it with --yes."
+
+
+class BadName(RkernelError):
+    """The name cannot name a kernel."""
+
+    message = "{name!r} cannot be the name of a kernel."
+    remedy = "Use letters, digits, dots, dashes and underscores only."
+
+
+class NoSuchKernel(RkernelError):
+    """There is no kernel of ours by that name."""
+
+    message = "There is no rkernel kernel named {name}."
+    remedy = "rkernel list shows those that are there."
+
+
+class BadOption(RkernelError):
+    """An option's value cannot be used."""
+
+    message = "{option} cannot be {value!r}: {detail}."
+    remedy = "See rkernel add --help."
+
+
+class NoWay(RkernelError):
+    """The board could be reached neither over ssh nor over rpyc."""
+
+    message = "{host} can be reached neither over ssh ({ssh}) nor over rpyc ({rpyc})."
+    remedy = "Start sshd or MaixPy3's rpyc service on the board, and check the address."
+
+
+class NotSupportedHere(RkernelError):
+    """This system cannot play a board."""
+
+    message = "This system cannot play a board itself."
+    remedy = "Use Linux or macOS for --via local, or name a board with --host."
+
+
+class UnknownBoard(RkernelError):
+    """The machine is of a kind that rkernel does not run on."""
+
+    message = "{host} is a board of an unknown kind ({system} on {machine})."
+    remedy = "rkernel needs a board that runs Linux."

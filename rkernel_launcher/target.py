@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 from dataclasses import dataclass, field
+
+from .errors import BadOption
 
 AGENT_PORT = 18813
 RPYC_PORT = 18812
+VIAS = ("auto", "ssh", "rpyc", "local")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -28,3 +34,99 @@ class Target:
     keep_alive: str = "1h"
     debugger: bool = False
     link_timeout: float = 15.0
+
+
+def split_host(text: str) -> tuple[str | None, str, int | None]:
+    """Return user, host and port of `[USER@]HOST[:PORT]`; an IPv6 address with a port has brackets.
+
+    Raises BadOption.
+    """
+    match = re.fullmatch(
+        r"(?:([^@]+)@)?(?:\[([^]]+)\]|([^@:]+|[0-9a-fA-F:.%\w]*:[^@]*:[^@]*?))(?::(\d+))?", text
+    )
+    if match is None or text.startswith("-"):
+        raise BadOption(option="--host", value=text, detail="it is not [USER@]HOST[:PORT]")
+    user, bracketed, plain, port = match.groups()
+    return user, bracketed or plain, check_port("--host", port)
+
+
+def check_port(option: str, text: str | int | None) -> int | None:
+    """Return a port number. Raises BadOption."""
+    if text is None:
+        return None
+    if not 0 < int(text) < 65536:
+        raise BadOption(option=option, value=text, detail="ports are 1 to 65535")
+    return int(text)
+
+
+def parse_env(items: tuple[str, ...] | list[str]) -> dict[str, str]:
+    """Return the variables of `NAME=VALUE` items. Raises BadOption."""
+    for item in items:
+        if not re.match(r"[A-Za-z_]\w*=", item):
+            raise BadOption(option="--env", value=item, detail="it is not NAME=VALUE")
+    return dict(item.split("=", 1) for item in items)
+
+
+def seconds(text: str) -> float:
+    """Return a keep-alive such as 90s, 10m, 1h, 0 or forever in seconds. Raises BadOption."""
+    if text == "forever":
+        return float("inf")
+    match = re.fullmatch(r"(\d+)([smhd]?)", text)
+    if match is None:
+        detail = "it is not a time such as 90s, 10m, 1h, 0 or forever"
+        raise BadOption(option="--keep-alive", value=text, detail=detail)
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def to_argv(target: Target) -> list[str]:
+    """Return the launcher's arguments for a target; `from_argv` reads them again."""
+    argv = ["--via", target.via]
+    if target.host:
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        user = f"{target.user}@" if target.user else ""
+        port = f":{target.port}" if target.port else ""
+        argv += ["--host", user + host + port]
+    for name in ("identity", "jump", "python", "workdir"):
+        if value := getattr(target, name):
+            argv += [f"--{name}", value]
+    for name, value in target.env.items():
+        argv += ["--env", f"{name}={value}"]
+    if target.via == "rpyc" and target.link_port != AGENT_PORT:
+        argv += ["--link-port", str(target.link_port)]
+    if target.keep_alive != Target.keep_alive:
+        argv += ["--keep-alive", target.keep_alive]
+    if target.debugger:
+        argv.append("--debugger")
+    return argv
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that `to_argv` writes."""
+    parser.add_argument("--via", choices=VIAS, default="auto")
+    parser.add_argument("--host", default="", help="[USER@]HOST[:PORT]")
+    for name in ("identity", "jump", "python", "workdir"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--link-port", type=int, default=AGENT_PORT)
+    parser.add_argument("--keep-alive", default=Target.keep_alive)
+    parser.add_argument("--debugger", action="store_true")
+
+
+def from_arguments(arguments: argparse.Namespace) -> Target:
+    """Return the target of parsed arguments. Raises BadOption."""
+    user, host, port = split_host(arguments.host) if arguments.host else (None, "", None)
+    seconds(arguments.keep_alive)
+    return Target(
+        host=host,
+        user=user,
+        port=port,
+        via=arguments.via,
+        identity=arguments.identity,
+        jump=arguments.jump,
+        python=arguments.python,
+        workdir=arguments.workdir,
+        env=parse_env(arguments.env),
+        link_port=arguments.link_port,
+        keep_alive=arguments.keep_alive,
+        debugger=arguments.debugger,
+    )

@@ -1,0 +1,37 @@
+"""The command in a kernelspec's argv: run a kernel on a board for the frontend that starts this.
+
+Can be run by hand too: python -m rkernel_launcher --via ssh --host pi@raspberrypi -f FILE
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from . import endings, errors, logs, target
+from .launcher import Launcher
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a kernel until it ends; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m rkernel_launcher", description=__doc__)
+    target.add_arguments(parser)
+    parser.add_argument("-f", dest="connection_file", required=True, help="the connection file")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks, and log more")
+    arguments = parser.parse_args(argv)
+    log_file = logs.start(arguments.connection_file, arguments.debug)
+    try:
+        return Launcher(target.from_arguments(arguments), arguments.connection_file).run()
+    except errors.RkernelError as error:
+        if arguments.debug:
+            raise
+        logging.getLogger(__name__).error("%s", error)
+        print(f"{error}" + (f" (log: {log_file})" if log_file else ""), file=sys.stderr)
+        if isinstance(error, errors.KernelDied):
+            return endings.exit_status(int(str(error.facts["status"])))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

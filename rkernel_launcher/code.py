@@ -1,0 +1,41 @@
+"""The board's code as it is sent: one archive, named by the hash of what is in it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import zipfile
+from importlib import resources
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive depends on the code alone, not on when it is made
+
+
+@functools.cache
+def _files() -> dict[str, bytes]:
+    root = resources.files("board_agent")
+    names = sorted(entry.name for entry in root.iterdir() if entry.name.endswith(".py"))
+    return {name: root.joinpath(name).read_bytes() for name in names}
+
+
+@functools.cache
+def version() -> str:
+    """Return the hash that names this version of the board's code."""
+    digest = hashlib.sha256()
+    for name, content in _files().items():
+        digest.update(b"%s %d\n" % (name.encode(), len(content)) + content)
+    return digest.hexdigest()[:12]
+
+
+def archive() -> bytes:
+    """Return the board's code as a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, content in _files().items():
+            target.writestr(zipfile.ZipInfo(f"board_agent/{name}", _EPOCH), content)
+    return buffer.getvalue()
+
+
+def install_source() -> str:
+    """Return the source of the module that unpacks the archive on the board."""
+    return _files()["install.py"].decode()

@@ -1,0 +1,45 @@
+"""How a kernel ended, or why it did not begin, as an error for people."""
+
+from __future__ import annotations
+
+from .errors import KernelDied, NoIpykernel
+
+_SIGKILL = 9
+_NAMES = {  # the board's, which is Linux; this PC's may lack some
+    2: "SIGINT",
+    4: "SIGILL",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    15: "SIGTERM",
+}
+_INSTALL = (
+    "Install it there, for example: apt-get install python3-ipykernel, or: pip install ipykernel"
+)
+
+
+def missing(package: str, host: str) -> NoIpykernel:
+    """Return the error for a package that the kernel could not import."""
+    return NoIpykernel(package=package, host=host or "this machine", hint=_INSTALL)
+
+
+def died(status: int, output: str) -> KernelDied:
+    """Return the error for a kernel that ended by itself.
+
+    Parameters: status, as subprocess gives it; output, the last that it wrote outside its cells.
+    """
+    if status < 0:
+        how = f"was ended by signal {-status} ({_NAMES.get(-status, 'unknown')})"
+        if -status == _SIGKILL:
+            how += ", as happens when the board has no memory left"
+    else:
+        how = f"ended with exit status {status}"
+    hint = f"Its last words: {output}" if output else "Start it again from the frontend."
+    return KernelDied(how=how, hint=hint, status=status)
+
+
+def exit_status(status: int) -> int:
+    """Return the exit status that a shell gives for a process that ended like that."""
+    return status if status >= 0 else 128 - status

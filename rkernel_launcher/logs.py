@@ -1,0 +1,41 @@
+"""Where the launcher keeps its log: a file for each kernel, beside the connection file's folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from jupyter_core.paths import jupyter_runtime_dir
+
+SIZE = 1 << 20  # bytes of a log before its older half is let go
+KEPT_DAYS = 7
+
+
+def folder() -> Path:
+    """Return the folder of the logs."""
+    return Path(jupyter_runtime_dir()) / "rkernel-logs"
+
+
+def start(connection_file: str, debug: bool) -> Path | None:
+    """Log to a file named after the connection file; return it, or None where that cannot be."""
+    path = folder() / f"{Path(connection_file).stem}.log"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_old(path.parent)
+        handler = RotatingFileHandler(path, maxBytes=SIZE, backupCount=1, encoding="utf-8")
+    except OSError:
+        return None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("rkernel_launcher")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    return path
+
+
+def _remove_old(path: Path) -> None:
+    oldest = time.time() - KEPT_DAYS * 86400
+    for log in path.glob("*.log*"):
+        if log.stat().st_mtime < oldest:
+            log.unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""SSH to a board: an authenticated connection, over jump hosts and proxies, or a plain sentence."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from contextlib import ExitStack
+
+import paramiko
+
+from rkernel_launcher import host_keys
+from rkernel_launcher.authorized_keys import install_key, offer_key
+from rkernel_launcher.errors import (
+    ConnectTimeout,
+    JumpFailed,
+    PortRefused,
+    ProxyFailed,
+    SshFailed,
+    UnknownHost,
+)
+from rkernel_launcher.secrets import Prompts
+from rkernel_launcher.ssh_auth import authenticate
+from rkernel_launcher.ssh_config import Route, resolve
+from rkernel_launcher.ssh_transport import CommandSocket, Connection
+from rkernel_launcher.target import Target
+
+__all__ = ["Prompts", "connect", "install_key", "offer_key", "resolve"]
+
+# without a handler, Python would print paramiko's warnings and tracebacks to stderr
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+
+def connect(
+    target: Target, prompts: Prompts | None = None, *, timeout: float = 15.0
+) -> paramiko.Transport:
+    """Log in to a board.
+
+    Parameters: `target`; `prompts`, how to ask about unknown host keys and for secrets, None to ask
+    nothing; `timeout`, the seconds that each host on the way may take to answer, unless its
+    ConnectTimeout in the ssh settings says otherwise.
+    Returns: the authenticated transport; closing it closes those to the jump hosts too.
+    Errors: those of errors.py under "reaching the board" and "the ssh layer".
+    """
+    return _open(resolve(target), prompts, timeout)
+
+
+def _open(route: Route, prompts: Prompts | None, timeout: float) -> Connection:
+    limit = route.connect_timeout or timeout
+    with ExitStack() as undo:
+        below = None
+        if route.jump is not None:
+            below = _open(route.jump, prompts, timeout)
+            undo.callback(below.close)
+        carrier = _carrier(route, below, limit, attended=prompts is not None)
+        undo.callback(carrier.close)
+        connection = Connection(carrier, below)
+        undo.callback(connection.close)
+        try:
+            _greet(connection, route, carrier, limit, prompts)
+            connection.typed_password = authenticate(connection, route, prompts)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise _failed(route, str(error)) from error
+        connection.settle()
+        undo.pop_all()
+    return connection
+
+
+def _carrier(
+    route: Route, below: Connection | None, limit: float, *, attended: bool
+) -> socket.socket | paramiko.Channel | CommandSocket:
+    if below is not None:
+        return _through(below, route, limit)
+    if route.proxy_command is not None:
+        try:
+            return CommandSocket(route.proxy_command, detached=not attended)
+        except OSError as error:
+            raise _proxy_failed(route, error.strerror or str(error)) from error
+    return _dial(route, limit)
+
+
+def _dial(route: Route, limit: float) -> socket.socket:
+    facts = {"host": route.host, "port": route.port}
+    try:
+        sock = socket.create_connection((route.hostname, route.port), limit)
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name that DNS can carry
+        raise UnknownHost(host=route.hostname) from error
+    except ConnectionRefusedError as error:
+        raise PortRefused(**facts, service="an SSH server") from error
+    except TimeoutError as error:
+        raise ConnectTimeout(**facts, seconds=limit) from error
+    except OSError as error:
+        raise _failed(route, error.strerror or str(error)) from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _through(below: Connection, route: Route, limit: float) -> paramiko.Channel:
+    assert route.jump is not None
+    facts = {"jump": route.jump.host, "host": route.hostname, "port": route.port}
+    try:
+        return below.open_channel(
+            "direct-tcpip", (route.hostname, route.port), ("127.0.0.1", 0), timeout=limit
+        )
+    except paramiko.ChannelException as error:
+        raise JumpFailed(**facts, detail=error.text or "it refuses to forward") from error
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        detail = "the jump host did not answer" if below.is_active() else "it closed the connection"
+        raise JumpFailed(**facts, detail=detail) from error
+
+
+def _greet(
+    connection: Connection,
+    route: Route,
+    carrier: object,
+    limit: float,
+    prompts: Prompts | None,
+) -> None:
+    """Agree on keys with the server, and make sure that it is the right one."""
+    entries = host_keys.read(route)
+    options = connection.get_security_options()
+    options.key_types = host_keys.preferred(entries, tuple(options.key_types))
+    connection.banner_timeout = connection.handshake_timeout = limit
+    done = threading.Event()
+    connection.start_client(done)
+    answered = done.wait(limit)
+    connection.packetizer.complete_handshake()  # or its timer outlives a failed handshake
+    if not answered or not connection.is_active():
+        raise _no_greeting(connection, route, carrier, limit, answered)
+    confirm = prompts.confirm if prompts is not None else None
+    host_keys.check(route, entries, connection.get_remote_server_key(), confirm)
+
+
+def _no_greeting(
+    connection: Connection, route: Route, carrier: object, limit: float, answered: bool
+) -> Exception:
+    if isinstance(carrier, CommandSocket) and not connection.remote_version:
+        connection.close()
+        return _proxy_failed(route, carrier.failure())
+    if not answered:
+        return ConnectTimeout(host=route.host, port=route.port, seconds=limit)
+    if not connection.remote_version:
+        return _failed(route, "what answers there does not speak SSH")
+    return _failed(route, str(connection.get_exception() or "it closed the connection"))
+
+
+def _proxy_failed(route: Route, detail: str) -> ProxyFailed:
+    return ProxyFailed(host=route.host, command=route.proxy_command, detail=detail)
+
+
+def _failed(route: Route, detail: str) -> SshFailed:
+    detail = detail.rstrip(".") or "the connection was lost"
+    return SshFailed(host=route.host, port=route.port, user=route.user, detail=detail)
