@@ -76,6 +76,17 @@ def _detach() -> None:
     os.close(null)
 
 
+def _let_kernels_go_first() -> None:
+    """Have the scheduler not break off a kernel for us at each message it writes.
+
+    On a single core, several messages are then passed on at one go: less work, and sooner done.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except (AttributeError, OSError):
+        pass  # not on this system
+
+
 class Agent:
     """Accept links, and own the kernels.
 
@@ -96,6 +107,7 @@ class Agent:
 
     def run(self) -> None:
         """Serve until idle, or until SIGTERM has ended the kernels."""
+        _let_kernels_go_first()
         self.loop.on_signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.loop.watch(self._listener, self._accept, None)

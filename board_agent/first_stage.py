@@ -8,12 +8,16 @@ are made by hand, without a package's own `__init__`, which would import all of 
 import json
 import marshal
 import os
+import select
 import sys
+import threading
+import time
 import types
 import zlib
 from typing import IO, Any, List, Tuple
 
 Modules = List[Tuple[str, types.CodeType]]
+_GRACE = 1.0  # Seconds in which an idle first stage ends by itself.
 
 
 def main(marker: str, key: str, size: int, packages: List[str]) -> None:
@@ -122,7 +126,24 @@ def _load(modules: Modules, packages: List[str]) -> None:
         sys.modules["ssl"] = ssl
 
 
+def _end_with(incoming: IO[bytes]) -> None:
+    """See to it that this process ends when the launcher hangs up, even while a request hangs."""
+    if not hasattr(select, "poll"):  # Windows, where this is a child that the launcher kills.
+        return
+    watched = os.dup(incoming.fileno())
+
+    def watch() -> None:
+        hangup = select.poll()
+        hangup.register(watched, 0)  # The end of the stream is always reported.
+        hangup.poll()
+        time.sleep(_GRACE)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
+    _end_with(incoming)
     rpyc: Any = sys.modules
     stream = rpyc["rpyc.core.stream"].PipeStream(incoming, outgoing)
     channel = rpyc["rpyc.core.channel"].Channel(stream)

@@ -41,6 +41,10 @@ def _settle(workdir: str) -> None:
     sys.path.append(code)
     os.chdir(os.path.expanduser(workdir) if workdir else os.path.expanduser("~"))
     signal.signal(signal.SIGTERM, _end_politely)
+    try:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # not as the agent, see there
+    except (AttributeError, OSError):
+        pass
     try:  # if memory runs out, the kernel is to go, not the agent or sshd
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")

@@ -53,6 +53,7 @@ class Relay:
         self._on_close = on_close
         self._on_open = on_open
         self._out = b""
+        self._watched = (False, False)
         self._heard = True
         self._silence = 0.0
         self._watch()
@@ -93,13 +94,7 @@ class Relay:
 
     def flush(self) -> None:
         """Hand the transport what it takes, the most urgent first."""
-        while self.open:
-            if not self._out:
-                self._out = self.link.take()
-                if not self._out:
-                    break
-                for leg in tuple(self.paused):
-                    leg.watch()
+        while self.open and (self._out or self._take()):
             try:
                 sent = self._transport.send(self._out)
             except (BlockingIOError, InterruptedError):
@@ -110,6 +105,13 @@ class Relay:
             self._out = self._out[sent:]
         if self.open:
             self._watch()
+
+    def _take(self) -> bool:
+        self._out = self.link.take()
+        if self._out:
+            for leg in tuple(self.paused):
+                leg.watch()
+        return bool(self._out)
 
     def close(self, reason: str) -> None:
         """Close the transport and every local connection, and tell `on_close` why."""
@@ -157,12 +159,14 @@ class Relay:
             self.close("the connection was closed at the other end")
 
     def _watch(self) -> None:
-        listen = self.link.unsent < BACKLOG
-        self.loop.watch(
-            self._transport,
-            self._on_readable if listen else None,
-            self.flush if self._out else None,
-        )
+        wanted = (self.link.unsent < BACKLOG, bool(self._out))
+        if wanted != self._watched:
+            self._watched = wanted
+            self.loop.watch(
+                self._transport,
+                self._on_readable if wanted[0] else None,
+                self.flush if wanted[1] else None,
+            )
 
     def _check_silence(self) -> None:
         self._silence = 0.0 if self._heard else self._silence + PING_AFTER

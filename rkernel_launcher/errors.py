@@ -377,3 +377,33 @@ class UnknownBoard(RkernelError):
 
     message = "{host} is a board of an unknown kind ({system} on {machine})."
     remedy = "rkernel needs a board that runs Linux."
+
+
+# --- what rkernel add writes and tries --------------------------------------------------------
+
+
+class ForeignName(NameTaken):
+    """A kernel of that name is there, and it was not written by rkernel."""
+
+    message = "A kernel named {name} is there already, and it is not one of rkernel's."
+    remedy = "Choose another with --name."
+
+
+class KernelsUnusable(RkernelError):
+    """The folder of the kernelspecs on this PC cannot be written."""
+
+    message = "The kernels in {path} cannot be changed: {detail}."
+    remedy = "Make that folder writable for yourself."
+
+
+class CheckFailed(RkernelError):
+    """The kernel that rkernel add started to see whether it works did not."""
+
+    message = "A kernel was tried on {host}, and it failed: {said}"
+    remedy = "To write the kernel all the same, use --no-check."
+
+
+class DemoFailed(RkernelError):
+    """A cell of the demonstration did not do what it is there to show."""
+
+    message = "The demonstration went wrong: {detail}."

@@ -45,7 +45,11 @@ class Session:
         self._dialect = dialect
         self._number = 0
         self._functions: dict[str, Any] = {}
-        self._root = self._reference(self._request(consts.HANDLE_GETROOT))
+        try:
+            self._root = self._reference(self._request(consts.HANDLE_GETROOT))
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Session:
         """Return the session itself."""
@@ -125,9 +129,8 @@ class Session:
     def _take(self, count: int, deadline: float) -> bytes:
         data = bytearray()
         while len(data) < count:
-            # Bounded on both sides: a dripping board cannot stretch the time limit.
-            if (left := deadline - time.monotonic()) <= 0:
-                raise TimeoutError
+            # One limit for all parts: a board that drips cannot stretch it.
+            left = deadline - time.monotonic()
             part = self._stream.read(min(count - len(data), CHUNK), left)
             if not part:
                 raise ConnectionResetError("it closed the connection")
@@ -136,10 +139,9 @@ class Session:
 
     def _answer(self, reply: Packet) -> Any:
         if reply.dialect is not self._dialect:
-            if self._number > 1:
-                raise self._misbehaved("a packet of another rpyc")
-            self.close()
-            raise _OtherDialect
+            if self._number == 1:
+                raise _OtherDialect
+            raise self._misbehaved("a packet of another rpyc")
         if reply.kind == consts.MSG_REQUEST:
             if _is_farewell(reply.content):
                 raise self._lost("it closed the session")
@@ -148,7 +150,8 @@ class Session:
             raise self._misbehaved("a reply to another question")
         if reply.kind == consts.MSG_EXCEPTION:
             raise _board_error(reply.content)
-        if type(reply.content) is not tuple or len(reply.content) != 2:
+        shaped = type(reply.content) is tuple and len(reply.content) == 2
+        if reply.kind != consts.MSG_REPLY or not shaped:
             raise self._misbehaved("a reply of another shape")
         return reply.content
 
@@ -175,9 +178,6 @@ def over_stream(stream: Stream, timeout: float) -> Session:
         return Session(stream, timeout)
     except _OtherDialect:
         raise errors.BoardMisbehaved(detail="a packet of another rpyc") from None
-    except BaseException:
-        stream.close()
-        raise
 
 
 def over_tcp(host: str, port: int, timeout: float) -> Session:
@@ -204,9 +204,6 @@ def over_tcp(host: str, port: int, timeout: float) -> Session:
         except (errors.BoardMisbehaved, errors.BoardError) as error:
             detail = str(error.facts["detail"])
             raise errors.NotRpyc(host=host, port=port, detail=detail) from error
-        except BaseException:
-            stream.close()
-            raise
     raise errors.NotRpyc(host=host, port=port, detail=detail)
 
 

@@ -22,7 +22,7 @@ from rkernel_launcher.errors import (
 from rkernel_launcher.secrets import Prompts
 from rkernel_launcher.ssh_auth import authenticate
 from rkernel_launcher.ssh_config import Route, resolve
-from rkernel_launcher.ssh_transport import CommandSocket, Connection
+from rkernel_launcher.ssh_transport import CommandSocket, Connection, Tunnel
 from rkernel_launcher.target import Target
 
 __all__ = ["Prompts", "connect", "install_key", "offer_key", "resolve"]
@@ -48,13 +48,17 @@ def connect(
 def _open(route: Route, prompts: Prompts | None, timeout: float) -> Connection:
     limit = route.connect_timeout or timeout
     with ExitStack() as undo:
-        below = None
+        carrier: socket.socket | Tunnel | CommandSocket
         if route.jump is not None:
             below = _open(route.jump, prompts, timeout)
             undo.callback(below.close)
-        carrier = _carrier(route, below, limit, attended=prompts is not None)
+            carrier = _through(below, route, limit)
+        elif route.proxy_command is not None:
+            carrier = _command(route, attended=prompts is not None)
+        else:
+            carrier = _dial(route, limit)
         undo.callback(carrier.close)
-        connection = Connection(carrier, below)
+        connection = Connection(carrier)
         undo.callback(connection.close)
         try:
             _greet(connection, route, carrier, limit, prompts)
@@ -64,19 +68,6 @@ def _open(route: Route, prompts: Prompts | None, timeout: float) -> Connection:
         connection.settle()
         undo.pop_all()
     return connection
-
-
-def _carrier(
-    route: Route, below: Connection | None, limit: float, *, attended: bool
-) -> socket.socket | paramiko.Channel | CommandSocket:
-    if below is not None:
-        return _through(below, route, limit)
-    if route.proxy_command is not None:
-        try:
-            return CommandSocket(route.proxy_command, detached=not attended)
-        except OSError as error:
-            raise _proxy_failed(route, error.strerror or str(error)) from error
-    return _dial(route, limit)
 
 
 def _dial(route: Route, limit: float) -> socket.socket:
@@ -95,11 +86,11 @@ def _dial(route: Route, limit: float) -> socket.socket:
     return sock
 
 
-def _through(below: Connection, route: Route, limit: float) -> paramiko.Channel:
+def _through(below: Connection, route: Route, limit: float) -> Tunnel:
     assert route.jump is not None
     facts = {"jump": route.jump.host, "host": route.hostname, "port": route.port}
     try:
-        return below.open_channel(
+        channel = below.open_channel(
             "direct-tcpip", (route.hostname, route.port), ("127.0.0.1", 0), timeout=limit
         )
     except paramiko.ChannelException as error:
@@ -107,6 +98,15 @@ def _through(below: Connection, route: Route, limit: float) -> paramiko.Channel:
     except (paramiko.SSHException, EOFError, OSError) as error:
         detail = "the jump host did not answer" if below.is_active() else "it closed the connection"
         raise JumpFailed(**facts, detail=detail) from error
+    return Tunnel(below, channel)
+
+
+def _command(route: Route, *, attended: bool) -> CommandSocket:
+    assert route.proxy_command is not None
+    try:
+        return CommandSocket(route.proxy_command, detached=not attended)
+    except OSError as error:
+        raise _proxy_failed(route, error.strerror or str(error)) from error
 
 
 def _greet(
@@ -120,7 +120,8 @@ def _greet(
     entries = host_keys.read(route)
     options = connection.get_security_options()
     options.key_types = host_keys.preferred(entries, tuple(options.key_types))
-    connection.banner_timeout = connection.handshake_timeout = limit
+    # later than ours, whose end can be told from a server that does not speak SSH
+    connection.banner_timeout = connection.handshake_timeout = 2 * limit
     done = threading.Event()
     connection.start_client(done)
     answered = done.wait(limit)

@@ -65,6 +65,7 @@ class _Login:
         self._password: str | None = None  # the last one tried
         self._asked = False  # whether a person typed it
         self._given_up = False
+        self._keys_refused = 0
         self._refused: list[str] = []
 
     def run(self) -> None:
@@ -106,12 +107,11 @@ class _Login:
             return refusal.allowed_types
 
     def _publickey(self) -> Left:
-        for number, key in enumerate(self._keys, 1):
+        for key in self._keys:
             left = self._try(self._transport.auth_publickey, key)
             if left is not None:
                 return left
-            self._refused = [r for r in self._refused if "key" not in r]
-            self._refused.append("1 key" if number == 1 else f"{number} keys")
+            self._keys_refused += 1
         return None
 
     def _plain_password(self) -> Left:
@@ -140,7 +140,8 @@ class _Login:
     def _wrong(self, what: str) -> Left:
         if self._password is not None:
             raise PasswordRefused(**self._facts())
-        self._refused.append(what)
+        if self._prompts is not None:
+            self._refused.append(what)
         return None
 
     def _passwords_to_try(self) -> Iterator[str]:
@@ -176,8 +177,8 @@ class _Login:
                 while (asked := questions.get()) is not None:
                     answers.put(self._answers(*asked))
             except BaseException:  # Ctrl-C among them: let go of both threads, then leave
-                self._transport.close()
                 answers.put([])
+                self._transport.close()
                 raise
             return result.result()
 
@@ -196,9 +197,11 @@ class _Login:
         return LoginRefused(**self._facts())
 
     def _facts(self) -> dict[str, object]:
+        keys = self._keys_refused
+        counted = [f"{keys} key{'s' if keys > 1 else ''}"] if keys else []
         return {
             "host": self._route.host,
             "user": self._route.user,
             "port": self._route.port,
-            "tried": ", ".join(self._refused) or "nothing",
+            "tried": ", ".join(self._refused + counted) or "nothing",
         }

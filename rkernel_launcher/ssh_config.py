@@ -18,6 +18,9 @@ from rkernel_launcher.target import Target
 
 _SETTING = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*?)\s*$")
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
+_ADDRESS = re.compile(
+    r"(?:\[([^]]+)\]|([^:\[\]/]+|(?=.*:.*:)[0-9A-Fa-f:.]+))(?::(\d+))?/?"  # [IPv6], name or IPv6
+)
 _FILE_LISTS = ("userknownhostsfile", "globalknownhostsfile")
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _DEEPEST_INCLUDE = 16  # as ssh
@@ -66,10 +69,10 @@ def resolve(target: Target) -> Route:
     return _resolve(target, ())
 
 
-def _resolve(target: Target, behind: tuple[str, ...]) -> Route:
+def _resolve(target: Target, behind: tuple[Target, ...]) -> Route:
     home = Path.home() / ".ssh"
     try:
-        if target.host in behind:
+        if target in behind:
             raise ValueError(f"the ProxyJump of {target.host} leads back to itself")
         options = _options(target, home)
         hostname = options["hostname"]
@@ -92,7 +95,7 @@ def _resolve(target: Target, behind: tuple[str, ...]) -> Route:
             ),
             connect_timeout=None if timeout == "none" else float(timeout),
             proxy_command=proxy_command,
-            jump=_resolve(jump, (*behind, target.host)) if jump else None,
+            jump=_resolve(jump, (*behind, target)) if jump else None,
         )
     except (paramiko.SSHException, OSError, ValueError, KeyError, ImportError) as error:
         # KeyError and ImportError: paramiko's answers to CanonicalizeHostname without
@@ -176,22 +179,19 @@ def _identities(
 
 
 def _proxy(options: paramiko.SSHConfigDict, target: Target) -> tuple[str | None, Target | None]:
-    """Choose between ProxyJump and ProxyCommand: the target's jump, else what is set first."""
-    if target.jump:
-        return None, _last_hop(target.jump)
-    first = next((key for key in options if key in ("proxyjump", "proxycommand")), None)
-    if first == "proxycommand":
-        return options[first], None
-    return None, _last_hop(options[first]) if first else None
+    """Choose between ProxyCommand and ProxyJump: the target's jump, else what is set first."""
+    settings = [key for key in options if key in ("proxycommand", "proxyjump")]
+    jump = target.jump or (options["proxyjump"] if settings[:1] == ["proxyjump"] else "none")
+    if jump.lower() == "none":
+        return options.get("proxycommand"), None
+    return None, _last_hop(jump)
 
 
-def _last_hop(jump: str) -> Target | None:
+def _last_hop(jump: str) -> Target:
     """Take the hop next to the target from a ProxyJump list; it is reached through the others."""
-    if jump.strip().lower() == "none":
-        return None
     before, _, last = jump.rpartition(",")
     user, _, address = last.strip().removeprefix("ssh://").rpartition("@")
-    match = re.fullmatch(r"(?:\[(.+)\]|([^:]+|.*:.*:.*?))(?::(\d+))?/?", address)
+    match = _ADDRESS.fullmatch(address)
     if match is None:
         raise ValueError(f"{last!r} is not a jump host")
     port = int(match[3]) if match[3] else None

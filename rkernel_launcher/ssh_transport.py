@@ -24,23 +24,18 @@ IDLE_POLL = 10.0
 _LAST_WORDS = 3  # lines of a ProxyCommand's stderr that go into a sentence
 _MOST_WORDS = 1000  # bytes of it to keep
 _BLOCK = 1 << 16
-_FAREWELL = 1.0  # seconds to wait for an ending process's last words
+_FAREWELL = 1.0  # seconds that a reader or a process may take to end
 
 
 class Connection(paramiko.Transport):
     """A transport that wakes up seldom, ends at once, and takes what carries it down with it.
 
-    Parameters: `carrier`, the socket or what acts as one; `below`, the connection to the jump host
-    that the carrier belongs to.
+    Parameters: `carrier`, the socket or what acts as one.
     """
 
-    def __init__(
-        self,
-        carrier: socket.socket | paramiko.Channel | CommandSocket,
-        below: Connection | None = None,
-    ) -> None:
+    def __init__(self, carrier: socket.socket | Tunnel | CommandSocket) -> None:
         super().__init__(cast(socket.socket, carrier))
-        self.below = below
+        self.below = carrier.below if isinstance(carrier, Tunnel) else None
         self.typed_password: str | None = None
         options = self.get_security_options()
         options.ciphers = prefer(CIPHERS, tuple(options.ciphers))
@@ -53,19 +48,42 @@ class Connection(paramiko.Transport):
         self.sock.settimeout(IDLE_POLL)
         self.set_keepalive(KEEPALIVE)
 
-    def run(self) -> None:
-        """Serve the connection until it ends, in a thread of its own."""
-        try:
-            super().run()
-        finally:
-            if self.below is not None:
-                self.below.close()
-
     def close(self) -> None:
         """End the connection and those that carry it."""
+        # A shutdown wakes the reader, which closes the socket itself. Closed from here, the
+        # socket's number could belong to another file by the time the reader waits for it.
         with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)  # unlike a close, it wakes the reader
+            self.sock.shutdown(socket.SHUT_RDWR)
+        if self.is_alive() and self is not threading.current_thread():
+            self.join(_FAREWELL)
         super().close()
+
+
+class Tunnel:
+    """A channel through a jump host that acts as a socket; its end is the end of the connection.
+
+    A bare channel does not: its `close` raises once the connection to the jump host has gone.
+
+    Parameters: `below`, the connection to the jump host; `channel`, the only one in it.
+    """
+
+    def __init__(self, below: Connection, channel: paramiko.Channel) -> None:
+        self.below = below
+        self.send = channel.send
+        self.recv = channel.recv
+        self.settimeout = channel.settimeout
+
+    @property
+    def _closed(self) -> bool:  # paramiko looks at it
+        return not self.below.is_active()
+
+    def shutdown(self, _how: int) -> None:
+        """Wake up whoever waits in `recv`."""
+        self.below.close()
+
+    def close(self) -> None:
+        """End the connection to the jump host."""
+        self.below.close()
 
 
 class CommandSocket:

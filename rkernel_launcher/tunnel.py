@@ -29,7 +29,7 @@ def _inward(channel: Channel, sock: socket.socket) -> None:
             sock.sendall(data)
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
-        channel.close()  # our end is gone
+        _close(channel)  # our end is gone
 
 
 def _outward(channel: Channel, sock: socket.socket) -> None:
@@ -39,4 +39,11 @@ def _outward(channel: Channel, sock: socket.socket) -> None:
                 channel.sendall(data)
         except OSError:
             pass  # the channel is gone, as `_inward` finds too
+        _close(channel)
+
+
+def _close(channel: Channel) -> None:
+    try:
         channel.close()
+    except (OSError, EOFError):
+        pass  # the whole connection is gone

@@ -36,7 +36,7 @@ class Server:
     def __init__(self, argv: list[str], folder: Path) -> None:
         self.folder = folder
         self.connections = 0
-        self._argv = argv
+        self.argv = argv
         self._log = folder / "log"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -98,7 +98,7 @@ class Server:
             self.connections += 1
             with connection, self._log.open("ab") as log:
                 self._processes.append(
-                    subprocess.Popen(self._argv, stdin=connection, stdout=connection, stderr=log)
+                    subprocess.Popen(self.argv, stdin=connection, stdout=connection, stderr=log)
                 )
 
 
@@ -144,7 +144,7 @@ def dropbear(*options: str, host_keys: tuple[str, ...] = ("ed25519",)) -> Iterat
     """
     program = _find("dropbear")
     with _folder() as folder:
-        argv = [program, "-i", "-E", *options]
+        argv = [program, "-i", *options]  # it logs to syslog: no -E with -i
         for kind in host_keys:
             file = folder / f"host_{kind}"
             command = [_find("dropbearkey"), "-t", kind, "-f", str(file)]
@@ -202,7 +202,8 @@ def agent(*keys: Path) -> Iterator[str]:
         try:
             assert process.stdout is not None
             process.stdout.readline()  # it speaks when its socket is there
-            _run("ssh-add", "-q", *map(str, keys), environment={"SSH_AUTH_SOCK": path})
+            if keys:
+                _run("ssh-add", "-q", *map(str, keys), environment={"SSH_AUTH_SOCK": path})
             yield path
         finally:
             process.terminate()

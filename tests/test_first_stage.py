@@ -19,6 +19,7 @@ from rkernel_launcher.rpyc_streams import CHUNK, Ending, ProcessStream
 
 TIMEOUT = 30
 OLD = sorted(set(interpreters()) - set(newer_than_3_7()))
+SHELLS = list(filter(shutil.which, ["sh", "bash", "dash", "busybox", "zsh"]))
 FUNCTIONS = """
 import json, os, sys
 def version(): return json.dumps("%d.%d" % sys.version_info[:2])
@@ -30,9 +31,12 @@ def die(): os._exit(9)
 
 
 class Counted(ProcessStream):
-    """A stream that counts what is sent to the board."""
+    """A stream that counts what is sent to the board, and leaves it time to end by itself."""
 
     sent = 0
+
+    def close(self, grace: float = TIMEOUT) -> None:
+        super().close(grace)
 
     def write(self, data: bytes, timeout: float) -> None:
         self.sent += len(data)
@@ -175,12 +179,10 @@ def test_user_whose_home_is_read_only(
 # --- what else comes over the stream ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["sh", "bash", "dash", "busybox"])
+@pytest.mark.parametrize("name", SHELLS)
 def test_shells_and_what_they_print_first(name: str, streams: list[ProcessStream]) -> None:
-    if not (path := shutil.which(name)):
-        pytest.skip(f"no {name}")
     line = "echo Welcome; echo rkernel-first-stage; printf 'no end of line'; "
-    argv = [path, *(["sh"] if name == "busybox" else []), "-c"]
+    argv = [name, *(["sh"] if name == "busybox" else []), "-c"]
     streams.append(ProcessStream.start([*argv, line + first_stage.command(sys.executable)]))
     assert shaken(streams[0])[1].call("size", "abc") == 3
 
@@ -255,6 +257,16 @@ def test_board_dies_in_a_call(streams: list[ProcessStream]) -> None:
     _, session = shaken(streams[0])
     with pytest.raises(errors.BoardLost, match="status 9"):
         session.call("die")
+
+
+def test_launcher_goes_away_in_mid_request(streams: list[ProcessStream]) -> None:
+    stream = Counted.start(first_stage.argv(sys.executable))
+    streams.append(stream)
+    _, session = shaken(stream)
+    session.timeout = 0.3
+    with pytest.raises(errors.BoardSilent):  # Which closes its stdin.
+        session.execute("import threading; threading.Event().wait()")
+    assert stream.ending(TIMEOUT).status == 1
 
 
 def test_launcher_goes_away_in_mid_handshake(cache: Path, streams: list[ProcessStream]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rpyc.core import consts, netref
+from rpyc.core import brine, consts, netref
 
 from rkernel_launcher import errors
 from rkernel_launcher.rpyc_dialect import (
@@ -164,6 +164,16 @@ def test_netrefs_are_never_made(
     assert not made and "this" not in sys.modules
 
 
+@pytest.mark.parametrize("boxed", [(1, "text"), (1, None), (2, ()), (3, NETREFS[0]), (5, ())])
+def test_values_are_not_taken_for_functions(
+    attacked: Callable[..., errors.RkernelError], boxed: Any
+) -> None:
+    error = attacked(
+        lambda board, number: board.say(2, number, boxed), lambda session: session.call("f")
+    )
+    assert "a value where an object is due" in str(error)
+
+
 def test_token_for_a_function_is_only_handed_back(dialect: Dialect) -> None:
     token = ("this.anything", 7, 8)
     asked: list[Any] = []
@@ -203,6 +213,14 @@ def test_replies_of_another_shape(
 ) -> None:
     error = attacked(lambda board, number: board.say(2, number, content))
     assert type(error) is errors.BoardMisbehaved
+
+
+def test_packet_of_no_kind(attacked: Callable[..., errors.RkernelError]) -> None:
+    for kind in (0, 4, -1):
+        data = brine.dump((kind, 2, NONE))
+        frame = HEADER.pack(len(data), 0) + data + b"\n"
+        error = attacked(lambda board, number: board.sock.sendall(frame))  # noqa: B023
+        assert type(error) is errors.BoardMisbehaved
 
 
 def test_reply_to_another_question(attacked: Callable[..., errors.RkernelError]) -> None:
@@ -332,6 +350,28 @@ def test_board_that_does_not_read() -> None:
         near.sendall(encode(Packet(Dialect.FROM_6, 2, 1, ROOT)))
         with Session(SocketStream(far), 0.5) as session, pytest.raises(errors.BoardSilent):
             session.execute("#" * (64 << 20))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x12\x52\x51\x0e\x05abcd",  # a string of five bytes, of which four came
+        b"\x12\x52\x51\x08\x0e\x05abcd",
+        b"\x02\x11\x51\x0d123",
+        b"\x12\x52\x51",
+    ],
+)
+def test_strings_that_are_cut_short(data: bytes) -> None:
+    with pytest.raises(Malformed, match="cut short"):
+        decode(HEADER.pack(len(data), 0), data + b"\n")
+
+
+def test_compressed_packets() -> None:
+    whole = encode(Packet(Dialect.FROM_6, 2, 1, "text" * 1000))[HEADER.size : -1]
+    packed = zlib.compress(whole)
+    assert decode(HEADER.pack(len(packed), 1), packed + b"\n").content == "text" * 1000
+    with pytest.raises(Malformed, match="cut short"):
+        decode(HEADER.pack(len(packed), 1), packed[:-1] + b"\n")
 
 
 @given(st.binary(min_size=HEADER.size, max_size=HEADER.size), st.binary(max_size=200))

@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 from pythons import rpyc_folder
 
-from rkernel_launcher import errors
+from rkernel_launcher import errors, rpyc_dialect
 from rkernel_launcher.rpyc_session import Session, over_tcp
 
 VERSIONS = ["4.1.5", "5.0.1", "5.3.1", "6.0.2"]
@@ -39,6 +39,7 @@ import hashlib, json, os, threading
 def digest(data): return json.dumps([len(data), hashlib.sha256(data).hexdigest()])
 def echo(*values): return json.dumps([[type(value).__name__, value] for value in values])
 def text(count): return json.dumps("ä" * count)
+def noise(size): return json.dumps(os.urandom(size).hex())
 def fail(text): raise ValueError(text)
 def hang(): threading.Event().wait()
 def die(): os._exit(3)
@@ -145,11 +146,13 @@ def test_board_dies_in_a_call(version: str) -> None:
             session.call("die")
 
 
-def test_reply_larger_than_the_limit() -> None:
-    with served("6.0.2") as port, over_tcp("127.0.0.1", port, 60) as session:
-        session.execute("import os, json\ndef much(): return os.urandom(35 << 20).hex()")
-        with pytest.raises(errors.BoardMisbehaved):
-            session.call("much")
+@pytest.mark.parametrize(("name", "size"), [("noise", 1 << 20), ("text", 3 << 20)])
+def test_reply_larger_than_the_limit(
+    session: Session, name: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpyc_dialect, "MOST_BYTES", 1 << 20)  # The real one takes long to fill.
+    with pytest.raises(errors.BoardMisbehaved, match="bytes"):
+        session.call(name, size)
 
 
 # --- no session -------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import paramiko
+import psutil
 import pytest
 
 from rkernel_launcher import errors, first_stage
@@ -57,6 +59,13 @@ def run(transport: paramiko.Transport, line: str) -> ChannelStream:
     return ChannelStream(channel)
 
 
+def wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while psutil.pid_exists(pid):
+        assert time.monotonic() < deadline, f"process {pid} still ran after {TIMEOUT} s"
+        time.sleep(0.02)
+
+
 def test_session_over_ssh(transport: paramiko.Transport) -> None:
     data = os.urandom(3_000_000)
     for _ in ("cold", "warm"):
@@ -80,9 +89,12 @@ def test_time_out_and_end_over_ssh(transport: paramiko.Transport) -> None:
     stream = run(transport, first_stage.command(sys.executable))
     first_stage.handshake(stream, TIMEOUT)
     with over_stream(stream, TIMEOUT) as session:
+        session.execute("import json, os\ndef pid(): return json.dumps(os.getpid())")
+        pid = session.call("pid")
         session.timeout = 0.3
         with pytest.raises(errors.BoardSilent):
             session.execute("import threading; threading.Event().wait()")
+    wait_for_end(pid)
     stream = run(transport, first_stage.command(sys.executable))
     first_stage.handshake(stream, TIMEOUT)
     with (

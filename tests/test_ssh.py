@@ -26,6 +26,7 @@ from rkernel_launcher.errors import (
     JumpFailed,
     KeyNotInstalled,
     KeyUnusable,
+    KnownHostsUnusable,
     LoginCut,
     LoginRefused,
     PasswordNeeded,
@@ -319,10 +320,10 @@ def test_no_try_is_wasted_on_keys_that_are_not_wanted(home: Home, crowded_agent:
 
 
 def test_too_many_keys_are_a_sentence(home: Home, crowded_agent: None) -> None:
-    with sshd.openssh("MaxAuthTries 2") as server:
+    with sshd.openssh("MaxAuthTries 3") as server:
         home.know(server)
         said = refused(LoginCut, server.target())
-        assert "too many" in said and "keys refused" in said
+        assert "too many" in said and "2 keys refused" in said
 
 
 def test_an_agent_that_will_not_sign_does_not_end_the_login(
@@ -545,7 +546,9 @@ def test_a_revoked_key_is_refused(server: sshd.Server, home: Home) -> None:
 
 def test_ssh_and_we_agree_on_hashed_names(server: sshd.Server, home: Home) -> None:
     server.authorize(home.key())
-    subprocess.run(["ssh-keygen", "-H", "-f", str(home.known_hosts)], check=True, capture_output=True)
+    subprocess.run(
+        ["ssh-keygen", "-H", "-f", str(home.known_hosts)], check=True, capture_output=True
+    )
     assert "127.0.0.1" not in home.known_hosts.read_text()
     works(server.target())
 
@@ -556,7 +559,7 @@ def test_ssh_and_we_agree_on_hashed_names(server: sshd.Server, home: Home) -> No
         ("[127.0.0.*]:{port} {key}", True),
         ("[127.0.?.1]:{port},other {key}", True),
         ("127.0.0.1 {key}", True),  # without the port, as ssh takes it too
-        ("*,![127.0.0.1]:* {key}", False),
+        ("*,!*127.0.0.1* {key}", False),
         ("[127.0.0.2]:{port} {key}", False),
         ("@cert-authority * {key}", False),
         ("# [127.0.0.1]:{port} {key}", False),
@@ -572,6 +575,15 @@ def test_patterns_of_names(home: Home, line: str, known: bool) -> None:
             works(server.target())
         else:
             refused(UnknownHostKey, server.target())
+
+
+def test_a_known_hosts_that_cannot_be_used_is_a_sentence(home: Home) -> None:
+    home.known_hosts.mkdir()
+    with sshd.openssh() as server:
+        assert str(home.known_hosts) in refused(KnownHostsUnusable, server.target())
+        home.configure("UserKnownHostsFile ~/.ssh/known_hosts/below/file")
+        (home.known_hosts / "below").touch()
+        refused(KnownHostsUnusable, server.target(), Person(yes=True))
 
 
 def test_other_known_hosts_files_and_an_alias(home: Home) -> None:
@@ -650,12 +662,13 @@ RELAY = """
 import socket, sys, threading
 far = socket.create_connection((sys.argv[1], int(sys.argv[2])))
 def up():
-    while data := sys.stdin.buffer.raw.read(65536):
+    while data := sys.stdin.buffer.read1(65536):
         far.sendall(data)
     far.shutdown(socket.SHUT_WR)
 threading.Thread(target=up, daemon=True).start()
 while data := far.recv(65536):
-    sys.stdout.buffer.raw.write(data)
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 """
 
 
@@ -791,6 +804,28 @@ def test_a_key_is_installed_once_and_on_a_line_of_its_own(server: sshd.Server, h
     transport.close()
 
 
+def test_openwrt_finds_the_key_where_its_dropbear_looks(home: Home) -> None:
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], stderr=-1).returncode:
+        pytest.skip("playing OpenWrt needs a mount namespace")
+    with sshd.openssh() as server:
+        home.know(server)
+        server.authorize(home.key())
+        copy = server.folder / "etc"
+        (copy / "dropbear").mkdir(parents=True)
+        script = (
+            f"cp -a /etc/. {copy} && mount --bind {copy} /etc && "
+            f": > /etc/openwrt_release && exec {server.argv[0]} -i -f {server.folder}/config"
+        )
+        server.argv = ["unshare", "-m", "sh", "-c", script]
+        transport = ssh.connect(server.target())
+        ssh.install_key(transport, home.key("new"))
+        ssh.install_key(transport, home.key("newer"))
+        transport.close()
+        both = "".join((home.ssh / f"{name}.pub").read_text() for name in ("new", "newer"))
+        assert (copy / "dropbear" / "authorized_keys").read_text() == both
+        assert (server.folder / ".ssh" / "authorized_keys").read_text() == both
+
+
 @pytest.fixture
 def login(
     password_server: sshd.Server, user: sshd.Account
@@ -826,9 +861,9 @@ def test_a_key_is_made_and_installed(login: Login, home: Home) -> None:
 
 
 def test_a_key_that_needs_no_passphrase_is_installed(login: Login, home: Home) -> None:
+    transport, target = login()
     home.key("id_ecdsa", kind="ecdsa", passphrase=PASSPHRASE)
     home.key("id_rsa", kind="rsa")
-    transport, target = login()
     person = Person(yes=True)
     ssh.offer_key(transport, target, person.prompts)
     assert len(person.asked) == 1 and "id_rsa.pub" in person.asked[0]

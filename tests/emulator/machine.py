@@ -17,7 +17,8 @@ import paramiko
 from . import image
 
 SSH_PORT = 22
-RPYC_PORTS = (18811, 18812, 18813)
+RPYC_PORT = 18812
+BOARD_PORTS = (SSH_PORT, 18811, RPYC_PORT, 18813)
 BOOT_SECONDS = 120
 START_TRIES = 5
 
@@ -54,7 +55,7 @@ class Machine:
     def __init__(self, suite: str, *, memory: int = 256, ports: Iterable[int] = ()) -> None:
         self.memory = memory
         self._image = image.build(suite)
-        self._guest_ports = list(dict.fromkeys([SSH_PORT, *RPYC_PORTS, *ports]))
+        self._guest_ports = list(dict.fromkeys([*BOARD_PORTS, *ports]))
         self.ports: dict[int, int] = {}
         self._clients: dict[str, paramiko.SSHClient] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -138,6 +139,8 @@ class Machine:
             channel.exec_command(command)
             with channel.makefile("rb") as stream:
                 output = stream.read().decode(errors="replace")
+            if not channel.status_event.wait(timeout):
+                raise TimeoutError(f"`{command}` closed its output but did not end")
             status = channel.recv_exit_status()
         if check and status:
             raise BoardFailure(f"`{command}` ended with status {status} on the board:\n{output}")
@@ -146,13 +149,10 @@ class Machine:
     def start(self, command: str, *, user: str = "root") -> int:
         """Start a shell command in a session of its own and leave it running.
 
-        Returns: its process id.
+        Returns: its process id, which is also that of its process group.
         """
-        command = f"exec {command}"
-        quiet = "</dev/null >/dev/null 2>&1"
-        return int(
-            self.run(f"busybox setsid sh -c {shlex.quote(command)} {quiet} & echo $!", user=user)
-        )
+        background = f"busybox setsid sh -c {shlex.quote(command)} </dev/null >/dev/null 2>&1 &"
+        return int(self.run(f"{background} echo $!", user=user))
 
     def start_rpyc(self) -> int:
         """Start the board's own rpyc server on its port 18812, as MaixPy3 does.
@@ -190,7 +190,7 @@ class Machine:
         try:
             if not self._listens.wait(BOOT_SECONDS):
                 raise BoardFailure(f"no sshd within {BOOT_SECONDS} s.{self._last_lines()}")
-            if not self._reader.is_alive():
+            if self._process is None or self._process.returncode is not None:
                 taken = "Could not set up host forwarding" in self.console.read_text("latin-1")
                 raise _PortTaken if taken else BoardFailure(f"qemu ended.{self._last_lines()}")
             with socket.create_connection(("127.0.0.1", self.port(SSH_PORT)), 30) as connection:
@@ -206,7 +206,7 @@ class Machine:
         The kernel kills qemu when the thread that started it is gone, so this thread is the one.
         """
         try:
-            with self.console.open("ab") as log:
+            with self.console.open("wb") as log:
                 self._process = subprocess.Popen(
                     self._command(),
                     stdin=subprocess.DEVNULL,
