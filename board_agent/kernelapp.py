@@ -13,9 +13,10 @@ from ipykernel import iostream
 from ipykernel.kernelapp import IPKernelApp
 
 QUEUED_EVENTS = 64  # iopub messages that may wait in the kernel before a cell has to wait
+PROMPT_TEXT = 1 << 18  # characters of printed text that are sent at once, not after a while
 QUEUED_TEXT = 1 << 20  # characters of printed text that may wait in the kernel
 IOPUB_HWM = 16  # messages that libzmq may hold back
-PAUSE = 0.02  # seconds between looks at a queue that is full
+PAUSE = 0.005  # seconds between looks at a queue that is full
 
 
 class OutStream(iostream.OutStream):  # type: ignore[misc]
@@ -26,7 +27,8 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
     """
 
     flush_timeout = 86400.0  # seconds; the stock 10 s would print a complaint into the cell
-    _written = 0
+    _written = 0  # characters since the last flush began
+    _called_early = False  # a flush is under way before its time
     _gathers = hasattr(iostream.OutStream, "_rotate_buffers") or hasattr(
         iostream.OutStream, "_rotate_buffer"
     )  # other versions of ipykernel keep their text in ways of their own
@@ -38,8 +40,8 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
 
     def write(self, string: str) -> Any:
         """Write text, as soon as there is room for it."""
-        while self._written > QUEUED_TEXT and not self.closed:
-            time.sleep(PAUSE)
+        if self._written > PROMPT_TEXT:
+            self._make_room()
         if not self._gathers or type(string) is not str:
             return super().write(string)
         self._written += len(string)
@@ -52,6 +54,13 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
             self._put_together()
             self._pieces_parent = parent
         return super().write(string)
+
+    def _make_room(self) -> None:
+        if not self._called_early:
+            self._called_early = True
+            self.pub_thread.schedule(self._flush)
+        while self._written > QUEUED_TEXT and not self.closed:
+            time.sleep(PAUSE)
 
     def _put_together(self) -> None:
         if self._pieces:
@@ -74,6 +83,7 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
 
     def _flush(self) -> None:
         self._written = 0
+        self._called_early = False
         super()._flush()
 
 

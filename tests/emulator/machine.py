@@ -48,14 +48,14 @@ class Machine:
     """A board that runs while the `with` block does; its disk keeps what is written that long.
 
     Parameters: suite, one of image.SUITES; memory, in MB; ports, further ports of the board that
-    are to be reached from here.
+    are to be reached from here, by the same numbers.
     Raises: BoardFailure when it does not come up.
     """
 
     def __init__(self, suite: str, *, memory: int = 256, ports: Iterable[int] = ()) -> None:
         self.memory = memory
         self._image = image.build(suite)
-        self._guest_ports = list(dict.fromkeys([*BOARD_PORTS, *ports]))
+        self._same_ports = {port: port for port in ports}
         self.ports: dict[int, int] = {}
         self._clients: dict[str, paramiko.SSHClient] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,7 +101,7 @@ class Machine:
         fixed = bool(self.ports)
         for _ in range(START_TRIES):
             if not fixed:
-                self.ports = _free_ports(self._guest_ports)
+                self.ports = {**_free_ports(BOARD_PORTS), **self._same_ports}
             try:
                 return self._boot()
             except _PortTaken:

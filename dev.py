@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Try rkernel or test it from a checkout: python3 dev.py demo, python3 dev.py test.
+
+Needs only Python: makes a virtual environment in .venv and installs there what is wanted. Run as
+root on Debian, `test` installs the system packages that the tests need as well; elsewhere the tests
+that need them are skipped with a reason. What follows `demo` or `test` goes to rkernel or pytest.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
+PACKAGES = [
+    *("chromium", "chromium-driver"),  # JupyterLab in a browser
+    *("openssh-server", "openssh-client", "dropbear-bin"),  # real servers to log in to
+    *("mmdebstrap", "qemu-system-arm", "qemu-utils", "e2fsprogs", "cpio"),  # the emulated board
+    *("iproute2", "procps"),
+]
+CHECKS = [
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["mypy"],
+    ["lint-imports"],
+]
+
+
+def main(argv):
+    """Do what the first argument says."""
+    if not argv or argv[0] not in ("demo", "test"):
+        sys.exit(__doc__)
+    if sys.version_info < (3, 10):
+        sys.exit(
+            "rkernel needs Python 3.10 or newer on the PC; this is %d.%d." % sys.version_info[:2]
+        )
+    os.chdir(ROOT)
+    if argv[0] == "demo":
+        make_environment(".")
+        return run(BIN / "rkernel", "demo", *argv[1:])
+    install_system_packages(PACKAGES)
+    make_environment(".[test]")
+    for check in CHECKS:
+        run(BIN / check[0], *check[1:])
+    cover = ["--cov=rkernel_launcher", "--cov=board_agent", "--cov-report=term"]
+    return run(BIN / "python", "-m", "pytest", *cover, *argv[1:])
+
+
+def make_environment(what):
+    """Install the project, editable, into .venv."""
+    if not (BIN / "python").exists() and not (BIN / "python.exe").exists():
+        try:
+            import ensurepip  # noqa: F401
+        except ImportError:  # Debian leaves it out of python3
+            install_system_packages(["python3-venv"])
+        run(sys.executable, "-m", "venv", VENV)
+    run(BIN / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", what)
+
+
+def install_system_packages(names):
+    """Install Debian packages that are missing, where that is possible."""
+    if not shutil.which("apt-get") or not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    query = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Package}\n", *names]
+    found = subprocess.run(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    there = {line[3:].strip() for line in found.stdout.splitlines() if line.startswith("ii")}
+    if missing := [name for name in names if name not in there]:
+        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        for command in (["update", "-q"], ["install", "-qy", "--no-install-recommends", *missing]):
+            subprocess.run(["apt-get", *command], check=True, env=environment)
+
+
+def run(*command):
+    """Run a command; end with its status if it fails."""
+    status = subprocess.run([str(word) for word in command]).returncode
+    if status:
+        sys.exit(status)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
