@@ -38,9 +38,11 @@ def ensure_agent(
             state = seat.read_state()
             if state is not None:
                 return state
-            said = _start_agent(code, bind, python, idle, seat.folder)
-            if said:
-                return dict(json.loads(said))
+            failure = _start_agent(code, bind, python, idle, seat.folder)
+            if failure is not None:
+                if os.path.isdir(seat.folder) and seat.take():
+                    seat.clear()  # what was left has been read
+                return failure
     except (NoHome, OSError) as error:
         return {"error": "no_home", "detail": str(error)}
     return {"error": "no_agent", "detail": _tail(os.path.join(seat.folder, "log"))}
@@ -48,22 +50,28 @@ def ensure_agent(
 
 def _start_agent(
     code: str, bind: str, python: Optional[str], idle: Optional[float], folder: str
-) -> bytes:
-    """Start an agent and wait until it serves or has said why not; return what it said."""
+) -> Optional[Dict[str, Any]]:
+    """Start an agent and wait until one serves; return an error and its detail when none will."""
     command: List[str] = [python or sys.executable or "python3", "-m", "board_agent"]
     command += ["--code", code, "--bind", bind]
     if idle is not None:
         command += ["--idle", str(idle)]
-    with open(os.path.join(folder, "log"), "ab") as log:
-        run = subprocess.run(
-            command,
-            cwd=_code(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
-    return run.stdout
+    path = os.path.join(folder, "log")
+    try:
+        with open(path, "ab") as log:
+            run = subprocess.run(
+                command,
+                cwd=_code(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+    except OSError as error:
+        return {"error": "no_agent", "detail": str(error)}
+    if run.stdout:
+        return dict(json.loads(run.stdout))
+    return {"error": "no_agent", "detail": _tail(path)} if run.returncode else None
 
 
 def _code() -> str:

@@ -3,12 +3,14 @@
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from importlib import metadata
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 PACKAGES = ("ipykernel", "pyzmq", "tornado", "jupyter_client", "IPython", "debugpy", "maixpy3")
+MODULES = ("ipykernel", "zmq", "tornado", "jupyter_client", "IPython", "traitlets")
 
 
 def collect() -> Dict[str, Any]:
@@ -23,6 +25,8 @@ def collect() -> Dict[str, Any]:
         "python": platform.python_version(),
         "executable": sys.executable,
         "packages": {name: _version(name) for name in PACKAGES},
+        "missing": [name for name in MODULES if not _has_module(name)],
+        "requires": _requires("ipykernel"),
         "memory_total": memory.get("MemTotal"),
         "memory_available": memory.get("MemAvailable"),
         "installers": [name for name in ("apt-get", "opkg", "apk", "dnf") if shutil.which(name)],
@@ -71,6 +75,24 @@ def _version(package: str) -> Optional[str]:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _requires(package: str) -> List[Tuple[str, str, str]]:
+    """Return name, demand and version of what a package asks for always and finds here.
+
+    Not of what it finds without metadata: whether that will do, only a trial tells.
+    """
+    try:
+        wanted = metadata.requires(package) or []
+    except metadata.PackageNotFoundError:
+        return []
+    found = []
+    for line in wanted:
+        match = re.match(r"([\w.-]+)(?:\[.*?\])?\s*\(?([^;)]*)\)?\s*$", line)
+        version = _version(match[1]) if match else None
+        if match and version:
+            found.append((match[1], match[2].strip(), version))
+    return found
 
 
 def _has_module(name: str) -> bool:

@@ -5,6 +5,7 @@ is one end of the lifeline: a socket on which this process says that it is ready
 means that the agent is gone.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -41,6 +42,7 @@ def _settle(workdir: str) -> None:
     sys.path.append(code)
     os.chdir(os.path.expanduser(workdir) if workdir else os.path.expanduser("~"))
     signal.signal(signal.SIGTERM, _end_politely)
+    faulthandler.enable(os.dup(2))  # ipykernel takes 2 for the cells; a crash is told to the agent
     try:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # not as the agent, see there
     except (AttributeError, OSError):

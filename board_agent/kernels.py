@@ -149,8 +149,10 @@ def _write_connection_file(folder: str, request: Dict[str, Any]) -> str:
 def _spawn(
     request: Dict[str, Any], connection_file: str, lifeline: socket.socket
 ) -> "Tuple[subprocess.Popen[bytes], Any]":
+    workdir = os.path.expanduser(request.get("workdir") or "~")
+    os.stat(os.path.join(workdir, ""))  # what is wrong with it is easier to say here than there
     argv = [request.get("python") or sys.executable, "-m", "board_agent.kernel"]
-    argv += [str(lifeline.fileno()), connection_file, request.get("workdir") or "~"]
+    argv += [str(lifeline.fileno()), connection_file, workdir]
     if request.get("debugger"):
         argv.append("--debugger")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JPY_")}

@@ -14,6 +14,7 @@ MAX_PAYLOAD = 1 << 20
 CHUNK = 1 << 16  # the most one DATA frame carries: what an urgent frame may have to wait for
 WINDOW = 1 << 19  # what one stream may have on its way without being consumed
 ACK_EVERY = 1 << 17  # bytes received after which an acknowledgement is due, if nothing carried one
+MAX_STREAMS = 1 << 12  # what a peer may have open at once
 
 # Frame kinds. Those up to CREDIT are numbered: they change state, and must arrive exactly once.
 MESSAGE, OPEN, DATA, END, RESET, CREDIT, ACK, PING, PONG = range(9)
@@ -105,7 +106,7 @@ class Link:
 
     @property
     def unsent(self) -> int:
-        """The bytes of payload that wait for `take`."""
+        """The bytes that wait for `take`."""
         return sum(self._backlog)
 
     # --- calls of this end ----------------------------------------------------------------------
@@ -120,8 +121,9 @@ class Link:
     def open(self, channel: str) -> int:
         """Open a stream to `channel`, a key of PRECEDENCE, and return its number."""
         self._last_opened += 1
-        stream = self._streams[self._last_opened] = _Stream(channel)
-        self._queue(stream.precedence, OPEN, self._last_opened, channel.encode())
+        self._streams[self._last_opened] = _Stream(channel)
+        # Before everything, so that streams of any precedence are opened in order of their numbers.
+        self._queue(0, OPEN, self._last_opened, channel.encode())
         return self._last_opened
 
     def credit(self, number: int) -> int:
@@ -135,17 +137,17 @@ class Link:
         return min(stream.credit, CHUNK)
 
     def send(self, number: int, data: bytes) -> None:
-        """Send bytes on a stream, no more than its `credit`."""
+        """Send bytes on a stream: at least one, and no more than its `credit`."""
         stream = self._streams[number]
-        if stream.local_end or len(data) > stream.credit:
-            raise ValueError("more bytes than the stream has credit for")
+        if stream.local_end or not 0 < len(data) <= min(stream.credit, CHUNK):
+            raise ValueError("%d bytes cannot be sent on stream %d now" % (len(data), number))
         stream.credit -= len(data)
         self._queue(stream.precedence, DATA, number, data)
 
     def consumed(self, number: int, count: int) -> None:
         """Say that `count` bytes of a stream's data were passed on, so that more may come."""
         stream = self._streams.get(number)
-        if stream is None or stream.remote_end:
+        if stream is None or stream.remote_end or stream.resetting:
             return
         stream.spent += count
         if stream.spent >= WINDOW // 4:
@@ -194,7 +196,7 @@ class Link:
             while queue and size < limit:
                 kind, stream, payload = queue.popleft()
                 length = len(payload)
-                self._backlog[rank] -= length
+                self._backlog[rank] -= HEADER.size + length
                 number = 0
                 if kind <= CREDIT:
                     self._sent = number = self._sent + 1
@@ -208,7 +210,7 @@ class Link:
 
     def _queue(self, rank: int, kind: int, stream: int, payload: bytes = b"") -> None:
         self._queues[rank].append((kind, stream, payload))
-        self._backlog[rank] += len(payload)
+        self._backlog[rank] += HEADER.size + len(payload)
 
     # --- bytes in -------------------------------------------------------------------------------
 
@@ -249,8 +251,8 @@ class Link:
     def _dispatch(self, kind: int, number: int, payload: bytes, events: List[Event]) -> None:
         if kind == DATA:
             stream = self._stream(number)
-            if len(payload) > stream.granted or stream.remote_end:
-                raise ProtocolError("more data on stream %d than it may have" % number)
+            if stream.remote_end or not 0 < len(payload) <= min(stream.granted, CHUNK):
+                raise ProtocolError("%d bytes on stream %d" % (len(payload), number))
             stream.granted -= len(payload)
             if not stream.resetting:
                 events.append(Data(number, payload))
@@ -283,11 +285,14 @@ class Link:
         except KeyError:
             raise ProtocolError("stream %d is not open" % number) from None
 
+    def _check_opened(self, number: int) -> None:
+        if not 0 < number <= self._last_opened:
+            raise ProtocolError("stream %d was never opened" % number)
+
     def _reset_by_peer(self, number: int, events: List[Event]) -> None:
+        self._check_opened(number)
         stream = self._streams.pop(number, None)
         if stream is None:
-            if number > self._last_opened:
-                raise ProtocolError("stream %d is not open" % number)
             return  # it crossed with our own last word on the stream
         if not stream.local_end:
             self._queue(stream.precedence, RESET, number)
@@ -296,17 +301,18 @@ class Link:
 
     def _opened(self, number: int, payload: bytes) -> Opened:
         channel = payload.decode("ascii", "replace")
-        allowed = self._accepts_streams and channel in PRECEDENCE
-        if number <= self._last_opened or not allowed:
+        allowed = self._accepts_streams and len(self._streams) < MAX_STREAMS
+        if number <= self._last_opened or channel not in PRECEDENCE or not allowed:
             raise ProtocolError("stream %d cannot be opened" % number)
         self._last_opened = number
         self._streams[number] = _Stream(channel)
         return Opened(number, channel)
 
     def _credited(self, number: int, payload: bytes, events: List[Event]) -> None:
-        stream = self._streams.get(number)
         if len(payload) != 4:
             raise ProtocolError("a credit of %d bytes" % len(payload))
+        self._check_opened(number)
+        stream = self._streams.get(number)
         if stream is not None and not stream.local_end:  # it may cross with our end of the stream
             stream.credit += struct.unpack("!I", payload)[0]
             if stream.credit > WINDOW:

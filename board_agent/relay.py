@@ -131,7 +131,8 @@ class Relay:
             return
         if isinstance(event, Opened):
             assert self._on_open is not None
-            self._on_open(event.stream, event.channel)
+            if self.open:  # an event before this one may have ended it
+                self._on_open(event.stream, event.channel)
             return
         leg = None if isinstance(event, Pong) else self.legs.get(event.stream)
         if leg is None:

@@ -11,6 +11,7 @@ import sys
 
 from . import endings, errors, logs, target
 from .launcher import Launcher
+from .text import printable
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,8 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     except errors.RkernelError as error:
         if arguments.debug:
             raise
-        logging.getLogger(__name__).error("%s", error)
-        print(f"{error}" + (f" (log: {log_file})" if log_file else ""), file=sys.stderr)
+        logging.getLogger("rkernel_launcher").error("%s", error)
+        place = f" (log: {log_file})" if log_file else ""
+        print(printable(str(error)) + place, file=sys.stderr)
         if isinstance(error, errors.KernelDied):
             return endings.exit_status(int(str(error.facts["status"])))
         return 1

@@ -27,6 +27,7 @@ class Board:
 
     `connect` opens a connection to a port of the board's agent, and `bind` is where the agent is
     to listen for it. `close` ends what the way to the board holds open; links made before end too.
+    `offer_key` asks whether the next login may do without the password that this one needed.
     """
 
     target: Target
@@ -34,6 +35,7 @@ class Board:
     bind: str
     connect: Callable[[int], socket.socket]
     close: Callable[[], None]
+    offer_key: Callable[[Any], None] = lambda prompts: None
 
     def prepare(self) -> None:
         """Put our code on the board, unless it is there. Raises NoSpace or CacheUnusable."""
@@ -51,7 +53,7 @@ class Board:
         """Return what the board is. Raises NoPython."""
         said = self._call("facts", python=self.target.python)
         if "error" in said:
-            raise errors.NoPython(detail=said["detail"])
+            raise errors.NoPython(detail=_last_line(said["detail"]))
         return said
 
     def open_link(self, idle: float | None = None) -> socket.socket:
@@ -128,4 +130,9 @@ def _agent_error(said: dict[str, Any], bind: str) -> errors.RkernelError:
         return errors.LinkPortTaken(port=bind.rpartition(":")[2], detail=said["detail"])
     if said["error"] == "no_home":
         return errors.CacheUnusable(path="a private folder", detail=said["detail"])
-    return errors.AgentFailed(detail=said["detail"].strip() or "it said nothing")
+    return errors.AgentFailed(detail=_last_line(said["detail"]))
+
+
+def _last_line(text: str) -> str:
+    """Return the line of a traceback, or of another complaint, that says what is wrong."""
+    return text.strip().rpartition("\n")[2] or "it said nothing"

@@ -42,7 +42,8 @@ class Channels:
         self._reserved: dict[str, socket.socket] = {}
         self._relay: Relay | None = None
         self._context: Context | None = None
-        self._threads: list[threading.Thread] = []
+        self._forwarder: threading.Thread | None = None
+        self._heartbeat: threading.Thread | None = None
         self._stop: Socket | None = None
         try:
             for channel in CHANNELS:
@@ -79,10 +80,12 @@ class Channels:
         if self._stop is not None:
             self._stop.send(b"")
             self._stop.close()
+        if self._forwarder is not None:
+            self._forwarder.join()
         if self._context is not None:
-            self._context.term()
-        for thread in self._threads:
-            thread.join()
+            self._context.term()  # which also ends the heartbeat
+        if self._heartbeat is not None:
+            self._heartbeat.join()
 
     # --- shell, control, stdin ------------------------------------------------------------------
 
@@ -116,7 +119,10 @@ class Channels:
         upstream = context.socket(zmq.XSUB)
         upstream.rcvhwm = 0  # what has come over the link is not to be lost here
         upstream.linger = 0
-        monitor = upstream.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        upstream.reconnect_ivl = -1
+        monitor = upstream.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
         listener = socket.create_server(("127.0.0.1", 0), backlog=1)
         self._loop.watch(listener, lambda: self._accept_upstream(listener), None)
         upstream.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
@@ -136,14 +142,11 @@ class Channels:
         def forward() -> None:
             try:
                 _forward(upstream, downstream, stop, monitor, self._let_clients_in)
-            except zmq.ContextTerminated:
-                pass  # the same as being told to stop
             finally:
-                upstream.disable_monitor()
-                for sock in (upstream, downstream, stop):
+                for sock in (upstream, monitor, downstream, stop):
                     sock.close()
 
-        self._start_thread(forward, "iopub")
+        self._forwarder = _start_thread(forward, "iopub")
 
     def _accept_upstream(self, listener: socket.socket) -> None:
         assert self._relay is not None
@@ -165,7 +168,7 @@ class Channels:
             except zmq.ZMQError:
                 echo.close()  # the context ends
 
-        self._start_thread(answer, "heartbeat")
+        self._heartbeat = _start_thread(answer, "heartbeat")
 
     def _bind_zmq(self, sock: Socket, channel: str) -> None:
         self._reserved.pop(channel).close()
@@ -175,10 +178,11 @@ class Channels:
             endpoint = self._connection.endpoint(channel)
             raise PortInUse(endpoint=endpoint, detail=error.strerror) from error
 
-    def _start_thread(self, target: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+
+def _start_thread(target: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def _bind(connection: Connection, channel: str) -> socket.socket:
@@ -202,22 +206,25 @@ def _forward(
     monitor: Socket,
     on_subscribed: Callable[[], None],
 ) -> None:
-    """Pass messages down and subscriptions up until told to stop; then what has come already."""
+    """Pass messages down and subscriptions up until told to stop; then what is on its way."""
     poller = zmq.Poller()
     for sock in (upstream, downstream, stop, monitor):
         poller.register(sock, zmq.POLLIN)
-    stopping = False
-    while not stopping:
-        ready = dict(poller.poll())
-        stopping = stop in ready
+    connected = stopping = False
+    while connected or not stopping:
+        ready = dict(poller.poll(LINGER if stopping else None))
+        if not ready:
+            break
+        if stop in ready:
+            stop.recv()
+            stopping = True
         if monitor in ready:
-            recv_monitor_message(monitor)
-            poller.unregister(monitor)
-            on_subscribed()
-        if upstream in ready or stopping:
-            _pass_all(upstream, downstream)
-        if downstream in ready:
-            _pass_all(downstream, upstream)
+            event = recv_monitor_message(monitor)["event"]
+            connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            if connected:
+                on_subscribed()
+        _pass_all(upstream, downstream)
+        _pass_all(downstream, upstream)
 
 
 def _pass_all(source: Socket, target: Socket) -> None:

@@ -46,7 +46,7 @@ class Launcher:
         self._board: board.Board | None = None
         self._relay: Relay | None = None
         self._ending = False
-        self._result: errors.RkernelError | int = 0
+        self._result: errors.RkernelError | int | None = None
 
     def run(self) -> int:
         """Serve until the kernel has ended, and return the exit status for it.
@@ -65,7 +65,7 @@ class Launcher:
             self._close()
         if isinstance(self._result, errors.RkernelError):
             raise self._result
-        return self._result
+        return self._result or 0
 
     # --- to the board ---------------------------------------------------------------------------
 
@@ -166,15 +166,16 @@ class Launcher:
             self._loop.call_later(END_SECONDS, functools.partial(self._finish, 0))
 
     def _finish(self, result: errors.RkernelError | int) -> None:
-        self._result = result
+        if self._result is None:  # what came first is the cause of what comes after
+            self._result = result
         self._loop.stop()
 
     def _close(self) -> None:
-        if self._channels is not None:
-            self._channels.close()
         if self._relay is not None:
             self._ending = True
             self._relay.close("the launcher ends")
+        if self._channels is not None:  # after the relay: what that has passed on can come first
+            self._channels.close()
         if self._board is not None:
             self._board.close()
         self._loop.close()

@@ -21,6 +21,8 @@ def folder() -> Path:
 def start(connection_file: str, debug: bool) -> Path | None:
     """Log to a file named after the connection file; return it, or None where that cannot be."""
     path = folder() / f"{Path(connection_file).stem}.log"
+    logger = logging.getLogger("rkernel_launcher")
+    logger.addHandler(logging.NullHandler())  # without any, Python would print to stderr
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove_old(path.parent)
@@ -28,7 +30,6 @@ def start(connection_file: str, debug: bool) -> Path | None:
     except OSError:
         return None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("rkernel_launcher")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     return path

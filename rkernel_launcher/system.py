@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import stat
@@ -73,7 +74,7 @@ def watch_parent(on_gone: Callable[[], None]) -> None:
     if handle.isdigit() and int(handle) > 1:
         wait = _wait_for_handle if WINDOWS else _wait_for_parent
         threading.Thread(target=wait, args=(int(handle), on_gone), daemon=True).start()
-    elif sys.stdin is not None and not sys.stdin.closed and not sys.stdin.isatty():
+    elif _stdin_is_held_open():
         threading.Thread(target=_wait_for_stdin, args=(on_gone,), daemon=True).start()
 
 
@@ -91,15 +92,24 @@ def _wait_for_handle(handle: int, on_gone: Callable[[], None]) -> None:
     on_gone()
 
 
+def _stdin_is_held_open() -> bool:
+    """Say whether stdin is a pipe or socket that somebody holds the other end of."""
+    try:
+        mode = os.fstat(0).st_mode
+        if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
+            return False
+        if WINDOWS:  # Jupyter, which gives a closed one, is known there by its handle
+            return True
+        readable, _, _ = select.select([0], [], [], 0)
+        return not readable or bool(os.read(0, 4096))
+    except OSError:
+        return False
+
+
 def _wait_for_stdin(on_gone: Callable[[], None]) -> None:
-    settled = threading.Event()
-    timer = threading.Timer(0.5, settled.set)
-    timer.daemon = True
-    timer.start()
     try:
         while os.read(0, 4096):
             pass
     except OSError:
-        return
-    if settled.is_set():
-        on_gone()
+        pass
+    on_gone()

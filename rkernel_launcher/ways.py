@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from . import errors, first_stage, rpyc_session, ssh, system
+from . import errors, first_stage, rpyc_session, system
 from .board import Board
 from .rpyc_streams import ChannelStream
+from .secrets import Prompts
 from .target import RPYC_PORT, Target
 from .tunnel import through
 
@@ -18,11 +19,13 @@ SESSION_SECONDS = 60.0  # for a slow board to start its Python, or to answer a q
 LOOPBACK = "127.0.0.1:0"
 
 
-def over_ssh(target: Target, prompts: ssh.Prompts | None) -> Board:
+def over_ssh(target: Target, prompts: Prompts | None) -> Board:
     """Log in over ssh, and start our first stage there; the link goes through the same login.
 
     Raises the errors of `ssh.connect` and of the first stage.
     """
+    from . import ssh  # only this way needs paramiko, which takes 60 ms to import
+
     transport = ssh.connect(target, prompts, timeout=target.link_timeout)
     try:
         channel = transport.open_session(timeout=SESSION_SECONDS)
@@ -42,10 +45,11 @@ def over_ssh(target: Target, prompts: ssh.Prompts | None) -> Board:
         session.close()
         transport.close()
 
-    return Board(replace(target, via="ssh"), session, LOOPBACK, connect, close)
+    offer_key = partial(ssh.offer_key, transport, target)
+    return Board(replace(target, via="ssh"), session, LOOPBACK, connect, close, offer_key)
 
 
-def over_rpyc(target: Target, prompts: ssh.Prompts | None) -> Board:
+def over_rpyc(target: Target, prompts: Prompts | None) -> Board:
     """Use the board's own rpyc service; the link goes straight to the agent's port.
 
     Raises the errors of `rpyc_session.over_tcp`.
@@ -58,7 +62,7 @@ def over_rpyc(target: Target, prompts: ssh.Prompts | None) -> Board:
     return Board(replace(target, via="rpyc"), session, bind, connect, session.close)
 
 
-def over_pipe(target: Target, prompts: ssh.Prompts | None) -> Board:
+def over_pipe(target: Target, prompts: Prompts | None) -> Board:
     """Let a child process of this machine play the board."""
     if system.WINDOWS:
         raise errors.NotSupportedHere()
@@ -73,7 +77,7 @@ def over_pipe(target: Target, prompts: ssh.Prompts | None) -> Board:
     return Board(target, session, LOOPBACK, connect, session.close)
 
 
-def by_itself(target: Target, prompts: ssh.Prompts | None) -> Board:
+def by_itself(target: Target, prompts: Prompts | None) -> Board:
     """Take ssh when it answers and lets us in, else the board's rpyc service.
 
     Raises NoWay when neither does, and what is wrong with a host key at once.
@@ -93,7 +97,7 @@ def by_itself(target: Target, prompts: ssh.Prompts | None) -> Board:
         raise refused from error
 
 
-WAYS: dict[str, Callable[[Target, ssh.Prompts | None], Board]] = {
+WAYS: dict[str, Callable[[Target, Prompts | None], Board]] = {
     "auto": by_itself,
     "ssh": over_ssh,
     "rpyc": over_rpyc,

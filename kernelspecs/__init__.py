@@ -1,0 +1,1 @@
+"""What a kernelspec of rkernel is made from: a template and the logos."""

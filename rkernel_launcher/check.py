@@ -1,0 +1,149 @@
+"""Whether a kernel can run on a board: by what the board has, and then by starting one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
+
+from . import target as targets
+from .errors import CheckFailed, KernelSilent, NoIpykernel, OldPackages, UnknownBoard
+from .target import Target
+from .text import printable
+
+READY_SECONDS = 120.0  # the first import of ipykernel takes 50 s where no .pyc files are
+CELL_SECONDS = 30.0
+_SYSTEMS = {"local": ("Linux", "Darwin")}
+_INSTALLS = {  # by package manager; opkg has no package of ipykernel
+    "apt-get": "apt-get install python3-ipykernel",
+    "dnf": "dnf install python3-ipykernel",
+    "apk": "apk add py3-ipykernel",
+}
+_SYSTEM_PYTHON = ("/usr/bin/", "/bin/")
+
+
+def facts(found: dict[str, Any], target: Target) -> None:
+    """Make sure that a board has what a kernel needs.
+
+    Parameters: found, what `Board.facts` returned. Raises UnknownBoard, NoIpykernel, OldPackages.
+    """
+    host = target.host or "this machine"
+    if found["system"] not in _SYSTEMS.get(target.via, ("Linux",)):
+        raise UnknownBoard(host=host, system=found["system"], machine=found["machine"])
+    if found["missing"]:
+        package = found["missing"][0]
+        raise NoIpykernel(host=host, package=package, hint=_how_to_install("ipykernel", found))
+    if target.debugger and not found["packages"]["debugpy"]:
+        raise NoIpykernel(host=host, package="debugpy", hint=_how_to_install("debugpy", found))
+    for package, demand, version in found["requires"]:
+        least = re.search(r">=\s*([\d.]+)", demand)
+        if least and _number(version) < _number(least[1]):
+            raise OldPackages(
+                ipykernel=found["packages"]["ipykernel"],
+                needs=f"{package} {least[1]} or newer",
+                has=version,
+                hint=f'Run there: {found["executable"]} -m pip install "{package}>={least[1]}"',
+            )
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with, in a form that compares."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    numbers = [int(part) for part in match[0].split(".")] if match else []
+    while numbers and not numbers[-1]:
+        numbers.pop()  # 25 is 25.0.0
+    return tuple(numbers)
+
+
+def _how_to_install(package: str, found: dict[str, Any]) -> str:
+    """Say how to get a package for that Python on that board."""
+    executable = found["executable"]
+    managers = [name for name in found["installers"] if name in _INSTALLS]
+    if package == "ipykernel" and managers and executable.startswith(_SYSTEM_PYTHON):
+        return f"Run there, as root: {_INSTALLS[managers[0]]}"
+    if found["pip"]:
+        return f"Run there: {executable} -m pip install {package}"
+    if "opkg" in found["installers"]:
+        return f"Run there: opkg install python3-pip && {executable} -m pip install {package}"
+    return (
+        f"It has no pip to install it with; run there: {executable} -m ensurepip "
+        f"&& {executable} -m pip install {package}"
+    )
+
+
+@contextmanager
+def running(
+    target: Target, environment: dict[str, str] | None = None, seconds: float = READY_SECONDS
+) -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
+    """Run a kernel as a frontend does; give its manager and a client, once it is ready.
+
+    Parameters: environment of the launcher, ours by default; seconds that it may take to start.
+    Raises KernelSilent, or CheckFailed with what the launcher said.
+    """
+    host = target.host or "this machine"
+    argv = [sys.executable, "-m", "rkernel_launcher", *targets.to_argv(target)]
+    with tempfile.TemporaryDirectory(prefix="rkernel-") as folder:
+        manager = _Manager(connection_file=str(Path(folder, "rkernel-check.json")))
+        manager.spec = KernelSpec(argv=[*argv, "-f", "{connection_file}"], language="python")
+        said = Path(folder, "stderr")
+        client: BlockingKernelClient | None = None
+        try:
+            with said.open("wb") as stderr:
+                more = {} if environment is None else {"env": environment}
+                manager.start_kernel(stdout=subprocess.DEVNULL, stderr=stderr, **more)
+            client = manager.client()
+            client.start_channels()
+            try:
+                client.wait_for_ready(timeout=seconds)
+            except RuntimeError as error:  # for either: that the launcher has ended, and time-out
+                if manager.is_alive():
+                    raise KernelSilent(host=host, seconds=seconds) from error
+                words = printable(said.read_text("utf-8", "replace")).split("\n")
+                raise CheckFailed(host=host, said=" ".join(words).strip()) from error
+            yield manager, client
+        finally:
+            if client is not None:
+                client.stop_channels()
+            if manager.has_kernel:
+                manager.shutdown_kernel()
+            manager.cleanup_resources()
+
+
+class _Manager(KernelManager):
+    """A manager of a kernel whose spec nobody has written yet."""
+
+    spec: KernelSpec
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return self.spec
+
+
+def kernel(target: Target, seconds: float = READY_SECONDS) -> None:
+    """Start a kernel on a board, run a cell, and stop it.
+
+    Parameters: seconds that it may take to start. Raises KernelSilent or CheckFailed.
+    """
+    host = target.host or "this machine"
+    printed: list[str] = []
+
+    def note(message: dict[str, Any]) -> None:
+        content = message["content"]
+        printed.extend(content.get(key, "") for key in ("text", "evalue"))
+
+    with running(target, seconds=seconds) as (_, client):
+        try:
+            client.execute_interactive("print(6 * 7)", timeout=CELL_SECONDS, output_hook=note)
+        except TimeoutError as error:
+            raise KernelSilent(host=host, seconds=CELL_SECONDS) from error
+    if (text := "".join(printed).strip()) != "42":
+        raise CheckFailed(host=host, said=f"print(6 * 7) printed {printable(text)!r}.")

@@ -1,0 +1,217 @@
+"""The command `rkernel`: add, list and remove the kernels of boards, and a demonstration."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import board, check, errors, kernelspec, target
+from .report import Report
+from .secrets import Prompts
+from .target import Target
+from .text import printable
+
+INTERRUPTED = 130  # what a shell gives for a command that Ctrl-C ended
+NO_AUTHENTICATION = (
+    "This board's rpyc service has no authentication: anyone on the network can run code there."
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return the exit status. What goes wrong becomes one sentence here."""
+    settings = {"debug": False}
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a board's name is in any script
+    try:
+        return int(rkernel.main(argv, "rkernel", standalone_mode=False, obj=settings) or 0)
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:
+        if settings["debug"]:
+            raise
+        known = isinstance(error, errors.RkernelError)
+        said = error if known else errors.RkernelError(detail=repr(error))
+        click.echo(printable(" ".join(str(said).split())), err=True)
+        return 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="rkernel")
+@click.pass_obj
+def rkernel(settings: dict[str, bool], debug: bool) -> None:
+    """Run Jupyter kernels on small Linux boards."""
+    settings["debug"] = debug
+
+
+@rkernel.command()
+@click.option("--host", metavar="[USER@]HOST[:PORT]", help="The board.")
+@click.option("--user", help="The account on the board.")
+@click.option("--port", type=int, help="The port of its SSH server or rpyc service.")
+@click.option(
+    "--via",
+    type=click.Choice(target.VIAS),
+    default="auto",
+    show_default=True,
+    help="How to reach it; local lets this machine play the board.",
+)
+@click.option("--identity", metavar="FILE", help="The private key to log in with.")
+@click.option("--jump", metavar="HOST[,HOST]", help="SSH hosts on the way, as ssh -J takes them.")
+@click.option("--python", metavar="PATH", help="The board's Python.")
+@click.option("--name", help="The kernel's name; made from the host if not given.")
+@click.option("--display-name", help="Its name in menus.")
+@click.option("--workdir", metavar="FOLDER", help="Where kernels work on the board.")
+@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="Can be repeated.")
+@click.option(
+    "--link-port",
+    type=int,
+    default=target.AGENT_PORT,
+    show_default=True,
+    help="The port for the link to a board that is reached over rpyc.",
+)
+@click.option(
+    "--keep-alive",
+    default=Target.keep_alive,
+    show_default=True,
+    help="How long a kernel waits for a PC that is gone: 90s, 10m, 1h, 0, forever.",
+)
+@click.option("--debugger", is_flag=True, help="Offer JupyterLab's debugger; takes memory.")
+@click.option("--yes", is_flag=True, help="Ask nothing; replace a kernel that is there.")
+@click.option("--no-check", is_flag=True, help="Write the kernel even if it cannot be tried.")
+def add(
+    name: str | None, display_name: str | None, yes: bool, no_check: bool, **options: Any
+) -> None:
+    """Add a kernel that runs on a board."""
+    report = Report()
+    wanted = _target(**options)
+    attended = not yes and sys.stdin is not None and sys.stdin.isatty()
+    name = name or kernelspec.default_name(wanted)
+    _claim(name, yes, attended)
+    facts: dict[str, Any] = {}
+    try:
+        wanted, facts = _visit(report, wanted, _prompts(report) if attended else None)
+        check.facts(facts, wanted)
+        if not no_check:
+            with report.stage("Starting a kernel there, running a cell, stopping it"):
+                check.kernel(wanted)
+    except errors.RkernelError as error:
+        if not no_check:
+            raise
+        report.say(f"Not checked: {error}", "yellow")
+        if wanted.via == "auto":
+            wanted = replace(wanted, via="ssh")
+    display_name = display_name or kernelspec.default_display_name(name, wanted, facts)
+    folder = kernelspec.write(name, kernelspec.make(name, display_name, wanted, facts))
+    report.say(f"Added the kernel {name}, “{display_name}”, in {folder}", "bold")
+
+
+@rkernel.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_kernels(as_json: bool) -> None:
+    """List the kernels that were added."""
+    entries = sorted(kernelspec.find().values(), key=lambda entry: entry.name)
+    Report().kernels(entries, as_json)
+
+
+@rkernel.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+def remove(names: tuple[str, ...]) -> None:
+    """Remove kernels that were added, from this PC."""
+    kernelspec.remove(names)
+    report = Report()
+    report.say(f"Removed {', '.join(names)}.")
+    report.say("All that is left on a board is the folder ~/.cache/rkernel, about 1 MB.")
+
+
+@rkernel.command()
+def demo() -> None:
+    """Run a short notebook on a board that this machine plays."""
+    from . import demo as demonstration
+
+    demonstration.run(Report())
+
+
+def _target(
+    host: str | None,
+    user: str | None,
+    port: int | None,
+    identity: str | None,
+    variables: tuple[str, ...],
+    **options: Any,
+) -> Target:
+    """Return what the options say. Raises BadOption and click.UsageError."""
+    if (options["via"] == "local") == bool(host):
+        wrong = "--via local is this machine: leave out --host." if host else "--host is missing."
+        raise click.UsageError(wrong, click.get_current_context())
+    said_user, name, said_port = target.split_host(host) if host else (None, "", None)
+    target.seconds(options["keep_alive"])
+    target.check_port("--link-port", options["link_port"])
+    return Target(
+        host=name,
+        user=user or said_user,
+        port=target.check_port("--port", port) or said_port,
+        # a frontend starts the launcher in another folder
+        identity=str(Path(identity).expanduser().absolute()) if identity else None,
+        env=target.parse_env(variables),
+        **options,
+    )
+
+
+def _claim(name: str, yes: bool, attended: bool) -> None:
+    """Make sure that the name is free, or may be used again."""
+    try:
+        kernelspec.check_name(name, replace=yes)
+    except errors.ForeignName:
+        raise
+    except errors.NameTaken:
+        if not attended or not click.confirm(f"Replace the kernel {name} that is there"):
+            raise
+
+
+def _visit(
+    report: Report, wanted: Target, prompts: Prompts | None
+) -> tuple[Target, dict[str, Any]]:
+    """Reach a board and say what it is; return how it was reached, and its facts."""
+    with report.stage(f"Reaching {wanted.host or 'this machine'}"):
+        reached = board.reach(wanted, prompts)
+    try:
+        if reached.target.via == "rpyc":
+            report.say(NO_AUTHENTICATION, "yellow")
+        with report.stage("Putting our code there"):
+            reached.prepare()
+        with report.stage("Looking at what it has"):
+            facts = reached.facts()
+        report.board(facts)
+        if prompts is not None:
+            reached.offer_key(prompts)
+    finally:
+        reached.close()
+    return reached.target, facts
+
+
+def _prompts(report: Report) -> Prompts:
+    """Ask on this terminal, with the spinner out of the way."""
+
+    def paused(ask: Callable[[str], Any]) -> Callable[[str], Any]:
+        def question(text: str) -> Any:
+            with report.pause():
+                return ask(printable(text))
+
+        return question
+
+    return Prompts(
+        confirm=paused(lambda text: click.confirm(text, default=False)),
+        secret=paused(
+            lambda text: click.prompt(text, default="", show_default=False, hide_input=True)
+        ),
+    )

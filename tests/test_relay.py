@@ -1,0 +1,549 @@
+"""Two relays over real sockets, with real local connections on their streams."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from board_agent import relay as relay_module
+from board_agent.link import CHUNK, HEADER, PING, WINDOW, Link
+from board_agent.loop import Loop
+from board_agent.relay import BACKLOG, Relay
+
+LIMIT = 30.0
+MEGABYTE = 1 << 20
+
+
+class Client:
+    """What is at the far end of a local connection: the frontend, or the kernel."""
+
+    def __init__(self, loop: Loop, sock: socket.socket) -> None:
+        self.received = bytearray()
+        self.sent = 0
+        self.over = False  # the relay has closed its direction
+        self.listening = True
+        self.echo = False
+        self.on_data: Callable[[], None] | None = None
+        self._loop = loop
+        self._sock = sock
+        self._out = bytearray()
+        self._ending = False
+        sock.setblocking(False)
+        self._watch()
+
+    def send(self, data: bytes) -> None:
+        self._out += data
+        self._watch()
+
+    def end(self) -> None:
+        """Send no more."""
+        self._ending = True
+        self._watch()
+
+    def listen(self, listening: bool) -> None:
+        self.listening = listening
+        self._watch()
+
+    def close(self) -> None:
+        self._loop.watch(self._sock, None, None)
+        self._sock.close()
+
+    def _watch(self) -> None:
+        if self._ending and not self._out:
+            self._ending = False
+            self._sock.shutdown(socket.SHUT_WR)
+        listening = self.listening and not self.over
+        self._loop.watch(
+            self._sock, self._read if listening else None, self._write if self._out else None
+        )
+
+    def _read(self) -> None:
+        try:
+            data = self._sock.recv(MEGABYTE)
+        except ConnectionResetError:
+            data = b""
+        self.received += data
+        self.over = not data
+        if self.echo:
+            self._out += data
+            self._ending = self._ending or self.over
+        if self.on_data:
+            self.on_data()
+        self._watch()
+
+    def _write(self) -> None:
+        try:
+            count = self._sock.send(self._out[:MEGABYTE])
+        except BrokenPipeError:
+            count = len(self._out)
+        self.sent += count
+        del self._out[:count]
+        self._watch()
+
+
+class Side:
+    """One relay, and what it said."""
+
+    def __init__(self, pair: Pair, transport: Any, link: Link) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.reasons: list[str] = []
+        self.on_message: Callable[[dict[str, Any]], None] = self.messages.append
+        self.relay = Relay(
+            pair.loop,
+            transport,
+            link,
+            on_message=lambda content: self.on_message(content),
+            on_close=self.reasons.append,
+            on_open=pair.opened,
+        )
+
+    @property
+    def held(self) -> int:
+        """The bytes of others that are in memory here."""
+        waiting = sum(len(data) for leg in self.relay.legs.values() for data in leg._waiting)
+        return waiting + self.relay.link.unsent + len(self.relay._out)
+
+
+class Pair:
+    """A launcher's relay and an agent's on one loop."""
+
+    def __init__(self, loop: Loop, ends: tuple[Any, Any]) -> None:
+        self.loop = loop
+        self.refuse: Callable[[int], bool] = lambda number: False
+        self.kernel: dict[int, Client] = {}  # by stream
+        self.clients: list[Client] = []
+        self.launcher = Side(self, ends[0], Link())
+        self.agent = Side(self, ends[1], Link(accepts_streams=True))
+
+    def connect(self, channel: str = "shell") -> Client:
+        """Give a frontend's connection to a channel."""
+        ours, theirs = socket.socketpair()
+        self.launcher.relay.connect(channel, theirs)
+        return self.client(ours)
+
+    def connected(self, channel: str = "shell") -> tuple[Client, Client]:
+        """Give a frontend's connection to a channel, and the kernel's end of it."""
+        client = self.connect(channel)
+        known = len(self.kernel)
+        self.until(lambda: len(self.kernel) > known, "the stream is open")
+        return client, self.kernel[max(self.kernel)]
+
+    def client(self, sock: socket.socket) -> Client:
+        self.clients.append(Client(self.loop, sock))
+        return self.clients[-1]
+
+    def opened(self, number: int, channel: str) -> None:
+        if self.refuse(number):
+            self.agent.relay.link.reset(number)
+            return
+        ours, theirs = socket.socketpair()
+        self.kernel[number] = self.client(ours)
+        self.agent.relay.attach(number, theirs)
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Run the loop until something holds; the test fails when that takes too long."""
+        run_until(self.loop, condition, what)
+
+    def __enter__(self) -> Pair:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for side in (self.launcher, self.agent):
+            side.relay.close("the test is over")
+        for client in self.clients:
+            client.close()
+
+
+def run_until(loop: Loop, condition: Callable[[], bool], what: str) -> None:
+    late = []
+    cancel = loop.call_later(LIMIT, lambda: (late.append(what), loop.stop()))
+
+    def look() -> None:
+        if condition():
+            loop.stop()
+        else:
+            loop.call_later(0.001, look)
+
+    look()
+    if not condition():
+        loop.run()
+    cancel()
+    assert not late, f"waited for {LIMIT:.0f} s until {what}"
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.close()
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        one = socket.create_connection(server.getsockname())
+        other, _ = server.accept()
+    return one, other
+
+
+def unblocked(ends: tuple[socket.socket, socket.socket]) -> tuple[socket.socket, socket.socket]:
+    for end in ends:
+        end.setblocking(False)
+    return ends
+
+
+@pytest.fixture(params=["tcp", "socketpair"])
+def pair(request: pytest.FixtureRequest, loop: Loop) -> Iterator[Pair]:
+    ends = tcp_pair() if request.param == "tcp" else socket.socketpair()
+    with Pair(loop, unblocked(ends)) as made:
+        yield made
+
+
+def pattern(count: int, seed: int = 0) -> bytes:
+    """Bytes that tell where in a stream they belong."""
+    return b"".join(struct.pack("!II", seed, number) for number in range(count // 8))
+
+
+# --- what is carried -----------------------------------------------------------------------------
+
+
+def test_many_streams_echo_at_once(pair: Pair) -> None:
+    clients = [pair.connect(channel) for channel in ("shell", "control", "stdin", "iopub") * 6]
+    pair.until(lambda: len(pair.kernel) == len(clients), "all streams are open")
+    for kernel in pair.kernel.values():
+        kernel.echo = True
+    for seed, client in enumerate(clients):
+        client.send(pattern(40_000 * (1 + seed % 3), seed))
+        client.end()
+    pair.until(lambda: all(client.over for client in clients), "all echoes have come")
+    for seed, client in enumerate(clients):
+        assert client.received == pattern(40_000 * (1 + seed % 3), seed)
+    for side in (pair.launcher, pair.agent):
+        assert not side.relay.legs and not side.reasons
+        assert not side.relay.link._streams
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["frontend", "kernel"])
+def test_half_a_connection_may_end_while_the_other_goes_on(pair: Pair, first: int) -> None:
+    ends = pair.connected()
+    early, late = ends[first], ends[1 - first]
+    early.send(b"all I have to say")
+    early.end()
+    pair.until(lambda: late.over, "the end has come")
+    assert late.received == b"all I have to say"
+    late.send(pattern(3 * WINDOW))
+    pair.until(lambda: len(early.received) == 3 * WINDOW, "the answer has come")
+    assert not early.over
+    late.end()
+    pair.until(lambda: early.over, "the other end has come")
+    assert early.received == pattern(3 * WINDOW)
+    pair.until(lambda: not pair.agent.relay.legs, "the agent has closed its connection")
+    assert not pair.launcher.relay.legs
+
+
+def test_the_last_bytes_come_before_the_end_even_to_a_slow_reader(pair: Pair) -> None:
+    frontend, kernel = pair.connected("iopub")
+    frontend.listen(False)
+    kernel.send(pattern(2 * MEGABYTE))
+    kernel.end()
+    pair.until(lambda: pair.launcher.held >= WINDOW // 2, "the launcher's end holds some")
+    assert not pair.launcher.relay.quiet
+    frontend.listen(True)
+    pair.until(lambda: frontend.over, "the end has come")
+    assert frontend.received == pattern(2 * MEGABYTE)
+    assert pair.launcher.relay.quiet
+
+
+def test_messages_come_in_order(pair: Pair) -> None:
+    for number in range(300):
+        pair.launcher.relay.message({"number": number, "text": "x" * (number % 7 * 1000)})
+        pair.agent.relay.message({"answer": number})
+    pair.until(lambda: len(pair.agent.messages) == 300, "all messages have come")
+    pair.until(lambda: len(pair.launcher.messages) == 300, "all answers have come")
+    assert [message["number"] for message in pair.agent.messages] == list(range(300))
+    assert [message["answer"] for message in pair.launcher.messages] == list(range(300))
+
+
+class Crumbs:
+    """A transport that takes and gives one byte at a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.fileno = sock.fileno
+        self.close = sock.close
+
+    def send(self, data: bytes) -> int:
+        return self._sock.send(data[:1])
+
+    def recv(self, count: int) -> bytes:
+        return self._sock.recv(1)
+
+
+def test_a_transport_may_take_and_give_one_byte_at_a_time(loop: Loop) -> None:
+    ends = unblocked(socket.socketpair())
+    with Pair(loop, (Crumbs(ends[0]), Crumbs(ends[1]))) as pair:
+        frontend, kernel = pair.connected()
+        kernel.echo = True
+        pair.launcher.relay.message({"type": "interrupt"})
+        frontend.send(pattern(4000))
+        frontend.end()
+        pair.until(lambda: frontend.over, "the echo has come")
+        assert frontend.received == pattern(4000)
+        assert pair.agent.messages == [{"type": "interrupt"}]
+
+
+# --- what is held back ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stuck", [0, 1], ids=["frontend", "kernel"])
+def test_a_reader_that_stops_holds_up_its_own_stream_only(pair: Pair, stuck: int) -> None:
+    ends = pair.connected()
+    reader, writer = ends[stuck], ends[1 - stuck]
+    others = [pair.connected(channel) for channel in ("shell", "iopub", "control")]
+
+    def echo_elsewhere() -> None:
+        """Have a megabyte go each way on each other stream: all that could move has moved then."""
+        for frontend, kernel in others:
+            kernel.echo = True
+            frontend.received.clear()
+            frontend.send(pattern(MEGABYTE))
+        pair.until(
+            lambda: all(len(frontend.received) == MEGABYTE for frontend, _ in others),
+            "the other streams echo",
+        )
+
+    reader.listen(False)
+    writer.send(pattern(8 * MEGABYTE))
+    echo_elsewhere()
+    sent = writer.sent
+    assert WINDOW <= sent < 3 * MEGABYTE
+    for side in (pair.launcher, pair.agent):
+        assert side.held <= WINDOW + CHUNK
+    echo_elsewhere()
+    assert writer.sent == sent, "nobody reads what cannot be passed on"
+    reader.listen(True)
+    pair.until(lambda: len(reader.received) == 8 * MEGABYTE, "all has come")
+    assert reader.received == pattern(8 * MEGABYTE)
+
+
+@pytest.mark.parametrize("down", [True, False], ids=["to the launcher", "to the agent"])
+def test_a_message_passes_what_waits_on_a_stream(loop: Loop, down: bool) -> None:
+    """Only what the transport has taken already, and the frame on its way, come before it."""
+    ends = unblocked(socket.socketpair())
+    for end in ends:
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            end.setsockopt(socket.SOL_SOCKET, option, 4096)
+    with Pair(loop, ends) as pair:
+        frontend, kernel = pair.connected("iopub" if down else "files")
+        writer, reader = (kernel, frontend) if down else (frontend, kernel)
+        sender, receiver = (pair.agent, pair.launcher) if down else (pair.launcher, pair.agent)
+        total = 5 * MEGABYTE
+        writer.send(pattern(total))
+        came_after: list[int] = []
+        asked_at: list[int] = []
+
+        def ask() -> None:
+            full = sender.relay.paused and sender.relay._out
+            if len(reader.received) > MEGABYTE and full and not asked_at:
+                asked_at.append(len(reader.received))
+                sender.relay.message({"type": "interrupt"})
+
+        def asked(content: dict[str, Any]) -> None:
+            came_after.append(receiver.relay.link._received and len(reader.received))
+
+        reader.on_data = ask
+        receiver.on_message = asked
+        pair.until(lambda: len(reader.received) == total, "all has come")
+        assert reader.received == pattern(total)
+        [before], [after] = asked_at, came_after
+        assert after - before < 2 * CHUNK, "less than a frame and what waits behind it"
+
+
+def test_a_peer_that_sends_but_does_not_read_is_not_listened_to_for_ever(loop: Loop) -> None:
+    ours, theirs = unblocked(tcp_pair())
+    with Pair(loop, (socket.socket(), ours)) as pair:
+        pair.agent.on_message = lambda content: pair.agent.relay.message({"x": "y" * 100_000})
+        request = Link()
+        taken = 0
+        wire = b""
+
+        def flood() -> None:
+            nonlocal taken, wire
+            if not wire:
+                request.message({"type": "more"})
+                wire = request.take()
+            count = theirs.send(wire)
+            taken += count
+            wire = wire[count:]
+
+        loop.watch(theirs, None, flood)
+        pair.until(lambda: pair.agent.relay._watched == (False, True), "the agent stops reading")
+        assert pair.agent.held < BACKLOG + relay_module.RECEIVE // 25 * 100_100
+        loop.watch(theirs, None, None)
+        theirs.close()
+
+
+# --- how it ends ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have relays lose their patience a hundred times sooner."""
+    monkeypatch.setattr(relay_module, "PING_AFTER", 0.05)
+    monkeypatch.setattr(relay_module, "GIVE_UP_AFTER", 0.15)
+
+
+class Lone:
+    """A relay whose peer is the test itself."""
+
+    def __init__(self, loop: Loop, accepts_streams: bool = True) -> None:
+        self.loop = loop
+        self.messages: list[dict[str, Any]] = []
+        self.reasons: list[str] = []
+        ours, self.peer = unblocked(tcp_pair())
+        self.relay = Relay(
+            loop,
+            ours,
+            Link(accepts_streams),
+            on_message=self.messages.append,
+            on_close=self.reasons.append,
+            on_open=lambda number, channel: None,
+        )
+        self.local, theirs = socket.socketpair()
+        self.local.setblocking(False)
+        self.stream = self.relay.link.open("shell")
+        self.relay.attach(self.stream, theirs)
+        self.relay.flush()
+
+    def until_closed(self) -> str:
+        """Wait for the end of the relay and of all it had, and return the reason it gave."""
+        run_until(self.loop, lambda: bool(self.reasons), "the relay is closed")
+        assert not self.relay.open and not self.relay.legs
+        assert self.local.recv(1) == b"", "the local connection is closed"
+        self.relay.close("again")
+        self.relay.message({"type": "unheard"})
+        self.relay.flush()
+        [reason] = self.reasons
+        return reason
+
+    def __enter__(self) -> Lone:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.relay.close("the test is over")
+        self.peer.close()
+        self.local.close()
+
+
+@pytest.fixture
+def lone(loop: Loop) -> Iterator[Lone]:
+    with Lone(loop) as made:
+        yield made
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_silent_peer_is_asked_and_then_given_up(loop: Loop) -> None:
+    with Lone(loop) as lone:
+        assert lone.until_closed().startswith("nothing was heard for")
+        assert lone.peer.recv(1000).count(HEADER.pack(0, PING, 0, 0, 0)) == 2
+
+
+@pytest.mark.usefixtures("hurried")
+def test_two_ends_that_have_nothing_to_say_stay_together(loop: Loop) -> None:
+    ends = unblocked(tcp_pair())
+    pings = []
+    with Pair(loop, ends) as pair:
+        ping = pair.launcher.relay.link.ping
+        pair.launcher.relay.link.ping = lambda: (pings.append(1), ping())  # type: ignore[method-assign]
+        pair.until(lambda: len(pings) > 5, "the launcher's end has asked several times")
+        assert pair.launcher.relay.open and pair.agent.relay.open
+
+
+def test_a_peer_that_breaks_the_protocol_is_left(lone: Lone) -> None:
+    lone.peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert lone.until_closed().startswith("the other end broke the protocol: a frame of ")
+    run_until(lone.loop, lambda: _gone(lone.peer), "the transport is closed")
+
+
+def _gone(sock: socket.socket) -> bool:
+    try:
+        while sock.recv(1000):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        pass
+    return True
+
+
+def test_a_peer_that_closes_ends_the_relay_once(lone: Lone) -> None:
+    lone.peer.shutdown(socket.SHUT_WR)
+    assert lone.until_closed() == "the connection was closed at the other end"
+
+
+def test_a_connection_that_breaks_ends_the_relay_once(lone: Lone) -> None:
+    lone.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    lone.peer.close()
+    assert "reset" in lone.until_closed().lower()
+
+
+def test_a_connection_that_breaks_while_sending_ends_the_relay_once(lone: Lone) -> None:
+    lone.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    lone.peer.close()
+    while lone.relay.open:
+        lone.relay.message({"text": "x" * 100_000})
+    lone.until_closed()
+
+
+def test_what_came_before_the_end_is_still_told(lone: Lone) -> None:
+    said = Link()
+    said.message({"type": "ended"})
+    lone.peer.send(said.take())
+    lone.peer.shutdown(socket.SHUT_WR)
+    lone.until_closed()
+    assert lone.messages == [{"type": "ended"}]
+
+
+def test_no_stream_is_opened_on_a_relay_that_closed_a_moment_ago(loop: Loop) -> None:
+    """One batch of frames may hold the message that ends the relay, and another stream."""
+    with Pair(loop, unblocked(tcp_pair())) as pair:
+        pair.agent.on_message = lambda content: pair.agent.relay.close("enough")
+        link = Link()
+        link.message({"type": "end"})
+        link.open("shell")
+        pair.agent.relay.receive(link.take())
+        assert pair.agent.reasons == ["enough"]
+        assert not pair.kernel and not pair.agent.relay.legs
+
+
+@pytest.mark.parametrize("breaks", [0, 1], ids=["frontend", "kernel"])
+def test_a_local_connection_that_breaks_ends_its_stream_only(pair: Pair, breaks: int) -> None:
+    ends = pair.connected()
+    good = pair.connected()
+    broken, other = ends[breaks], ends[1 - breaks]
+    broken.listen(False)
+    other.send(pattern(MEGABYTE))
+    pair.until(lambda: other.sent > WINDOW, "something waits to be read")
+    broken.close()  # with bytes unread, which the relay finds out as it writes more
+    pair.until(lambda: other.over, "the other end is told")
+    good[1].echo = True
+    good[0].send(b"still there")
+    pair.until(lambda: good[0].received == b"still there", "the other stream echoes")
+    assert len(pair.launcher.relay.legs) == len(pair.agent.relay.legs) == 1
+    assert len(pair.launcher.relay.link._streams) == 1
+
+
+def test_a_stream_that_is_refused_closes_its_connection_only(pair: Pair) -> None:
+    pair.refuse = lambda number: number == 2
+    good = pair.connected()
+    refused = pair.connect("files")
+    refused.send(b"to nobody")
+    pair.until(lambda: refused.over, "the connection is closed")
+    assert not refused.received
+    good[1].echo = True
+    good[0].send(b"still there")
+    pair.until(lambda: good[0].received == b"still there", "the other stream echoes")
+    assert len(pair.launcher.relay.link._streams) == len(pair.agent.relay.link._streams) == 1
