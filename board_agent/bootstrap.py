@@ -14,7 +14,7 @@ AGENT_SECONDS = 30.0  # a slow board's python starts in two
 
 def facts(python: Optional[str]) -> Dict[str, Any]:
     """Return what the board and the given Python are; see `facts.py`."""
-    command = [python or sys.executable or "python3", "-m", "board_agent.facts"]
+    command = [_interpreter(python), "-m", "board_agent.facts"]
     try:
         run = subprocess.run(command, cwd=_code(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
@@ -52,7 +52,7 @@ def _start_agent(
     code: str, bind: str, python: Optional[str], idle: Optional[float], folder: str
 ) -> Optional[Dict[str, Any]]:
     """Start an agent and wait until one serves; return an error and its detail when none will."""
-    command: List[str] = [python or sys.executable or "python3", "-m", "board_agent"]
+    command: List[str] = [_interpreter(python), "-m", "board_agent"]
     command += ["--code", code, "--bind", bind]
     if idle is not None:
         command += ["--idle", str(idle)]
@@ -72,6 +72,10 @@ def _start_agent(
     if run.stdout:
         return dict(json.loads(run.stdout))
     return {"error": "no_agent", "detail": _tail(path)} if run.returncode else None
+
+
+def _interpreter(python: Optional[str]) -> str:
+    return os.path.expanduser(python or "") or sys.executable or "python3"
 
 
 def _code() -> str:

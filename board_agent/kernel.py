@@ -42,7 +42,7 @@ def _settle(workdir: str) -> None:
     sys.path.append(code)
     os.chdir(os.path.expanduser(workdir) if workdir else os.path.expanduser("~"))
     signal.signal(signal.SIGTERM, _end_politely)
-    faulthandler.enable(os.dup(2))  # ipykernel takes 2 for the cells; a crash is told to the agent
+    faulthandler.enable(os.dup(2), all_threads=False)  # a crash is for the agent, not the cell
     try:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # not as the agent, see there
     except (AttributeError, OSError):

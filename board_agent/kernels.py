@@ -151,7 +151,7 @@ def _spawn(
 ) -> "Tuple[subprocess.Popen[bytes], Any]":
     workdir = os.path.expanduser(request.get("workdir") or "~")
     os.stat(os.path.join(workdir, ""))  # what is wrong with it is easier to say here than there
-    argv = [request.get("python") or sys.executable, "-m", "board_agent.kernel"]
+    argv = [os.path.expanduser(request.get("python") or sys.executable), "-m", "board_agent.kernel"]
     argv += [str(lifeline.fileno()), connection_file, workdir]
     if request.get("debugger"):
         argv.append("--debugger")

@@ -9,6 +9,8 @@ import struct
 from collections import deque
 from typing import Any, Deque, Dict, List, NamedTuple, Union
 
+from .packing import pack, unpack
+
 HEADER = struct.Struct("!IBIQQ")  # payload length, kind, stream, sequence number, acknowledged
 MAX_PAYLOAD = 1 << 20
 CHUNK = 1 << 16  # the most one DATA frame carries: what an urgent frame may have to wait for
@@ -16,8 +18,8 @@ WINDOW = 1 << 19  # what one stream may have on its way without being consumed
 ACK_EVERY = 1 << 17  # bytes received after which an acknowledgement is due, if nothing carried one
 MAX_STREAMS = 1 << 12  # what a peer may have open at once
 
-# Frame kinds. Those up to CREDIT are numbered: they change state, and must arrive exactly once.
-MESSAGE, OPEN, DATA, END, RESET, CREDIT, ACK, PING, PONG = range(9)
+# Frame kinds. Those up to PACKED are numbered: they change state, and must arrive exactly once.
+MESSAGE, OPEN, DATA, END, RESET, CREDIT, PACKED, ACK, PING, PONG = range(10)
 
 PRECEDENCE = {"control": 0, "stdin": 1, "shell": 2, "iopub": 3, "files": 4, "video": 5}
 
@@ -142,7 +144,11 @@ class Link:
         if stream.local_end or not 0 < len(data) <= min(stream.credit, CHUNK):
             raise ValueError("%d bytes cannot be sent on stream %d now" % (len(data), number))
         stream.credit -= len(data)
-        self._queue(stream.precedence, DATA, number, data)
+        packed = pack(data)
+        if packed is None:
+            self._queue(stream.precedence, DATA, number, data)
+        else:
+            self._queue(stream.precedence, PACKED, number, packed)
 
     def consumed(self, number: int, count: int) -> None:
         """Say that `count` bytes of a stream's data were passed on, so that more may come."""
@@ -198,7 +204,7 @@ class Link:
                 length = len(payload)
                 self._backlog[rank] -= HEADER.size + length
                 number = 0
-                if kind <= CREDIT:
+                if kind <= PACKED:
                     self._sent = number = self._sent + 1
                 parts.append(HEADER.pack(length, kind, stream, number, self._received))
                 if length:
@@ -242,15 +248,17 @@ class Link:
         if not self._acknowledged <= acknowledged <= self._sent:
             raise ProtocolError("frame %d acknowledged, of %d" % (acknowledged, self._sent))
         self._acknowledged = acknowledged
-        expected = self._received + 1 if kind <= CREDIT else 0
+        expected = self._received + 1 if kind <= PACKED else 0
         if number != expected:
             raise ProtocolError("frame %d in place of %d" % (number, expected))
         if number:
             self._received = number
 
     def _dispatch(self, kind: int, number: int, payload: bytes, events: List[Event]) -> None:
-        if kind == DATA:
+        if kind in (DATA, PACKED):
             stream = self._stream(number)
+            if kind == PACKED:
+                payload = _unpacked(payload)
             if stream.remote_end or not 0 < len(payload) <= min(stream.granted, CHUNK):
                 raise ProtocolError("%d bytes on stream %d" % (len(payload), number))
             stream.granted -= len(payload)
@@ -322,6 +330,13 @@ class Link:
     def _forget_if_over(self, number: int, stream: _Stream) -> None:
         if stream.local_end and stream.remote_end:
             del self._streams[number]
+
+
+def _unpacked(payload: bytes) -> bytes:
+    try:
+        return unpack(payload, CHUNK)
+    except ValueError as error:
+        raise ProtocolError("packed data: %s" % error) from None
 
 
 def _json_object(payload: bytes) -> Dict[str, Any]:

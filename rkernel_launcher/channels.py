@@ -119,7 +119,6 @@ class Channels:
         upstream = context.socket(zmq.XSUB)
         upstream.rcvhwm = 0  # what has come over the link is not to be lost here
         upstream.linger = 0
-        upstream.reconnect_ivl = -1
         monitor = upstream.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )

@@ -268,6 +268,13 @@ class NotAnAgent(RkernelError):
     remedy = "End the program that listens there, or use another port with --link-port."
 
 
+class NoForwarding(RkernelError):
+    """The SSH server does not let us through to the agent."""
+
+    message = "The SSH server of {host} does not forward TCP connections ({detail})."
+    remedy = "Set AllowTcpForwarding yes in the sshd_config on the board, or use --via rpyc."
+
+
 class LinkLost(RkernelError):
     """The link broke while a kernel was running."""
 

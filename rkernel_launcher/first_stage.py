@@ -70,7 +70,8 @@ def command(python: str) -> str:
 
     Parameters: python, the interpreter as the board knows it. Returns: one line for its shell.
     """
-    return shlex.join(argv(python))
+    home = "~/" if python.startswith("~/") else ""  # left bare, for the shell to know
+    return home + shlex.join(argv(python.removeprefix(home)))
 
 
 def start(python: str) -> ProcessStream:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from . import errors, first_stage, rpyc_session, system
 from .board import Board
@@ -24,7 +25,9 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
 
     Raises the errors of `ssh.connect` and of the first stage.
     """
-    from . import ssh  # only this way needs paramiko, which takes 60 ms to import
+    import paramiko  # only this way needs it, and it takes 60 ms
+
+    from . import ssh
 
     transport = ssh.connect(target, prompts, timeout=target.link_timeout)
     try:
@@ -39,7 +42,13 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
 
     def connect(port: int) -> socket.socket:
         where = ("127.0.0.1", port)
-        return through(transport.open_channel("direct-tcpip", where, ("127.0.0.1", 0)))
+        try:
+            channel = transport.open_channel("direct-tcpip", where, ("127.0.0.1", 0))
+        except paramiko.ChannelException as error:
+            raise errors.NoForwarding(host=target.host, detail=error.text) from error
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise errors.BoardLost(detail=str(error)) from error
+        return through(channel)
 
     def close() -> None:
         session.close()
@@ -66,7 +75,7 @@ def over_pipe(target: Target, prompts: Prompts | None) -> Board:
     """Let a child process of this machine play the board."""
     if system.WINDOWS:
         raise errors.NotSupportedHere()
-    stream = first_stage.start(target.python or sys.executable)
+    stream = first_stage.start(str(Path(target.python or sys.executable).expanduser()))
     try:
         first_stage.handshake(stream, SESSION_SECONDS)
         session = rpyc_session.over_stream(stream, SESSION_SECONDS)

@@ -133,19 +133,24 @@ class Frontend:
 
 @contextmanager
 def launched(
-    board: Board, *options: str, argv: list[str] | None = None, transport: str = "tcp"
+    board: Board,
+    *options: str,
+    argv: list[str] | None = None,
+    transport: str = "tcp",
+    spec: Path | None = None,
 ) -> Iterator[Frontend]:
     """Start a launcher, and end it at last.
 
     Parameters: options for the launcher; argv, in place of the launcher's; transport, of the
-    connection file.
+    connection file; spec, the folder of a kernelspec that is there, in place of one made here.
     """
     number = next(_numbers)
-    specs = board.folder / f"specs-{number}"
-    write_spec(specs, "board", argv or board.argv(*options))
+    if spec is None:
+        spec = board.folder / f"specs-{number}" / "board"
+        write_spec(spec.parent, spec.name, argv or board.argv(*options))
     manager = KernelManager(
-        kernel_name="board",
-        kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(specs)]),
+        kernel_name=spec.name,
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(spec.parent)]),
         connection_file=f"{board.folder}/kernel-{number}.json",
         transport=transport,
     )

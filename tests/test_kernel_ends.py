@@ -122,15 +122,18 @@ def test_sigterm_to_the_launcher_ends_the_kernel(board: Board) -> None:
         assert not board.kernels()
 
 
-@pytest.mark.parametrize("part", [0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.fixture(scope="module")
+def usual(board: Board) -> float:
+    """Give the seconds that a start takes when the board knows our code."""
+    with started(board), launched(board) as kernel:
+        return seconds_of(lambda: kernel.client.wait_for_ready(timeout=board.limit))
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.8])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_launcher_that_ends_on_its_way_leaves_nothing(
-    board: Board, part: float, number: signal.Signals
+    board: Board, usual: float, part: float, number: signal.Signals
 ) -> None:
-    with started(board):
-        pass  # from here on, a start takes as long as it will
-    with launched(board) as kernel:
-        usual = seconds_of(lambda: kernel.client.wait_for_ready(timeout=board.limit))
     with launched(board) as kernel:
         time.sleep(part * usual)  # whatever it does then
         kernel.signal(number)
@@ -170,14 +173,22 @@ def test_the_kernels_death_ends_the_launcher(
             assert "Traceback" not in text
 
 
-def test_the_kernels_last_words_are_told(board: Board) -> None:
+def test_what_a_kernel_says_outside_its_cells_is_kept(board: Board) -> None:
     with started(board) as kernel:
         kernel.run("get_ipython().kernel.log.warning('Grüße\\x1b]0;')")
-        kernel.send("import ctypes; ctypes.string_at(0)")
+        kernel.send("import os; os._exit(5)")
         kernel.wait_for_end(board.limit)
         for text in (kernel.said(), kernel.log()):
             assert "Grüße\\x1b]0;" in text
-            assert "Segmentation fault" in text
+
+
+def test_a_crash_says_where_it_was(board: Board) -> None:
+    with started(board) as kernel:
+        kernel.send("import ctypes; ctypes.string_at(0)")
+        kernel.wait_for_end(board.limit)
+        assert "Fatal Python error: Segmentation fault" in kernel.log()
+        assert "string_at" in kernel.log()
+        assert "Its last words" in kernel.said()
 
 
 def test_what_was_printed_before_a_death_is_shown(board: Board) -> None:

@@ -34,6 +34,7 @@ from board_agent.link import (
     MAX_STREAMS,
     MESSAGE,
     OPEN,
+    PACKED,
     PING,
     PONG,
     PRECEDENCE,
@@ -50,6 +51,7 @@ from board_agent.link import (
     ProtocolError,
     Reset,
 )
+from board_agent.packing import SMALLEST, pack, unpack
 
 CHANNELS = sorted(PRECEDENCE)
 EVERYTHING = 1 << 40
@@ -438,6 +440,9 @@ def test_any_split_of_the_bytes_says_the_same(data: st.DataObject) -> None:
     assert len(split) == 2 * len(CHANNELS) + 2
 
 
+NOISE = random.Random(1).randbytes(CHUNK)  # what does not get smaller by packing
+
+
 # --- what the hot path promises ------------------------------------------------------------------
 
 
@@ -446,7 +451,7 @@ def test_an_urgent_frame_queued_later_leaves_first() -> None:
     urgent = launcher.open("shell")
     settle(launcher, agent)
     for _ in range(2):
-        agent.send(bulk, bytes(CHUNK))
+        agent.send(bulk, NOISE)
     agent.take(1)  # one is under way; the other waits
     agent.send(urgent, b"reply")
     agent.message({"type": "ended"})
@@ -501,7 +506,7 @@ def test_what_waits_here_holds_back_its_own_precedence_only() -> None:
     launcher, agent, bulk = connected("iopub")
     other = launcher.open("shell")
     settle(launcher, agent)
-    agent.send(bulk, bytes(CHUNK))
+    agent.send(bulk, NOISE)
     assert agent.credit(bulk) == 0
     assert agent.credit(other) == CHUNK
     agent.take()
@@ -511,15 +516,51 @@ def test_what_waits_here_holds_back_its_own_precedence_only() -> None:
 def test_an_acknowledgement_comes_by_itself_when_nothing_carries_one() -> None:
     launcher, agent, number = connected()
     for _ in range(ACK_EVERY // CHUNK - 1):
-        launcher.send(number, bytes(CHUNK))
+        launcher.send(number, NOISE)
         agent.receive(launcher.take())
         assert agent.take() == b""
-    launcher.send(number, bytes(CHUNK))
+    launcher.send(number, NOISE)
     agent.receive(launcher.take())
     [(kind, stream, number, acknowledged, payload)] = frames(agent.take())
     assert (kind, stream, number, payload) == (ACK, 0, 0, b"")
     assert acknowledged == 1 + ACK_EVERY // CHUNK
     assert agent.take() == b""
+
+
+TEXT = b"the same words again and again\n" * 1000
+
+
+def test_large_text_is_packed_on_its_way() -> None:
+    launcher, agent, number = connected()
+    launcher.send(number, TEXT)
+    wire = launcher.take(EVERYTHING)
+    assert len(wire) < len(TEXT) // 20
+    assert agent.receive(wire) == [Data(number, TEXT)]
+    assert launcher.credit(number) == CHUNK
+    agent.consumed(number, len(TEXT))  # credit counts the bytes that were packed
+
+
+@given(data=st.binary(max_size=2 * SMALLEST), repeats=st.integers(1, 12))
+def test_packing_gives_back_what_was_packed(data: bytes, repeats: int) -> None:
+    whole = (data * repeats)[:CHUNK]
+    packed = pack(whole)
+    assert packed is None or (len(packed) < len(whole) and unpack(packed, CHUNK) == whole)
+
+
+def test_noise_and_little_data_are_not_packed() -> None:
+    assert pack(NOISE) is None
+    assert pack(b"x" * (SMALLEST - 1)) is None
+
+
+def test_packed_data_that_swells_beyond_a_chunk_is_refused() -> None:
+    packed = pack(bytes(CHUNK))
+    assert packed is not None
+    assert unpack(packed, CHUNK) == bytes(CHUNK)
+    for payload in (pack(bytes(CHUNK + 1)), pack(bytes(1 << 26)), packed[:-1], packed + b"x", b""):
+        assert payload is not None
+        _, agent, number = connected()
+        with pytest.raises(ProtocolError):
+            agent.receive(frame(PACKED, number, 2, payload=payload))
 
 
 def test_a_peer_that_only_pings_costs_no_memory_and_gets_one_answer() -> None:
@@ -553,7 +594,7 @@ def agent_with_stream(ended: bool = False) -> Link:
 @pytest.mark.parametrize(
     "broken",
     [
-        pytest.param(frame(9), id="unknown kind"),
+        pytest.param(frame(PONG + 1), id="unknown kind"),
         pytest.param(frame(255), id="unknown kind, the highest"),
         pytest.param(struct.pack("!IBIQQ", MAX_PAYLOAD + 1, MESSAGE, 0, 2, 0), id="too long"),
         pytest.param(frame(MESSAGE, 0, 1, payload=b"{}"), id="a number again"),

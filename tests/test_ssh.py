@@ -767,7 +767,7 @@ def test_an_idle_connection_sleeps_and_still_closes_at_once(
     transport.close()
     transport.join(LIMIT)
     assert not transport.is_alive()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < ssh_transport.IDLE_POLL / 2
 
 
 def test_a_login_by_key_does_not_load_the_keyring(server: sshd.Server, home: Home) -> None:
@@ -783,13 +783,13 @@ def test_a_login_by_key_does_not_load_the_keyring(server: sshd.Server, home: Hom
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_the_cipher_can_be_chosen(
+def test_the_digest_can_be_chosen(
     server: sshd.Server, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.authorize(home.key())
-    for cipher in ("aes256-ctr", "aes192-ctr"):
-        monkeypatch.setattr(ssh_transport, "CIPHERS", (cipher,))
-        assert works(server.target()).local_cipher == cipher
+    assert works(server.target()).local_mac == ssh_transport.DIGESTS[0]
+    monkeypatch.setattr(ssh_transport, "DIGESTS", ("hmac-sha2-512",))
+    assert works(server.target()).local_mac == "hmac-sha2-512"
 
 
 # --- installing a key -------------------------------------------------------------------------
@@ -826,7 +826,7 @@ def test_openwrt_finds_the_key_where_its_dropbear_looks(home: Home) -> None:
         copy = server.folder / "etc"
         (copy / "dropbear").mkdir(parents=True)
         script = (
-            f"cp -a /etc/. {copy} && mount --bind {copy} /etc && "
+            f"cp /etc/passwd /etc/group /etc/shadow {copy} && mount --bind {copy} /etc && "
             f": > /etc/openwrt_release && exec {server.argv[0]} -i -f {server.folder}/config"
         )
         server.argv = ["unshare", "-m", "sh", "-c", script]

@@ -1,0 +1,92 @@
+"""The emulated armv7l boards as tests use them, each with a home of its own on this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import commands
+import pytest
+from boards import Board, environment
+from emulator.image import SUITES, available
+from emulator.machine import SSH_PORT, Machine
+from requirements import skip_or_fail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Armv7l(Board):
+    """An emulated board, which the ssh settings of its home here know by the suite's name.
+
+    `link_port` is one that leads to the board by the same number, for a link beside ssh, and
+    `dropbear_port` is another.
+    """
+
+    suite: str
+    machine: Machine
+    link_port: int
+    dropbear_port: int
+
+    def rkernel(self, *arguments: str) -> commands.Run:
+        """Run `rkernel` on this machine as its user does, where there is no terminal."""
+        return subprocess.run(
+            commands.argv(*arguments),
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=self.limit,
+        )
+
+
+@contextmanager
+def booted(suite: str, memory: int = 256) -> Iterator[Armv7l]:
+    """Boot a board, and give it a user on this machine who has its key and knows its host key.
+
+    Parameters: suite, one of image.SUITES; memory, in MB.
+    """
+    if reason := available():
+        skip_or_fail(reason)
+    ports = commands.unused_port(), commands.unused_port()
+    with (
+        tempfile.TemporaryDirectory(prefix="rk-", dir="/tmp") as name,
+        Machine(suite, memory=memory, ports=ports) as machine,
+    ):
+        folder = Path(name)
+        board = Armv7l(
+            options=("--via", "ssh", "--host", suite),
+            folder=folder,
+            environment=environment(folder),
+            shell=machine.run,
+            runtime="/tmp/rkernel-0",
+            slowness=4.0,
+            suite=suite,
+            machine=machine,
+            link_port=ports[0],
+            dropbear_port=ports[1],
+        )
+        settings = Path(board.environment["HOME"], ".ssh")
+        settings.mkdir(mode=0o700)
+        (settings / "known_hosts").write_text(machine.known_hosts.read_text())
+        where = f"HostName 127.0.0.1\n Port {machine.port(SSH_PORT)}"
+        (settings / "config").write_text(
+            f"Host {suite}\n {where}\n User root\n IdentityFile {machine.key}\n"
+        )
+        yield board
+
+
+@pytest.fixture(scope="session")
+def machines() -> Iterator[Callable[[str], Armv7l]]:
+    """Give the board of a suite, booted when it is first asked for and kept for the session."""
+    with ExitStack() as stack:
+        yield cache(lambda suite: stack.enter_context(booted(suite)))
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def board(request: pytest.FixtureRequest, machines: Callable[[str], Armv7l]) -> Armv7l:
+    """Give the boards, one after the other."""
+    return machines(request.param)

@@ -1,0 +1,556 @@
+"""Real agents: their seat, who may talk to them, their kernels, and their end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import agents
+import pytest
+from agents import LIMIT, Agent, Session, alive, launch, running
+from boards import wait_until
+from jupyter_client import BlockingKernelClient
+from pythons import interpreters
+
+from board_agent.handshake import HELLO, MAGIC, PROOF, VERSION, Handshake
+from board_agent.link import Link
+
+PYTHONS = ["this", "3.8"]
+ENDS_WITHIN = 2.0  # seconds: what a kernel may take to end when its agent has
+
+
+@pytest.fixture(params=PYTHONS)
+def python(request: pytest.FixtureRequest) -> str:
+    """Give the interpreter that the agent runs on."""
+    if request.param == "this":
+        return sys.executable
+    if "3.8" not in interpreters():
+        pytest.skip("there is no Python 3.8 here")
+    return interpreters()["3.8"]
+
+
+@pytest.fixture(scope="module", params=PYTHONS)
+def shared(request: pytest.FixtureRequest) -> Iterator[Agent]:
+    """Give an agent that outlives the test, as an agent should."""
+    if request.param == "3.8" and "3.8" not in interpreters():
+        pytest.skip("there is no Python 3.8 here")
+    python = interpreters()["3.8"] if request.param == "3.8" else sys.executable
+    with running(python=python) as agent:
+        yield agent
+        assert alive(agent.pid)
+        assert "Traceback" not in agent.log
+
+
+@pytest.fixture
+def agent() -> Iterator[Agent]:
+    """Give an agent of the test's own."""
+    with running() as made:
+        yield made
+        assert "Traceback" not in made.log
+
+
+@pytest.fixture
+def session(shared: Agent) -> Iterator[Session]:
+    with Session(shared) as made:
+        yield made
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def execute(agent: Agent, code: str, wait: bool = True) -> None:
+    """Run code in the agent's only kernel, over its own sockets."""
+    [path] = agent.folder.glob("*/connection.json")
+    client = BlockingKernelClient(connection_file=str(path))
+    client.load_connection_file()
+    client.start_channels(iopub=False, stdin=False, hb=False, control=False)
+    try:
+        client.execute(code, silent=True)
+        if wait:
+            client.get_shell_msg(timeout=LIMIT)
+    finally:
+        client.stop_channels()
+
+
+# --- the seat ------------------------------------------------------------------------------------
+
+
+def test_an_agent_says_where_it_is_to_its_own_user_only(shared: Agent) -> None:
+    assert mode(shared.folder) == mode(shared.folder.parent) == 0o700
+    for path in shared.folder.iterdir():
+        assert mode(path) == 0o600, path
+    state = json.loads((shared.folder / "agent.json").read_text())
+    assert state.keys() == {"pid", "port", "token"}
+    assert len(shared.token) == 32
+
+
+def test_there_is_one_agent_in_a_seat(shared: Agent) -> None:
+    assert launch(shared.runtime) == b""
+    assert agents.find(shared.runtime) == shared
+    with Session(shared) as session:
+        assert session.is_served()
+    assert agents.marked(f"XDG_RUNTIME_DIR={shared.runtime}", "board_agent") == [shared.pid]
+
+
+def test_a_port_that_is_taken_is_told(python: str) -> None:
+    with agents.folder() as runtime, socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = json.loads(launch(runtime, python, bind=bind))
+        assert said["error"] == errno.EADDRINUSE and said["detail"]
+        assert not (runtime / "rkernel").exists(), "nothing is left"
+
+
+def test_the_secrets_are_not_on_view(agent: Agent) -> None:
+    with Session(agent) as session:
+        kernel = session.start(key="a-secret-key")["pid"]
+        for pid in (agent.pid, kernel):
+            for name in ("cmdline", "environ"):
+                shown = Path(f"/proc/{pid}/{name}").read_bytes()
+                assert agent.token.hex().encode() not in shown
+                assert b"a-secret-key" not in shown
+    assert agent.token.hex() not in agent.log
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_another_user_gets_nowhere(agent: Agent) -> None:
+    with Session(agent) as session:
+        session.start()
+        [path] = agent.folder.glob("*/k-1")
+        tries = f"""
+import socket, os
+os.setgid(65534); os.setuid(65534)
+def refused(call, *arguments):
+    try:
+        call(*arguments)
+    except PermissionError:
+        return True
+assert refused(open, {str(agent.folder / "agent.json")!r})
+assert refused(open, {str(path.parent / "connection.json")!r})
+assert refused(os.listdir, {str(agent.folder)!r})
+assert refused(socket.socket(socket.AF_UNIX).connect, {str(path)!r})
+assert refused(os.kill, {agent.pid}, 0)
+print("nowhere")
+"""
+        command = [sys.executable, "-W", "ignore", "-c", tries]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+        assert said.stdout == "nowhere\n", said.stderr
+
+
+# --- strangers -----------------------------------------------------------------------------------
+
+
+def connect(agent: Agent) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", agent.port), timeout=LIMIT)
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Return what comes before the peer hangs up."""
+    data = b""
+    try:
+        while part := sock.recv(1 << 16):
+            data += part
+    except ConnectionResetError:
+        pass
+    return data
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\0", b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01", b"rkernel", b"x" * 100_000],
+    ids=["a byte", "http", "tls", "half a hello", "a lot"],
+)
+def test_garbage_gets_no_answer(shared: Agent, session: Session, garbage: bytes) -> None:
+    with connect(shared) as sock:
+        try:
+            sock.sendall(garbage)
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it has hung up already
+        assert read_all(sock) == b""
+    assert session.is_served()
+
+
+def test_a_wrong_token_gets_no_proof(shared: Agent) -> None:
+    shake = Handshake(b"guessed" * 5, launcher=True)
+    with connect(shared) as sock:
+        sock.sendall(shake.take())
+        hello = b""
+        while len(hello) < HELLO:
+            hello += sock.recv(HELLO - len(hello))
+        shake.receive(hello)
+        sock.sendall(shake.take())
+        assert read_all(sock) == b""
+
+
+def test_another_version_is_told_ours(shared: Agent) -> None:
+    with connect(shared) as sock:
+        sock.sendall(MAGIC + bytes([VERSION + 1]) + bytes(HELLO))
+        assert read_all(sock)[: len(MAGIC) + 1] == MAGIC + bytes([VERSION])
+
+
+def test_what_comes_right_behind_the_proof_is_not_lost(shared: Agent) -> None:
+    """A launcher need not wait for the agent's proof; here it sends more than a stranger may."""
+    shake, link = Handshake(shared.token, launcher=True), Link()
+    link.message({"type": "unknown", "text": "x" * 5000})
+    link.message({"type": "start", "python": "/no/such/python"})
+    with connect(shared) as sock:
+        sock.sendall(shake.take())
+        hello = b""
+        while len(hello) < HELLO:
+            hello += sock.recv(HELLO - len(hello))
+        shake.receive(hello)
+        sock.sendall(shake.take() + link.take())
+        said = b""
+        while b"failed" not in said[PROOF:]:
+            part = sock.recv(1000)
+            assert part, "the agent hung up"
+            said += part
+
+
+def test_silence_is_not_waited_for_long(python: str) -> None:
+    with running(python=python, patch="agent.STRANGER_SECONDS = 0.2") as agent:
+        with Session(agent) as session:
+            for said in (b"", MAGIC, Handshake(b"", launcher=True).take()):
+                with connect(agent) as sock:
+                    sock.sendall(said)
+                    assert len(read_all(sock)) == (HELLO if len(said) == HELLO else 0)
+            assert session.is_served(), "who has proven itself may be silent"
+
+
+def test_a_flood_of_strangers_disturbs_nobody(shared: Agent, session: Session) -> None:
+    flood = [connect(shared) for _ in range(200)]
+    try:
+        assert session.is_served()
+        for sock in flood[:150]:
+            assert sock.recv(1) == b"", "the oldest have to go"
+        with Session(shared) as another:
+            assert another.is_served()
+        descriptors = len(list(Path(f"/proc/{shared.pid}/fd").iterdir()))
+        assert descriptors < 60
+    finally:
+        for sock in flood:
+            sock.close()
+    assert session.is_served()
+
+
+def test_a_launcher_that_breaks_the_protocol_loses_its_link_only(
+    shared: Agent, session: Session
+) -> None:
+    with Session(shared) as broken:
+        broken.sock.setblocking(True)
+        broken.sock.sendall(b"\xff" * 100)
+        broken.until(lambda: broken.closed, "the agent hangs up")
+    assert session.is_served()
+
+
+# --- kernels -------------------------------------------------------------------------------------
+
+
+def test_a_kernel_starts_serves_and_ends(shared: Agent, tmp_path: Path) -> None:
+    with Session(shared) as session:
+        ready = session.start(
+            key="päss", env={"COLOUR": "grün", "PATH": "/bin"}, workdir=str(tmp_path)
+        )
+        pid = ready["pid"]
+        assert ready["ready"] is True and ready["ipykernel"][0].isdigit()
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        assert "COLOUR=grün".encode() in environment and b"PATH=/bin" in environment
+        assert not [name for name in environment if name.startswith(b"JPY_PARENT")]
+        assert Path(f"/proc/{pid}/cwd").readlink() == tmp_path
+        assert os.getpgid(pid) == os.getsid(pid) == pid
+        [path] = shared.folder.glob("*/connection.json")
+        assert mode(path.parent) == 0o700 and mode(path) == 0o600
+        info = json.loads(path.read_text())
+        assert info["key"] == "päss" and info["transport"] == "ipc"
+
+        greeting = b"\xff" + bytes(8) + b"\x7f"
+        streams = [session.link.open(name) for name in ("shell", "control", "stdin", "iopub")]
+        for stream in streams:
+            session.link.send(stream, greeting)
+        refused = [session.link.open(name) for name in ("files", "video")]
+        session.flush()
+        for stream in streams:
+            session.until(lambda s=stream: len(session.received.get(s, b"")) >= 10, "ZMTP answers")
+            assert session.received[stream][0] == 0xFF
+        session.until(lambda: session.over >= set(refused), "the others are refused")
+        assert not session.over & set(streams)
+
+        session.say("end")
+        assert session.wait_for("ended")["status"] == 0
+        assert not alive(pid) and not path.parent.exists()
+        session.until(lambda: session.over >= set(streams), "the streams end")
+        session.say("interrupt")
+        session.say("end")
+        assert session.is_served()
+
+
+def test_streams_without_a_kernel_are_refused(session: Session) -> None:
+    stream = session.link.open("shell")
+    session.flush()
+    session.until(lambda: stream in session.over, "the stream is refused")
+    assert session.is_served()
+
+
+def test_a_kernel_is_interrupted_with_its_children(agent: Agent, tmp_path: Path) -> None:
+    with Session(agent) as session:
+        session.start(workdir=str(tmp_path))
+        execute(
+            agent, "import subprocess; open('began', 'w'); subprocess.run(['sleep', '1000'])", False
+        )
+        wait_until((tmp_path / "began").exists, "the cell runs", LIMIT)
+        wait_until(lambda: _sleepers(agent), "the child runs", LIMIT)
+        session.say("interrupt")
+        wait_until(lambda: not _sleepers(agent), "the child is interrupted", LIMIT)
+        execute(agent, "open('after', 'w')")
+        assert (tmp_path / "after").exists(), "and the kernel lives"
+
+
+def _sleepers(agent: Agent) -> list[int]:
+    return agents.marked(f"XDG_RUNTIME_DIR={agent.runtime}", "1000")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_how_a_kernel_died_is_told(shared: Agent, number: signal.Signals) -> None:
+    with Session(shared) as session:
+        ready = session.start()
+        os.kill(ready["pid"], number)
+        assert session.wait_for("ended")["status"] == -number
+
+
+def test_what_a_kernel_writes_outside_cells_is_passed_on(agent: Agent) -> None:
+    with Session(agent) as session:
+        session.start()
+        execute(agent, "import os; os.write(1, b'to stdout'); os.write(2, b' and stderr \\xff')")
+        text = ""
+        while "stderr" not in text:
+            text += session.wait_for("output")["text"]
+        assert text.endswith("to stdout and stderr \ufffd")
+        execute(agent, "os.write(2, b'the last words'); os._exit(3)", False)
+        ended = session.wait_for("ended")
+        assert ended["status"] == 3
+        assert ended["output"].endswith("to stdout and stderr \ufffdthe last words")
+
+
+def test_a_python_without_ipykernel_is_told(shared: Agent, tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -s "$@"\n')
+    bare.chmod(0o755)
+    with Session(shared) as session:
+        session.say("start", python=str(bare), workdir="/tmp")
+        assert session.wait_for("ready")["missing"] in ("ipykernel", "zmq")
+        assert session.wait_for("ended")["status"] == 1
+
+
+BAD = {
+    "no such python": {"python": "/no/such/python"},
+    "python is a folder": {"python": "/tmp"},
+    "python is a number": {"python": 5},
+    "workdir is not there": {"workdir": "/no/such/folder"},
+    "workdir is a file": {"workdir": "/etc/passwd"},
+    "workdir is a list": {"workdir": ["/tmp"]},
+    "workdir with a zero": {"workdir": "/tmp\0"},
+    "env is a list": {"env": ["A=B"]},
+    "env is a text": {"env": "A=B"},
+    "env is a number": {"env": 5},
+    "env holds a number": {"env": {"A": 5}},
+    "env names a value": {"env": {"A=B": "C"}},
+    "env holds half a letter": {"env": {"A": "\ud800"}},
+}
+
+
+@pytest.mark.parametrize("request_", BAD.values(), ids=BAD.keys())
+def test_a_request_that_cannot_be_met_fails_and_nothing_else(
+    shared: Agent, session: Session, request_: dict[str, Any]
+) -> None:
+    session.say("start", **{"key": "k", "python": sys.executable, **request_})
+    failed = session.wait_for("failed", "ended", "ready")
+    assert failed["type"] == "failed" and failed["detail"]
+    assert session.is_served()
+    assert not list(shared.folder.glob("[0-9]*")), "nothing is left of it"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"type": None},
+        {"type": ["start"]},
+        {"type": "unknown"},
+        {"type": "interrupt"},
+        {"type": "end"},
+    ],
+    ids=str,
+)
+def test_messages_that_mean_nothing_are_passed_over(
+    session: Session, content: dict[str, Any]
+) -> None:
+    session.link.message(content)
+    session.flush()
+    assert session.is_served()
+
+
+def test_odd_values_that_do_no_harm_are_taken(shared: Agent) -> None:
+    with Session(shared) as session:
+        ready = session.start(key=["not", "a", "text"], signature_scheme=7, debugger="", env=None)
+        assert ready["ready"] is True
+    wait_until(lambda: not alive(ready["pid"]), "the kernel ends with its link", LIMIT)
+
+
+def test_the_same_key_replaces_the_kernel(agent: Agent) -> None:
+    with Session(agent) as first, Session(agent) as second, Session(agent) as third:
+        old = first.start(key="same")["pid"]
+        other = third.start(key="another")["pid"]
+        new = second.start(key="same")["pid"]
+        assert not alive(old) and alive(new) and alive(other)
+        assert first.wait_for("ended")["status"] == 0
+
+
+def test_a_session_has_one_kernel(agent: Agent) -> None:
+    """Also while its kernel waits for a former one to go."""
+    mark = f"XDG_RUNTIME_DIR={agent.runtime}"
+    with Session(agent) as former:
+        former.start()
+        with Session(agent) as session:
+            for _ in range(3):
+                session.say("start", key="k", python=sys.executable, workdir="/tmp")
+            session.wait_for("ready")
+            assert len(agents.marked(mark, "board_agent.kernel")) == 1
+    wait_until(lambda: not agents.marked(mark, "board_agent.kernel"), "it ends", LIMIT)
+
+
+def test_a_launcher_that_goes_takes_its_kernel_with_it(agent: Agent) -> None:
+    with Session(agent) as stays:
+        kept = stays.start(key="kept")["pid"]
+        with Session(agent) as goes:
+            gone = goes.start(key="gone")["pid"]
+        wait_until(lambda: not alive(gone), "the kernel ends", LIMIT)
+        assert alive(kept)
+        assert stays.is_served()
+
+
+def test_a_kernel_that_writes_without_end_does_not_fill_the_memory(agent: Agent) -> None:
+    """Its launcher does not read for a while: the kernel has to wait, and nothing is lost."""
+    count = 40 << 20
+    with Session(agent) as session:
+        session.start()
+        code = (
+            f"import os\nleft = {count}\nwhile left: left -= os.write(1, b'x' * min(left, 1 << 16))"
+        )
+        execute(agent, code, wait=False)
+        before = _resident(agent.pid)
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            assert _resident(agent.pid) < before + (12 << 20)
+            time.sleep(0.05)
+        came = 0
+        while came < count:
+            came += session.wait_for("output")["text"].count("x")
+        assert came == count
+        assert session.is_served()
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_cell_that_meddles_with_the_lifeline_harms_its_kernel_at_most(agent: Agent) -> None:
+    meddle = """
+import os
+for number in os.listdir("/proc/self/fd"):
+    try:
+        if os.readlink("/proc/self/fd/" + number).startswith("socket:"):
+            os.write(int(number), b"not JSON\\n[]\\n")
+    except OSError:
+        pass
+"""
+    with Session(agent) as other, Session(agent) as session:
+        session.start()
+        execute(agent, meddle, wait=False)
+        session.say("end")
+        session.wait_for("ended")
+        assert other.is_served()
+
+
+def test_a_folder_that_vanished_is_told(agent: Agent) -> None:
+    """Such as /run/user/1000, which goes when its user logs out."""
+    with Session(agent) as session:
+        subprocess.run(["rm", "-r", str(agent.folder.parent)], check=True, timeout=LIMIT)
+        session.say("start", python=sys.executable, workdir="/tmp")
+        assert session.wait_for("failed", "ready")["type"] == "failed"
+        assert session.is_served()
+
+
+# --- its end -------------------------------------------------------------------------------------
+
+
+def test_an_agent_with_nothing_to_do_ends_and_leaves_nothing(python: str) -> None:
+    with running(python=python, idle=0.2) as agent:
+        with Session(agent) as session:
+            for _ in range(3):
+                time.sleep(0.5)  # longer than it may idle
+                assert session.is_served()
+        wait_until(lambda: not alive(agent.pid), "the agent ends", LIMIT)
+        assert not (agent.runtime / "rkernel").exists()
+        assert agent.log == ""
+
+
+def test_sigterm_ends_kernels_and_agent(agent: Agent) -> None:
+    with Session(agent) as one, Session(agent) as other:
+        pids = [one.start(key="1")["pid"], other.start(key="2")["pid"]]
+        agent.signal(signal.SIGTERM)
+        for session in (one, other):
+            assert session.wait_for("ended")["status"] == 0
+            session.until(lambda s=session: s.closed, "the link ends")
+        wait_until(lambda: not alive(agent.pid), "the agent ends", LIMIT)
+        assert not any(map(alive, pids))
+        assert not (agent.runtime / "rkernel").exists()
+
+
+def test_sigterm_starts_no_kernel_that_was_waiting(agent: Agent) -> None:
+    with Session(agent) as one, Session(agent) as other:
+        one.start()
+        other.say("start", key="k", python=sys.executable, workdir="/tmp")
+        assert other.is_served()  # it has the message
+        agent.signal(signal.SIGTERM)
+        wait_until(lambda: not alive(agent.pid), "the agent ends", LIMIT)
+
+
+def test_sighup_is_nothing_to_it(agent: Agent) -> None:
+    with Session(agent) as session:
+        agent.signal(signal.SIGHUP)
+        assert session.is_served()
+
+
+def test_kernels_do_not_outlive_an_agent_that_was_killed(agent: Agent, tmp_path: Path) -> None:
+    with Session(agent) as session:
+        pid = session.start(workdir=str(tmp_path))["pid"]
+        execute(agent, "import subprocess; p = subprocess.Popen(['sleep', '1000'])")
+        assert _sleepers(agent)
+        agent.signal(signal.SIGKILL)
+        wait_until(lambda: not alive(pid), "the kernel ends", ENDS_WITHIN)
+        wait_until(lambda: not _sleepers(agent), "its children end", ENDS_WITHIN)
+    assert launch(agent.runtime) == b"", "the next one takes the seat"
+    successor = agents.find(agent.runtime)
+    assert successor.pid != agent.pid
+    assert not list(agent.folder.glob("[0-9]*")), "and clears up"
+    with Session(successor) as session:
+        assert session.is_served()
+
+
+def test_a_busy_kernel_does_not_outlive_an_agent_that_was_killed(agent: Agent) -> None:
+    with Session(agent) as session:
+        pid = session.start()["pid"]
+        execute(agent, "while True: pass", wait=False)
+        agent.signal(signal.SIGKILL)
+        wait_until(lambda: not alive(pid), "the kernel ends", ENDS_WITHIN + 1)

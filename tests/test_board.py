@@ -1,0 +1,180 @@
+"""The main job on emulated armv7l boards, as their user does it: over ssh, and over rpyc."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from armv7l import Armv7l
+from boards import wait_until
+from commands import Run
+from emulator.machine import RPYC_PORT
+from kernels import Frontend, is_idle, launched, seconds_of
+
+from rkernel_launcher.cli import NO_AUTHENTICATION
+
+pytest_plugins = ["armv7l"]
+pytestmark = pytest.mark.board
+
+HAS = {"bookworm": ("3.11.", "6.17."), "trixie": ("3.13.", "6.29.")}  # Python and ipykernel
+
+
+@dataclass(frozen=True)
+class Added:
+    """A kernel that `rkernel add` has made: the way, what the command said, the kernelspec."""
+
+    via: str
+    said: Run
+    spec: Path
+
+
+@pytest.fixture(scope="module", params=["ssh", "rpyc"])
+def added(request: pytest.FixtureRequest, board: Armv7l) -> Iterator[Added]:
+    server = None
+    options = ["--host", board.suite]
+    if request.param == "rpyc":
+        server = board.machine.start_rpyc()
+        options = ["--via", "rpyc", "--host", "127.0.0.1", "--name", "over-rpyc"]
+        options += ["--port", str(board.machine.port(RPYC_PORT))]
+        options += ["--link-port", str(board.link_port)]
+    said = board.rkernel("add", *options)
+    name = "over-rpyc" if server else f"rkernel-{board.suite}"
+    yield Added(request.param, said, Path(board.environment["JUPYTER_DATA_DIR"], "kernels", name))
+    if server:
+        board.signal(server, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def shared(board: Armv7l, added: Added) -> Iterator[Frontend]:
+    assert added.said.returncode == 0, added.said.stderr
+    with launched(board, spec=added.spec) as frontend:
+        frontend.client.wait_for_ready(timeout=board.limit)
+        yield frontend
+
+
+@pytest.fixture
+def kernel(shared: Frontend) -> Frontend:
+    """Give a kernel that is ready, started anew where the test before has ended it."""
+    if not shared.manager.is_alive():
+        shared.manager.restart_kernel(now=True)
+        shared.client.wait_for_ready(timeout=shared.limit)
+    return shared
+
+
+def test_add_says_what_it_found(board: Armv7l, added: Added) -> None:
+    assert (added.said.returncode, added.said.stderr) == (0, "")
+    python, ipykernel = HAS[board.suite]
+    for words in ("Architecture: armv7l", f"Python:       {python}", f"ipykernel {ipykernel}"):
+        assert words in added.said.stdout
+    assert re.search(r"Board: +\S", added.said.stdout)
+    assert re.search(r"Memory: +\d+ MB available of 23\d MB", added.said.stdout)
+    assert (NO_AUTHENTICATION in added.said.stdout) == (added.via == "rpyc")
+
+
+def test_add_writes_a_kernel_that_is_listed(board: Armv7l, added: Added) -> None:
+    rows = json.loads(board.rkernel("list", "--json").stdout)
+    (row,) = [row for row in rows if row["folder"] == str(added.spec)]
+    assert (row["via"], row["machine"]) == (added.via, "armv7l")
+    assert row["python"].startswith(HAS[board.suite][0])
+    assert json.loads((added.spec / "kernel.json").read_text())["display_name"] in added.said.stdout
+
+
+def test_the_agent_listens_where_it_must_and_nowhere_else(
+    board: Armv7l, added: Added, kernel: Frontend
+) -> None:
+    (process,) = board.kernels()
+    listens = listening(board, board.parent(process))
+    if added.via == "ssh":
+        assert [address for address, _ in listens] == ["127.0.0.1"]
+    else:
+        assert listens == [("0.0.0.0", board.link_port)]
+    assert listening(board, process) == []
+
+
+def test_it_is_the_board_that_computes(board: Armv7l, kernel: Frontend) -> None:
+    shown = kernel.run("import platform; print(platform.uname())").text()
+    assert "node='board'" in shown and "machine='armv7l'" in shown
+    assert board.shell("uname -r").strip() in shown
+
+
+def test_an_exception_comes_with_its_traceback(kernel: Frontend) -> None:
+    result = kernel.run("def colour(n):\n    return 255/n\n\ncolour(0)")
+    assert result.reply["content"]["ename"] == "ZeroDivisionError"
+    shown = "\n".join(result.of("error")[0]["traceback"])
+    assert "colour" in shown and "division by zero" in shown
+    assert kernel.run("255/0").of("error")[0]["evalue"] == "division by zero"
+
+
+def test_output_comes_while_the_cell_runs(kernel: Frontend) -> None:
+    number = kernel.send(
+        "import time\nfor i in range(4):\n    print(i, time.time())\n    time.sleep(0.5)"
+    )
+    came = []
+    for i in range(4):
+        kernel.until_printed(f"{i} ")
+        came.append(time.monotonic())
+    kernel.finish(number)
+    assert came[-1] - came[0] > 1.0, "it came at one go"
+
+
+def test_a_loop_is_interrupted_and_the_variables_stay(kernel: Frontend) -> None:
+    number = kernel.send("kept = 'ü'\nprint('begun')\nwhile True: pass")
+    kernel.until_printed("begun")
+    kernel.manager.interrupt_kernel()
+    took = seconds_of(lambda: kernel.until(is_idle(number), "the interrupted cell ends"))
+    assert kernel.reply(number)["content"]["ename"] == "KeyboardInterrupt"
+    assert took < 5
+    assert kernel.value("kept") == "'ü'"
+
+
+def test_what_the_board_alone_has_is_completed(kernel: Frontend) -> None:
+    kernel.run("only_on_the_board = 1")
+    content = kernel.reply(kernel.client.complete("only_on_", 8))["content"]
+    assert content["matches"] == ["only_on_the_board"]
+
+
+def test_input_asks_here(kernel: Frontend) -> None:
+    kernel.run("name = input('Name? ')", answer=lambda question: question["content"]["prompt"])
+    assert kernel.value("name") == "'Name? '"
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_restart_makes_a_fresh_kernel_and_leaves_no_other(
+    board: Armv7l, kernel: Frontend, now: bool
+) -> None:
+    (old,) = board.kernels()
+    kernel.run("kept = 1")
+    if now:
+        kernel.send("while True: pass")
+    kernel.manager.restart_kernel(now=now)
+    kernel.client.wait_for_ready(timeout=kernel.limit)
+    assert kernel.run("kept").reply["content"]["ename"] == "NameError"
+    (new,) = board.kernels()
+    assert new != old
+
+
+def test_shutdown_leaves_the_agent_alone(board: Armv7l, kernel: Frontend) -> None:
+    (process,) = board.kernels()
+    agent = board.parent(process)
+    kernel.control("shutdown_request", {"restart": False})
+    assert kernel.wait_for_end(10) == 0
+    assert not board.kernels()
+    assert board.shell(f"ls {board.runtime}/*-{'*'}").split()  # TODO
+
+
+def listening(board: Armv7l, process: int) -> list[tuple[str, int]]:
+    """Return the addresses at which a process on the board accepts connections."""
+    sockets = re.findall(r"socket:\[(\d+)\]", board.shell(f"ls -l /proc/{process}/fd"))
+    found = []
+    for line in board.shell("cat /proc/net/tcp /proc/net/tcp6").splitlines():
+        fields = line.split()
+        if fields[3] == "0A" and fields[9] in sockets:
+            address, port = fields[1].split(":")
+            found.append((".".join(str(part) for part in bytes.fromhex(address)[::-1]), int(port, 16)))
+    return found
