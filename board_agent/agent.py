@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from .handshake import Handshake, HandshakeError
 from .home import Seat
@@ -59,7 +59,7 @@ def _listen(bind: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, int(port)))
-        listener.listen(STRANGERS)
+        listener.listen(128)
     except OSError:
         listener.close()
         raise
@@ -103,6 +103,7 @@ class Agent:
         self._strangers: List[Stranger] = []
         self._idle = idle
         self._idle_since = time.monotonic()
+        self._cancel_look: Callable[[], None] = lambda: None
         self._stopping = False
 
     def run(self) -> None:
@@ -111,7 +112,7 @@ class Agent:
         self.loop.on_signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.loop.watch(self._listener, self._accept, None)
-        self.loop.call_later(self._idle, self._mind_idleness)
+        self._mind_idleness()
         self.loop.run()
         for session in tuple(self.sessions):
             session.relay.close("the agent ends")
@@ -159,7 +160,8 @@ class Agent:
             self.loop.stop()
             return
         left = self._idle_since + self._idle - now
-        self.loop.call_later(max(left, 1.0), self._mind_idleness)
+        self._cancel_look()
+        self._cancel_look = self.loop.call_later(max(left, 1.0), self._mind_idleness)
 
 
 class Stranger:
@@ -212,6 +214,7 @@ class Session:
     def __init__(self, agent: Agent, sock: socket.socket) -> None:
         self._agent = agent
         self._kernel: Optional[Kernel] = None
+        self._asked = False  # for a kernel
         self.relay = Relay(
             agent.loop,
             sock,
@@ -223,8 +226,9 @@ class Session:
 
     def _on_message(self, content: Dict[str, Any]) -> None:
         kind = content.get("type")
-        if kind == "start" and self._kernel is None:
-            self._agent.kernels.start(content, self.relay.message, self._on_start)
+        if kind == "start" and not self._asked:
+            self._asked = True
+            self._agent.kernels.start(content, self.relay, self._on_start)
         elif kind == "interrupt" and self._kernel is not None:
             self._kernel.interrupt()
         elif kind == "end" and self._kernel is not None:

@@ -51,25 +51,40 @@ class Seat:
 
     def __init__(self, code: str, bind: str) -> None:
         self.folder = os.path.join(runtime(), "%s-%s" % (code, bind.replace(":", "-")))
-        os.makedirs(self.folder, 0o700, exist_ok=True)
         self._lock_path = os.path.join(self.folder, "lock")
         self._state_path = os.path.join(self.folder, "agent.json")
         self._lock: Optional[int] = None
 
     def take(self) -> bool:
         """Take the seat; False when an agent has it."""
-        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        while True:
+            try:
+                runtime()  # again each time: an agent that has just ended took its folders away
+                os.makedirs(self.folder, 0o700, exist_ok=True)
+                lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(lock)
+                return False
+            if self._is_current(lock):
+                self._lock = lock
+                return True
             os.close(lock)
+
+    def _is_current(self, lock: int) -> bool:
+        """Say whether the file that was locked is still the one that others will find."""
+        try:
+            return os.path.samestat(os.fstat(lock), os.stat(self._lock_path))
+        except FileNotFoundError:
             return False
-        self._lock = lock
-        return True
 
     def sweep(self) -> None:
         """Remove kernels' folders that an agent before us had no time to remove."""
-        for entry in os.listdir(self.folder):
+        entries = os.listdir(self.folder) if os.path.isdir(self.folder) else ()
+        for entry in entries:
             if entry.isdigit():
                 shutil.rmtree(os.path.join(self.folder, entry), ignore_errors=True)
 

@@ -17,6 +17,8 @@ from typing import Any, Dict, List
 
 GRACE = 1.5  # seconds between a polite end and the final one
 
+_agent_is_gone = threading.Event()
+
 
 def main(argv: List[str]) -> None:
     """Run a kernel until it is shut down."""
@@ -59,6 +61,8 @@ def _end_politely(signum: int, frame: Any) -> None:
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     atexit._run_exitfuncs()
+    if _agent_is_gone.is_set():
+        os.killpg(0, signal.SIGKILL)  # nobody else ends what cells have left running
     os._exit(0)
 
 
@@ -67,6 +71,7 @@ def _watch_lifeline(lifeline: socket.socket) -> None:
         lifeline.recv(1)  # nothing is ever sent: it returns when the agent is gone
     except OSError:
         pass
+    _agent_is_gone.set()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os.killpg(0, signal.SIGKILL)

@@ -3,6 +3,7 @@
 The only module that imports ipykernel, from what the board has installed.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -101,6 +102,7 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
         if s.getsockopt(zmq.TYPE) in (zmq.PUB, zmq.XPUB):
             s.setsockopt(zmq.SNDHWM, IOPUB_HWM)
             s.setsockopt(zmq.XPUB_NODROP, 1)
+            s.setsockopt(zmq.XPUB_VERBOSE, 1)  # the launcher subscribes for all, in one connection
         return super()._bind_socket(s, port)
 
     def init_iopub(self, context: Any) -> None:
@@ -128,4 +130,6 @@ def make(connection_file: str) -> Any:
         parent_handle=1,  # somebody minds us (the lifeline), so ipykernel need not
     )
     app.initialize(["-f", connection_file])
+    if hasattr(app.shell, "_tee"):  # IPython 9's copy of all that is printed, for %notebook alone
+        app.shell._tee = lambda channel: contextlib.nullcontext()
     return app

@@ -8,15 +8,16 @@ import socket
 import subprocess
 import sys
 from functools import partial
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .loop import Loop
+from .relay import Relay
 
 GRACE = 1.5  # seconds between asking a kernel to end and making it end
 KEPT_OUTPUT = 1 << 16  # bytes of what a kernel wrote outside its cells
+READ_OUTPUT = 1 << 14  # bytes of that in one message: messages go before all else
+PAUSE = 0.05  # seconds between looks at a link that is behind
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
-
-Tell = Callable[[Dict[str, Any]], None]
 
 
 class CannotStart(Exception):
@@ -27,29 +28,31 @@ class Kernel:
     """One kernel process and what belongs to it.
 
     Parameters: loop; folder, made here and removed with the kernel, closed to other users; request,
-    the launcher's start message; tell, called with messages for the launcher. Raises CannotStart.
+    the launcher's start message; relay, to the launcher. Raises CannotStart.
     """
 
-    def __init__(self, loop: Loop, folder: str, request: Dict[str, Any], tell: Tell) -> None:
+    def __init__(self, loop: Loop, folder: str, request: Dict[str, Any], relay: Relay) -> None:
         self.key = str(request.get("key", ""))
         self.ending = False
         self._loop = loop
         self._folder = folder
-        self._tell = tell
+        self._relay = relay
         self._output = b""
-        self._said = b""
-        os.mkdir(folder, 0o700)
+        self._said: Optional[bytes] = b""  # on the lifeline, until it is a whole line
+        self._lifeline, theirs = socket.socketpair()
         try:
+            os.mkdir(folder, 0o700)
             connection_file = _write_connection_file(folder, request)
-            self._lifeline, theirs = socket.socketpair()
-            with theirs:
-                self._process, self._pipe = _spawn(request, connection_file, theirs)
+            self._process, self._pipe = _spawn(request, connection_file, theirs)
         except (OSError, TypeError, ValueError) as error:
+            self._lifeline.close()
             shutil.rmtree(folder, ignore_errors=True)
             raise CannotStart(str(error)) from None
+        finally:
+            theirs.close()
         self._lifeline.setblocking(False)
         loop.watch(self._lifeline, self._read_lifeline, None)
-        loop.watch(self._pipe, self._read_output, None)
+        self._watch_output()
 
     @property
     def pid(self) -> int:
@@ -59,6 +62,7 @@ class Kernel:
     def connect(self, channel: str) -> socket.socket:
         """Return a connection to one of the kernel's channels. Raises OSError."""
         sock = socket.socket(socket.AF_UNIX)
+        sock.setblocking(False)  # a kernel that takes no connections must not stop the agent
         try:
             sock.connect("%s/k-%d" % (self._folder, CHANNELS.index(channel) + 1))
         except (OSError, ValueError):
@@ -79,21 +83,21 @@ class Kernel:
 
     def kill(self) -> None:
         """End the kernel at once, if it is still there."""
-        if self._process.returncode is None:
-            self._signal(signal.SIGKILL)
+        self._signal(signal.SIGKILL)
 
     def poll(self) -> bool:
         """Say whether the process is over; if so, clean up after it and tell the launcher."""
         if self._process.poll() is None:
             return False
-        self._signal(signal.SIGKILL)  # what its cells left running
+        _signal_group(self.pid, signal.SIGKILL)  # what its cells left running
         self._read_lifeline()
-        self._read_output()
+        while self._read_output():
+            pass
         for stream in (self._lifeline, self._pipe):
             self._loop.watch(stream, None, None)
             stream.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._tell(
+        self._relay.message(
             {
                 "type": "ended",
                 "status": self._process.returncode,  # negative: the signal, as in subprocess
@@ -103,10 +107,8 @@ class Kernel:
         return True
 
     def _signal(self, number: int) -> None:
-        try:
-            os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass  # it has ended, as `poll` will find
+        if self._process.returncode is None:  # else the number may be another process's by now
+            _signal_group(self.pid, number)
 
     def _read_lifeline(self) -> None:
         try:
@@ -115,20 +117,50 @@ class Kernel:
             return
         if not data:
             self._loop.watch(self._lifeline, None, None)
+        if self._said is None:
+            return  # only the first line is the kernel module's; cells can write there too
         self._said += data
         if b"\n" in data:
-            self._tell(dict(json.loads(self._said), type="ready", pid=self.pid))
+            self._tell_ready(self._said)
+            self._said = None
 
-    def _read_output(self) -> None:
+    def _tell_ready(self, said: bytes) -> None:
         try:
-            data = os.read(self._pipe.fileno(), KEPT_OUTPUT)
+            content = dict(json.loads(said), type="ready", pid=self.pid)
+        except (TypeError, ValueError):
+            self.end()
+        else:
+            self._relay.message(content)
+
+    def _watch_output(self) -> None:
+        if not self._pipe.closed:
+            self._loop.watch(self._pipe, self._on_output, None)
+
+    def _on_output(self) -> None:
+        """Pass output on; while the link is behind, let it wait in the pipe, then in the kernel."""
+        if self._relay.is_behind:
+            self._loop.watch(self._pipe, None, None)
+            self._loop.call_later(PAUSE, self._watch_output)
+        elif self._read_output() is False:
+            self._loop.watch(self._pipe, None, None)
+
+    def _read_output(self) -> Optional[bool]:
+        """Pass one message's worth of output on; False when no more can come, None not now."""
+        try:
+            data = os.read(self._pipe.fileno(), READ_OUTPUT)
         except OSError:
-            return
+            return None
         if data:
             self._output = (self._output + data)[-KEPT_OUTPUT:]
-            self._tell({"type": "output", "text": data.decode("utf-8", "replace")})
-        else:
-            self._loop.watch(self._pipe, None, None)
+            self._relay.message({"type": "output", "text": data.decode("utf-8", "replace")})
+        return bool(data)
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # all of it has ended
 
 
 def _write_connection_file(folder: str, request: Dict[str, Any]) -> str:
@@ -192,29 +224,30 @@ class Kernels:
         return len(self._all) + len(self._waiting)
 
     def start(
-        self, request: Dict[str, Any], tell: Tell, on_start: Callable[[Kernel], None]
+        self, request: Dict[str, Any], relay: Relay, on_start: Callable[[Kernel], None]
     ) -> None:
         """Start a kernel, once a former one with its key and all that are ending are gone.
 
-        `tell` is called with what the launcher should know of it, `on_start` with the kernel.
+        The launcher is told by `relay`; `on_start` is called with the kernel.
         """
         for kernel in self._all:
-            if kernel.key == request.get("key"):
+            if kernel.key and kernel.key == str(request.get("key", "")):
                 kernel.end()
         if any(kernel.ending for kernel in self._all):
-            self._waiting.append(partial(self.start, request, tell, on_start))
+            self._waiting.append(partial(self.start, request, relay, on_start))
             return
         self._count += 1
         try:
-            kernel = Kernel(self._loop, "%s/%d" % (self._folder, self._count), request, tell)
+            kernel = Kernel(self._loop, "%s/%d" % (self._folder, self._count), request, relay)
         except CannotStart as error:
-            tell({"type": "failed", "detail": str(error)})
+            relay.message({"type": "failed", "detail": str(error)})
         else:
             self._all.append(kernel)
             on_start(kernel)
 
     def end(self) -> None:
-        """End all kernels."""
+        """End all kernels, and start none that waits."""
+        self._waiting.clear()
         for kernel in self._all:
             kernel.end()
 

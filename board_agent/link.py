@@ -184,6 +184,11 @@ class Link:
         """Ask the peer for a sign of life."""
         self._queue(0, PING, 0)
 
+    def acknowledge(self) -> None:
+        """Tell the peer what has come, unless it has been told."""
+        if self._unacknowledged:
+            self._queue(0, ACK, 0)
+
     # --- bytes out ------------------------------------------------------------------------------
 
     def take(self, limit: int = CHUNK) -> bytes:

@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, Optional, Set
 
 from .link import (
+    CHUNK,
     Credit,
     Data,
     Ended,
@@ -63,6 +64,11 @@ class Relay:
     def quiet(self) -> bool:
         """Whether the peer has ended all streams, and all it sent has been passed on."""
         return not any(leg.expects_more for leg in self.legs.values())
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits to be sent that more should wait where it comes from."""
+        return self.open and self.link.unsent >= CHUNK
 
     def message(self, content: Dict[str, Any]) -> None:
         """Send a control message."""
@@ -178,7 +184,9 @@ class Relay:
         self._cancel_check = self.loop.call_later(PING_AFTER, self._check_silence)
         if self._silence:
             self.link.ping()
-            self.flush()
+        else:
+            self.link.acknowledge()  # a peer with much to say hears little else from us
+        self.flush()
 
 
 class Leg:

@@ -40,6 +40,7 @@ class Channels:
         self._loop = loop
         self._connection = connection
         self._reserved: dict[str, socket.socket] = {}
+        self._paths: list[Path] = []  # of Unix sockets
         self._relay: Relay | None = None
         self._context: Context | None = None
         self._forwarder: threading.Thread | None = None
@@ -48,6 +49,8 @@ class Channels:
         try:
             for channel in CHANNELS:
                 self._reserved[channel] = _bind(connection, channel)
+                if connection.transport == "ipc":
+                    self._paths.append(Path(connection.path(channel)))
         except OSError as error:
             self.close()
             raise PortInUse(endpoint=connection.endpoint(channel), detail=error.strerror) from error
@@ -71,11 +74,9 @@ class Channels:
 
     def close(self) -> None:
         """Take the endpoints away, after the messages that have come for clients."""
-        for channel, sock in self._reserved.items():
+        for sock in self._reserved.values():
             self._loop.watch(sock, None, None)
             sock.close()
-            if self._connection.transport == "ipc":
-                Path(self._connection.path(channel)).unlink(missing_ok=True)
         self._reserved.clear()
         if self._stop is not None:
             self._stop.send(b"")
@@ -86,6 +87,8 @@ class Channels:
             self._context.term()  # which also ends the heartbeat
         if self._heartbeat is not None:
             self._heartbeat.join()
+        for path in self._paths:
+            path.unlink(missing_ok=True)
 
     # --- shell, control, stdin ------------------------------------------------------------------
 

@@ -16,12 +16,14 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from . import target as targets
-from .errors import CheckFailed, KernelSilent, NoIpykernel, OldPackages, UnknownBoard
+from .errors import CheckFailed, KernelSilent, NoIpykernel, NoMemory, OldPackages, UnknownBoard
 from .target import Target
 from .text import printable
 
 READY_SECONDS = 120.0  # the first import of ipykernel takes 50 s where no .pyc files are
 CELL_SECONDS = 30.0
+KERNEL_MEMORY = 40  # MB, of which a third are files that a board short of memory reads anew
+LEAST_MEMORY = 24 << 20  # with less, a kernel starts for minutes before it is ended
 _SYSTEMS = {"local": ("Linux", "Darwin")}
 _INSTALLS = {  # by package manager; opkg has no package of ipykernel
     "apt-get": "apt-get install python3-ipykernel",
@@ -34,7 +36,8 @@ _SYSTEM_PYTHON = ("/usr/bin/", "/bin/")
 def facts(found: dict[str, Any], target: Target) -> None:
     """Make sure that a board has what a kernel needs.
 
-    Parameters: found, what `Board.facts` returned. Raises UnknownBoard, NoIpykernel, OldPackages.
+    Parameters: found, what `Board.facts` returned. Raises UnknownBoard, NoIpykernel, OldPackages,
+    NoMemory.
     """
     host = target.host or "this machine"
     if found["system"] not in _SYSTEMS.get(target.via, ("Linux",)):
@@ -53,6 +56,9 @@ def facts(found: dict[str, Any], target: Target) -> None:
                 has=version,
                 hint=f'Run there: {found["executable"]} -m pip install "{package}>={least[1]}"',
             )
+    available = found["memory_available"]
+    if available is not None and available < LEAST_MEMORY:
+        raise NoMemory(host=host, available=available >> 20, needed=KERNEL_MEMORY)
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -320,6 +320,13 @@ class OldPackages(RkernelError):
     remedy = "{hint}"
 
 
+class NoMemory(RkernelError):
+    """The board has too little memory for a kernel."""
+
+    message = "{host} has {available} MB of memory available, a kernel takes about {needed} MB."
+    remedy = "End programs that run there; --no-check writes the kernel all the same."
+
+
 class KernelSilent(RkernelError):
     """The kernel started but did not answer."""
 

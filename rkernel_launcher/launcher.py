@@ -105,6 +105,12 @@ class Launcher:
     # --- what the board says --------------------------------------------------------------------
 
     def _on_message(self, content: dict[str, Any]) -> None:
+        try:
+            self._heed(content)
+        except (KeyError, TypeError, ValueError):
+            self._finish(errors.BoardMisbehaved(detail="a message that makes no sense"))
+
+    def _heed(self, content: dict[str, Any]) -> None:
         kind = content.get("type")
         if kind == "ready":
             self._on_ready(content)
@@ -117,9 +123,10 @@ class Launcher:
 
     def _on_ready(self, content: dict[str, Any]) -> None:
         if missing := content.get("missing"):
-            self._finish(endings.missing(str(missing), self._target.host))
+            self._finish(endings.missing(printable(str(missing)), self._target.host))
             return
-        log.info("the kernel is ready: ipykernel %s, pid %s", content["ipykernel"], content["pid"])
+        version = printable(str(content["ipykernel"]))
+        log.info("the kernel is ready: ipykernel %s, pid %d", version, content["pid"])
         assert self._channels is not None and self._relay is not None
         try:
             self._channels.serve(self._relay)
@@ -136,7 +143,7 @@ class Launcher:
             self._on_ended(content)
 
     def _on_ended(self, content: dict[str, Any]) -> None:
-        status = int(content.get("status", 1))
+        status = int(content["status"])
         if self._ending or status == 0:
             log.info("the kernel has ended")
             self._finish(0)

@@ -64,7 +64,7 @@ def launch(
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "JUPYTER", "IPYTHON"))}
     environment = {**kept, "XDG_RUNTIME_DIR": str(runtime), "HOME": str(runtime)}
     command = [python, "-c", source] if patch != "pass" else [python, "-m", "board_agent"]
-    with open(runtime / "log", "ab") as log:
+    with (runtime / "log").open("ab") as log:
         run = subprocess.run(
             [*command, "--code", CODE, "--bind", bind, "--idle", str(idle)],
             cwd=boards.ROOT,
@@ -89,7 +89,11 @@ def folder() -> Iterator[Path]:
         finally:
             for pid in marked(mark, "board_agent"):
                 os.kill(pid, signal.SIGTERM)
-            wait_until(lambda: not marked(mark), "no process of the agent's is left", LIMIT)
+            try:
+                wait_until(lambda: not marked(mark), "no process of the agent's is left", LIMIT)
+            finally:
+                for pid in marked(mark):
+                    os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import commands
-import pytest
 from boards import Board, environment
-from emulator.image import SUITES, available
+from emulator.image import available
 from emulator.machine import SSH_PORT, Machine
 from requirements import skip_or_fail
 
@@ -77,16 +75,3 @@ def booted(suite: str, memory: int = 256) -> Iterator[Armv7l]:
             f"Host {suite}\n {where}\n User root\n IdentityFile {machine.key}\n"
         )
         yield board
-
-
-@pytest.fixture(scope="session")
-def machines() -> Iterator[Callable[[str], Armv7l]]:
-    """Give the board of a suite, booted when it is first asked for and kept for the session."""
-    with ExitStack() as stack:
-        yield cache(lambda suite: stack.enter_context(booted(suite)))
-
-
-@pytest.fixture(scope="session", params=SUITES)
-def board(request: pytest.FixtureRequest, machines: Callable[[str], Armv7l]) -> Armv7l:
-    """Give the boards, one after the other."""
-    return machines(request.param)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import pty
 import re
+import selectors
 import socket
 import string
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
 from boards import Board
 from requirements import skip_or_fail
 
@@ -43,6 +48,39 @@ def argv(*arguments: str) -> list[str]:
 def rkernel(*arguments: str) -> Run:
     """Run `rkernel` where there is no terminal."""
     return _run(argv(*arguments))
+
+
+def at_terminal(answers: list[str], *arguments: str) -> Run:
+    """Run `rkernel` with a terminal to read from, and answer the questions that it puts."""
+    ours, theirs = pty.openpty()
+    pipe = subprocess.PIPE
+    command = argv(*arguments)
+    with (
+        os.fdopen(ours, "wb", buffering=0) as keyboard,
+        subprocess.Popen(command, stdin=theirs, stdout=pipe, stderr=pipe) as process,
+        selectors.DefaultSelector() as ready,
+    ):
+        os.close(theirs)
+        said = {process.stdout: b"", process.stderr: b""}
+        for stream in said:
+            assert stream is not None
+            ready.register(stream, selectors.EVENT_READ)
+        deadline = time.monotonic() + LIMIT
+        while ready.get_map():
+            if time.monotonic() > deadline:
+                process.kill()
+                pytest.fail(f"{arguments} did not end within {LIMIT} s; it said {said}")
+            for key, _ in ready.select(1.0):
+                data = os.read(key.fd, 1 << 16)
+                said[key.fileobj] += data  # type: ignore[index]
+                if not data:
+                    ready.unregister(key.fileobj)
+                elif data.endswith(b" ") and said[key.fileobj].endswith(b": "):  # type: ignore[index]
+                    assert answers, f"a question too many: {said}"
+                    keyboard.write(answers.pop(0).encode() + b"\n")
+        status = process.wait(LIMIT)
+    assert not answers, f"it did not ask for {answers}: {said}"
+    return subprocess.CompletedProcess(command, status, *(v.decode() for v in said.values()))
 
 
 def launcher(*arguments: str, connection_file: Path) -> Run:

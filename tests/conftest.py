@@ -6,12 +6,20 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
+import armv7l
 import boards
 import pytest
+from hypothesis import settings
 from pythons import interpreters
+
+# A busy machine is no reason to fail: how long one example may take is not what is tested.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rkernel-tests"
 
@@ -23,6 +31,13 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[boards.Board]:
         for name, value in board.environment.items():
             monkeypatch.setenv(name, value)
         yield board
+
+
+@pytest.fixture(scope="session")
+def machines() -> Iterator[Callable[[str], armv7l.Armv7l]]:
+    """Give the emulated board of a suite, booted once, when it is first asked for."""
+    with ExitStack() as stack:
+        yield cache(lambda suite: stack.enter_context(armv7l.booted(suite)))
 
 
 @pytest.fixture(scope="session")

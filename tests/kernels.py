@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -178,12 +178,19 @@ def started(
 
 @contextmanager
 def attached(frontend: Frontend) -> Iterator[Frontend]:
+    """Attach one more client to a kernel that runs, and wait until it hears all."""
+    with attached_at_once(frontend) as other:
+        other.client.wait_for_ready(timeout=frontend.limit)
+        yield other
+
+
+@contextmanager
+def attached_at_once(frontend: Frontend) -> Iterator[Frontend]:
     """Attach one more client to a kernel that runs."""
     client = frontend.manager.blocking_client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=frontend.limit)
-        yield Frontend(frontend.board, frontend.manager, client, frontend.stderr, frontend.limit)
+        yield replace(frontend, client=client)
     finally:
         client.stop_channels()
 

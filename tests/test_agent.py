@@ -69,18 +69,28 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def execute(agent: Agent, code: str, wait: bool = True) -> None:
-    """Run code in the agent's only kernel, over its own sockets."""
-    [path] = agent.folder.glob("*/connection.json")
-    client = BlockingKernelClient(connection_file=str(path))
-    client.load_connection_file()
-    client.start_channels(iopub=False, stdin=False, hb=False, control=False)
-    try:
-        client.execute(code, silent=True)
-        if wait:
-            client.get_shell_msg(timeout=LIMIT)
-    finally:
-        client.stop_channels()
+class Cells:
+    """Runs code in an agent's only kernel, over its own sockets."""
+
+    def __init__(self, agent: Agent) -> None:
+        [path] = agent.folder.glob("*/connection.json")
+        self._client = BlockingKernelClient(connection_file=str(path))
+        self._client.load_connection_file()
+        self._client.start_channels(iopub=False, stdin=False, hb=False, control=False)
+
+    def __enter__(self) -> Cells:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._client.stop_channels()
+
+    def begin(self, code: str) -> None:
+        self._client.execute(code, silent=True)
+
+    def run(self, code: str) -> None:
+        self.begin(code)
+        reply = self._client.get_shell_msg(timeout=LIMIT)
+        assert reply["content"]["status"] == "ok", reply["content"]
 
 
 # --- the seat ------------------------------------------------------------------------------------
@@ -219,13 +229,13 @@ def test_what_comes_right_behind_the_proof_is_not_lost(shared: Agent) -> None:
 
 
 def test_silence_is_not_waited_for_long(python: str) -> None:
-    with running(python=python, patch="agent.STRANGER_SECONDS = 0.2") as agent:
-        with Session(agent) as session:
-            for said in (b"", MAGIC, Handshake(b"", launcher=True).take()):
-                with connect(agent) as sock:
-                    sock.sendall(said)
-                    assert len(read_all(sock)) == (HELLO if len(said) == HELLO else 0)
-            assert session.is_served(), "who has proven itself may be silent"
+    patch = "agent.STRANGER_SECONDS = 0.2"
+    with running(python=python, patch=patch) as agent, Session(agent) as session:
+        for said in (b"", MAGIC, Handshake(b"", launcher=True).take()):
+            with connect(agent) as sock:
+                sock.sendall(said)
+                assert len(read_all(sock)) == (HELLO if len(said) == HELLO else 0)
+        assert session.is_served(), "who has proven itself may be silent"
 
 
 def test_a_flood_of_strangers_disturbs_nobody(shared: Agent, session: Session) -> None:
@@ -305,15 +315,13 @@ def test_streams_without_a_kernel_are_refused(session: Session) -> None:
 def test_a_kernel_is_interrupted_with_its_children(agent: Agent, tmp_path: Path) -> None:
     with Session(agent) as session:
         session.start(workdir=str(tmp_path))
-        execute(
-            agent, "import subprocess; open('began', 'w'); subprocess.run(['sleep', '1000'])", False
-        )
-        wait_until((tmp_path / "began").exists, "the cell runs", LIMIT)
-        wait_until(lambda: _sleepers(agent), "the child runs", LIMIT)
-        session.say("interrupt")
-        wait_until(lambda: not _sleepers(agent), "the child is interrupted", LIMIT)
-        execute(agent, "open('after', 'w')")
-        assert (tmp_path / "after").exists(), "and the kernel lives"
+        with Cells(agent) as cells:
+            cells.begin("import subprocess; subprocess.run(['sleep', '1000'])")
+            wait_until(lambda: _sleepers(agent), "the child runs", LIMIT)
+            session.say("interrupt")
+            wait_until(lambda: not _sleepers(agent), "the child is interrupted", LIMIT)
+            cells.begin("open('after', 'w')")
+            wait_until((tmp_path / "after").exists, "the kernel lives", LIMIT)
 
 
 def _sleepers(agent: Agent) -> list[int]:
@@ -331,13 +339,14 @@ def test_how_a_kernel_died_is_told(shared: Agent, number: signal.Signals) -> Non
 def test_what_a_kernel_writes_outside_cells_is_passed_on(agent: Agent) -> None:
     with Session(agent) as session:
         session.start()
-        execute(agent, "import os; os.write(1, b'to stdout'); os.write(2, b' and stderr \\xff')")
-        text = ""
-        while "stderr" not in text:
-            text += session.wait_for("output")["text"]
-        assert text.endswith("to stdout and stderr \ufffd")
-        execute(agent, "os.write(2, b'the last words'); os._exit(3)", False)
-        ended = session.wait_for("ended")
+        with Cells(agent) as cells:
+            cells.run("import os; os.write(1, b'to stdout'); os.write(2, b' and stderr \\xff')")
+            text = ""
+            while "stderr" not in text:
+                text += session.wait_for("output")["text"]
+            assert text.endswith("to stdout and stderr \ufffd")
+            cells.begin("os.write(2, b'the last words'); os._exit(3)")
+            ended = session.wait_for("ended")
         assert ended["status"] == 3
         assert ended["output"].endswith("to stdout and stderr \ufffdthe last words")
 
@@ -402,7 +411,7 @@ def test_messages_that_mean_nothing_are_passed_over(
 
 def test_odd_values_that_do_no_harm_are_taken(shared: Agent) -> None:
     with Session(shared) as session:
-        ready = session.start(key=["not", "a", "text"], signature_scheme=7, debugger="", env=None)
+        ready = session.start(key=["not", "a", "text"], debugger="", env=None)
         assert ready["ready"] is True
     wait_until(lambda: not alive(ready["pid"]), "the kernel ends with its link", LIMIT)
 
@@ -440,22 +449,22 @@ def test_a_launcher_that_goes_takes_its_kernel_with_it(agent: Agent) -> None:
 
 
 def test_a_kernel_that_writes_without_end_does_not_fill_the_memory(agent: Agent) -> None:
-    """Its launcher does not read for a while: the kernel has to wait, and nothing is lost."""
+    """While its launcher does not read, the kernel has to wait; nothing is lost."""
     count = 40 << 20
+    code = f"left = {count}\nwhile left: left -= os.write(1, b'x' * min(left, 1 << 16))"
     with Session(agent) as session:
         session.start()
-        code = (
-            f"import os\nleft = {count}\nwhile left: left -= os.write(1, b'x' * min(left, 1 << 16))"
-        )
-        execute(agent, code, wait=False)
-        before = _resident(agent.pid)
-        deadline = time.monotonic() + 1.5
-        while time.monotonic() < deadline:
-            assert _resident(agent.pid) < before + (12 << 20)
-            time.sleep(0.05)
-        came = 0
-        while came < count:
-            came += session.wait_for("output")["text"].count("x")
+        with Cells(agent) as cells:
+            cells.run("import os")
+            before = _resident(agent.pid)
+            cells.begin(code)
+            deadline = time.monotonic() + 1.5
+            while time.monotonic() < deadline:  # it must not grow, however long this goes on
+                assert _resident(agent.pid) < before + (8 << 20)
+                time.sleep(0.05)
+            came = 0
+            while came < count:
+                came += session.wait_for("output")["text"].count("x")
         assert came == count
         assert session.is_served()
 
@@ -476,7 +485,9 @@ for number in os.listdir("/proc/self/fd"):
 """
     with Session(agent) as other, Session(agent) as session:
         session.start()
-        execute(agent, meddle, wait=False)
+        with Cells(agent) as cells:
+            cells.begin(meddle + "open('/dev/stderr', 'w').write('meddled')")
+            session.wait_for("output")
         session.say("end")
         session.wait_for("ended")
         assert other.is_served()
@@ -489,6 +500,8 @@ def test_a_folder_that_vanished_is_told(agent: Agent) -> None:
         session.say("start", python=sys.executable, workdir="/tmp")
         assert session.wait_for("failed", "ready")["type"] == "failed"
         assert session.is_served()
+        agent.signal(signal.SIGTERM)
+        wait_until(lambda: not alive(agent.pid), "the agent ends", LIMIT)
 
 
 # --- its end -------------------------------------------------------------------------------------
@@ -523,7 +536,7 @@ def test_sigterm_starts_no_kernel_that_was_waiting(agent: Agent) -> None:
         other.say("start", key="k", python=sys.executable, workdir="/tmp")
         assert other.is_served()  # it has the message
         agent.signal(signal.SIGTERM)
-        wait_until(lambda: not alive(agent.pid), "the agent ends", LIMIT)
+        wait_until(lambda: not alive(agent.pid), "the agent ends", LIMIT / 3)
 
 
 def test_sighup_is_nothing_to_it(agent: Agent) -> None:
@@ -532,10 +545,11 @@ def test_sighup_is_nothing_to_it(agent: Agent) -> None:
         assert session.is_served()
 
 
-def test_kernels_do_not_outlive_an_agent_that_was_killed(agent: Agent, tmp_path: Path) -> None:
+def test_kernels_do_not_outlive_an_agent_that_was_killed(agent: Agent) -> None:
     with Session(agent) as session:
-        pid = session.start(workdir=str(tmp_path))["pid"]
-        execute(agent, "import subprocess; p = subprocess.Popen(['sleep', '1000'])")
+        pid = session.start()["pid"]
+        with Cells(agent) as cells:
+            cells.run("import subprocess; p = subprocess.Popen(['sleep', '1000'])")
         assert _sleepers(agent)
         agent.signal(signal.SIGKILL)
         wait_until(lambda: not alive(pid), "the kernel ends", ENDS_WITHIN)
@@ -548,9 +562,13 @@ def test_kernels_do_not_outlive_an_agent_that_was_killed(agent: Agent, tmp_path:
         assert session.is_served()
 
 
-def test_a_busy_kernel_does_not_outlive_an_agent_that_was_killed(agent: Agent) -> None:
+def test_a_busy_kernel_does_not_outlive_an_agent_that_was_killed(
+    agent: Agent, tmp_path: Path
+) -> None:
     with Session(agent) as session:
-        pid = session.start()["pid"]
-        execute(agent, "while True: pass", wait=False)
-        agent.signal(signal.SIGKILL)
-        wait_until(lambda: not alive(pid), "the kernel ends", ENDS_WITHIN + 1)
+        pid = session.start(workdir=str(tmp_path))["pid"]
+        with Cells(agent) as cells:
+            cells.begin("open('began', 'w')\nwhile True: pass")
+            wait_until((tmp_path / "began").exists, "the cell runs", LIMIT)
+            agent.signal(signal.SIGKILL)
+            wait_until(lambda: not alive(pid), "the kernel ends", ENDS_WITHIN)

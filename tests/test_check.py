@@ -14,6 +14,7 @@ from rkernel_launcher.errors import (
     CheckFailed,
     KernelSilent,
     NoIpykernel,
+    NoMemory,
     OldPackages,
     UnknownBoard,
 )
@@ -32,6 +33,7 @@ def found(**more: Any) -> dict[str, Any]:
         "requires": [],
         "installers": [],
         "pip": False,
+        "memory_available": 100 << 20,
     }
     return {**facts, **more}
 
@@ -85,6 +87,16 @@ def test_the_debugger_needs_debugpy() -> None:
     check.facts(facts, BOARD)
     with pytest.raises(NoIpykernel, match="pip install debugpy"):
         check.facts(facts, Target(host="pi", via="ssh", debugger=True))
+
+
+@pytest.mark.parametrize(("available", "enough"), [(17, False), (32, True), (None, True)])
+def test_a_board_with_too_little_memory(available: int | None, enough: bool) -> None:
+    facts = found(memory_available=available and available << 20)
+    if enough:
+        check.facts(facts, BOARD)
+    else:
+        with pytest.raises(NoMemory, match="17 MB of memory available, a kernel takes about 40"):
+            check.facts(facts, BOARD)
 
 
 def test_macos_plays_a_board_but_is_none() -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import selectors
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sshd
 from boards import Board
-from commands import LIMIT, argv, assert_refused, kernels, rkernel, slave_service, unused_port
+from commands import (
+    LIMIT,
+    argv,
+    assert_refused,
+    at_terminal,
+    kernels,
+    rkernel,
+    slave_service,
+    unused_port,
+)
 from jupyter_client.manager import run_kernel
 
 from rkernel_launcher import cli, errors
@@ -284,36 +289,3 @@ def changed(change: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = argv(*arguments)
     command[command.index("-c") + 1] = change + command[command.index("-c") + 1]
     return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
-
-
-def at_terminal(answers: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `rkernel` with a terminal to read from, and answer the questions that it puts."""
-    ours, theirs = pty.openpty()
-    pipe = subprocess.PIPE
-    command = argv(*arguments)
-    with (
-        os.fdopen(ours, "wb", buffering=0) as keyboard,
-        subprocess.Popen(command, stdin=theirs, stdout=pipe, stderr=pipe) as process,
-        selectors.DefaultSelector() as ready,
-    ):
-        os.close(theirs)
-        said = {process.stdout: b"", process.stderr: b""}
-        for stream in said:
-            assert stream is not None
-            ready.register(stream, selectors.EVENT_READ)
-        deadline = time.monotonic() + LIMIT
-        while ready.get_map():
-            if time.monotonic() > deadline:
-                process.kill()
-                pytest.fail(f"{arguments} did not end within {LIMIT} s; it said {said}")
-            for key, _ in ready.select(1.0):
-                data = os.read(key.fd, 1 << 16)
-                said[key.fileobj] += data  # type: ignore[index]
-                if not data:
-                    ready.unregister(key.fileobj)
-                elif data.endswith(b" ") and said[key.fileobj].endswith(b": "):  # type: ignore[index]
-                    assert answers, f"a question too many: {said}"
-                    keyboard.write(answers.pop(0).encode() + b"\n")
-        status = process.wait(LIMIT)
-    assert not answers, f"it did not ask for {answers}: {said}"
-    return subprocess.CompletedProcess(command, status, *(v.decode() for v in said.values()))

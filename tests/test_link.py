@@ -6,8 +6,10 @@ import copy
 import itertools
 import json
 import random
+import re
 import struct
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from board_agent import link as link_module
+from board_agent import packing
 from board_agent.link import (
     ACK,
     ACK_EVERY,
@@ -52,11 +55,12 @@ from board_agent.link import (
     Reset,
 )
 from board_agent.packing import SMALLEST, pack, unpack
+from board_agent.relay import BACKLOG
 
 CHANNELS = sorted(PRECEDENCE)
 EVERYTHING = 1 << 40
 _REPEAT = 1 << 18
-_PATTERN = random.Random(7).randbytes(_REPEAT)
+_PATTERN = bytes(random.Random(7).choices(b"abcd", k=_REPEAT))  # unique, and yet worth packing
 _PATTERN += _PATTERN[:CHUNK]
 
 Frame = tuple[int, int, int, int, bytes]  # kind, stream, number, acknowledged, payload
@@ -126,7 +130,7 @@ class End:
         self.link = link
         self.open: dict[int, str] = {}  # streams neither reset nor over, as this end knows
         self.wire = bytearray()  # taken here, not yet come to the other end
-        self.messages = self.messages_told = self.pings = self.pongs = 0
+        self.messages = self.messages_told = self.pings = self.pongs = self.acknowledgements = 0
         self.message_bytes = 0
         self.sending: dict[int, Half] = {}
         self.receiving: dict[int, Half] = {}
@@ -145,6 +149,8 @@ class TwoEnds(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         for name in ("WINDOW", "CHUNK", "ACK_EVERY"):
             self.patch.setattr(link_module, name, getattr(self, name))
+        for name, value in (("SMALLEST", 32), ("SAMPLE", 32), ("WORTHWHILE", 1.0)):
+            self.patch.setattr(packing, name, value)
         launcher, agent = pair()
         self.ends = (End(launcher), End(agent))
         self.channels: dict[int, str] = {}
@@ -254,6 +260,11 @@ class TwoEnds(RuleBasedStateMachine):
         self.ends[side].link.ping()
         self.ends[side].pings += 1
 
+    @rule(side=st.sampled_from([0, 1]))
+    def acknowledge(self, side: int) -> None:
+        self.ends[side].link.acknowledge()
+        self.ends[side].acknowledgements += 1
+
     # --- what the network does ---
 
     @rule(side=st.sampled_from([0, 1]), limit=st.sampled_from([1, 30, 300, EVERYTHING]))
@@ -270,7 +281,7 @@ class TwoEnds(RuleBasedStateMachine):
         self.ends[side].wire += taken
 
     def rank(self, kind: int, stream: int) -> int:
-        return PRECEDENCE[self.channels[stream]] if kind in (DATA, END, RESET) else 0
+        return PRECEDENCE[self.channels[stream]] if kind in (DATA, PACKED, END, RESET) else 0
 
     @rule(side=st.sampled_from([0, 1]), share=st.one_of(st.floats(0, 1), st.just(1.0)))
     def deliver(self, side: int, share: float) -> None:
@@ -339,7 +350,8 @@ class TwoEnds(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         for end in getattr(self, "ends", ()):
             data = len(PRECEDENCE) * (2 * self.CHUNK + 100)
-            small = 40 * (8 * len(self.channels) + end.pings + 1)  # all frames but DATA and MESSAGE
+            others = 8 * len(self.channels) + end.pings + end.acknowledgements + 1
+            small = 40 * others  # bytes of all frames but DATA and MESSAGE
             assert end.link.unsent <= data + small + end.messages * 400
             assert len(end.link._buffer) <= HEADER.size + MAX_PAYLOAD
             assert len(end.link._streams) <= len(self.channels)
@@ -389,7 +401,7 @@ class TwoEnds(RuleBasedStateMachine):
 
 
 TestTwoEnds = TwoEnds.TestCase
-TestTwoEnds.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+TestTwoEnds.settings = settings(max_examples=120, stateful_step_count=60)
 
 
 def test_ends_and_resets_may_cross_in_every_way() -> None:
@@ -441,6 +453,23 @@ def test_any_split_of_the_bytes_says_the_same(data: st.DataObject) -> None:
 
 
 NOISE = random.Random(1).randbytes(CHUNK)  # what does not get smaller by packing
+
+
+def test_the_document_has_the_same_numbers() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text()
+    kinds = re.findall(r"^\| (\d+) \| ([A-Z]+) \| (yes|no) \|", text, re.MULTILINE)
+    assert len(kinds) == PONG + 1
+    for number, name, numbered in kinds:
+        assert getattr(link_module, name) == int(number)
+        link = agent_with_stream()
+        link._queue(0, int(number), 1)
+        [(_, _, given_number, *_)] = frames(link.take())
+        assert (given_number > 0) == (numbered == "yes"), name
+    for limit in (MAX_PAYLOAD, CHUNK, WINDOW, WINDOW // 4, ACK_EVERY, BACKLOG):
+        assert f"{limit:,}" in text
+    for limit in (MAX_STREAMS, packing.SMALLEST, packing.SAMPLE):
+        assert f" {limit} " in text
+    assert f"a header of {HEADER.size} bytes" in text
 
 
 # --- what the hot path promises ------------------------------------------------------------------
@@ -614,6 +643,11 @@ def agent_with_stream(ended: bool = False) -> Link:
         pytest.param(frame(DATA, 2, 2, payload=b"x"), id="data on no stream"),
         pytest.param(frame(DATA, 1, 2), id="empty data"),
         pytest.param(frame(DATA, 1, 2, payload=bytes(CHUNK + 1)), id="a chunk too long"),
+        pytest.param(
+            frame(PACKED, 2, 2, payload=pack(bytes(CHUNK)) or b""), id="packed, no stream"
+        ),
+        pytest.param(frame(PACKED, 1, 2, payload=b"\x03\x00"), id="packed nothing"),
+        pytest.param(frame(PACKED, 1, 2, payload=b"\xff\xff"), id="not packed"),
         pytest.param(frame(END, 2, 2), id="end of no stream"),
         pytest.param(frame(RESET, 2, 2), id="reset of no stream"),
         pytest.param(frame(RESET, 0, 2), id="reset of stream 0"),
@@ -711,7 +745,7 @@ def test_random_bytes_are_refused_or_waited_for(data: bytes, step: int, accepts:
 
 _any_frame = st.builds(
     frame,
-    kind=st.integers(0, 10),
+    kind=st.integers(0, PONG + 1),
     stream=st.integers(0, 3),
     number=st.integers(0, 4),
     acked=st.integers(0, 2),

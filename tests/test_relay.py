@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import random
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from board_agent import relay as relay_module
-from board_agent.link import CHUNK, HEADER, PING, WINDOW, Link
+from board_agent.link import ACK, CHUNK, HEADER, PING, WINDOW, Data, Link
 from board_agent.loop import Loop
 from board_agent.relay import BACKLOG, Relay
 
@@ -342,7 +343,8 @@ def test_a_message_passes_what_waits_on_a_stream(loop: Loop, down: bool) -> None
         writer, reader = (kernel, frontend) if down else (frontend, kernel)
         sender, receiver = (pair.agent, pair.launcher) if down else (pair.launcher, pair.agent)
         total = 5 * MEGABYTE
-        writer.send(pattern(total))
+        noise = random.Random(1).randbytes(total)  # which does not get smaller on its way
+        writer.send(noise)
         came_after: list[int] = []
         asked_at: list[int] = []
 
@@ -353,14 +355,37 @@ def test_a_message_passes_what_waits_on_a_stream(loop: Loop, down: bool) -> None
                 sender.relay.message({"type": "interrupt"})
 
         def asked(content: dict[str, Any]) -> None:
-            came_after.append(receiver.relay.link._received and len(reader.received))
+            came_after.append(len(reader.received))
 
         reader.on_data = ask
         receiver.on_message = asked
         pair.until(lambda: len(reader.received) == total, "all has come")
-        assert reader.received == pattern(total)
+        assert reader.received == noise
         [before], [after] = asked_at, came_after
         assert after - before < 2 * CHUNK, "less than a frame and what waits behind it"
+
+
+def test_a_stream_that_waited_for_another_goes_on_by_itself(loop: Loop) -> None:
+    """It waits for room here, not for the peer: no credit will come to wake it."""
+    ours, theirs = unblocked(socket.socketpair())
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with Pair(loop, (ours, socket.socket())) as pair, theirs:
+        large, small = pair.connect(), pair.connect()
+        large.send(random.Random(1).randbytes(WINDOW))
+        pair.until(lambda: pair.launcher.relay.paused, "the first stream waits")
+        small.send(b"a few words")
+        pair.until(lambda: len(pair.launcher.relay.paused) == 2, "the second waits for it")
+        received = {1: b"", 2: b""}
+        peer = Link(accepts_streams=True)
+
+        def read() -> None:
+            for event in peer.receive(theirs.recv(MEGABYTE)):
+                if isinstance(event, Data):
+                    received[event.stream] += event.data
+
+        loop.watch(theirs, read, None)
+        pair.until(lambda: received[2] == b"a few words", "the second goes on")
+        loop.watch(theirs, None, None)
 
 
 def test_a_peer_that_sends_but_does_not_read_is_not_listened_to_for_ever(loop: Loop) -> None:
@@ -439,6 +464,21 @@ class Lone:
         self.local.close()
 
 
+class Counted:
+    """A transport that counts how often something is sent."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sends = 0
+        self.fileno = sock.fileno
+        self.close = sock.close
+        self.recv = sock.recv
+        self._sock = sock
+
+    def send(self, data: bytes) -> int:
+        self.sends += 1
+        return self._sock.send(data)
+
+
 @pytest.fixture
 def lone(loop: Loop) -> Iterator[Lone]:
     with Lone(loop) as made:
@@ -454,13 +494,36 @@ def test_a_silent_peer_is_asked_and_then_given_up(loop: Loop) -> None:
 
 @pytest.mark.usefixtures("hurried")
 def test_two_ends_that_have_nothing_to_say_stay_together(loop: Loop) -> None:
-    ends = unblocked(tcp_pair())
-    pings = []
-    with Pair(loop, ends) as pair:
-        ping = pair.launcher.relay.link.ping
-        pair.launcher.relay.link.ping = lambda: (pings.append(1), ping())  # type: ignore[method-assign]
-        pair.until(lambda: len(pings) > 5, "the launcher's end has asked several times")
+    ours, theirs = unblocked(tcp_pair())
+    counted = Counted(ours)
+    with Pair(loop, (counted, theirs)) as pair:
+        pair.until(lambda: counted.sends > 10, "the launcher's end has given many signs of life")
         assert pair.launcher.relay.open and pair.agent.relay.open
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_peer_that_never_stops_talking_is_given_a_sign_of_life(loop: Loop) -> None:
+    """It hears nothing else, and what it asks may be long under way behind what it says."""
+    with Lone(loop) as lone:
+        lone.peer.recv(1000)  # the stream's opening
+        talker = Link()
+
+        def talk() -> None:
+            talker.message({})
+            lone.peer.send(talker.take())
+            cancel.append(loop.call_later(0.01, talk))
+
+        heard: list[bytes] = []
+        cancel: list[Callable[[], None]] = []
+        talk()
+        loop.watch(lone.peer, lambda: heard.append(lone.peer.recv(1000)), None)
+        run_until(loop, lambda: len(heard) >= 3, "signs of life have come")
+        loop.watch(lone.peer, None, None)
+        cancel[-1]()
+        kinds = {HEADER.unpack_from(sign)[1] for sign in heard}
+        assert kinds == {ACK}
+        acknowledged = [HEADER.unpack_from(sign)[4] for sign in heard]
+        assert 0 < acknowledged[0] < acknowledged[1] < acknowledged[2]
 
 
 def test_a_peer_that_breaks_the_protocol_is_left(lone: Lone) -> None:

@@ -1,0 +1,1 @@
+"""Measure rkernel on the emulated board, beside other ways to run a kernel there."""

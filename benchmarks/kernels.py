@@ -1,0 +1,190 @@
+"""A kernel that a contender runs on the board, and a client of it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.connect import write_connection_file
+
+from . import processes
+from .contenders import Contender
+from .peers import Failed
+from .site import Site
+
+Message = dict[str, Any]
+
+LIMIT = 180.0  # seconds for the next message to come
+LOOK_SECONDS = 1.0  # between looks at whether the process still runs
+SUBSCRIBED_SECONDS = 2.0  # for a message to come, if it is not lost for want of a subscription
+END_SECONDS = 10.0  # for a contender to end by itself once the kernel has been told to
+
+
+class Silent(Failed):
+    """Nothing comes."""
+
+
+@dataclass
+class Kernel:
+    """A running kernel.
+
+    `mark` is in the environment of its processes on this PC; `start_seconds` is how long it took to
+    the first result, and `pids` are its processes on the board from then on.
+    """
+
+    name: str
+    site: Site
+    client: BlockingKernelClient
+    process: subprocess.Popen[bytes]
+    log: Path
+    mark: str
+    start_seconds: float = 0.0
+    pids: Collection[int] = ()
+
+    def send(self, code: str) -> str:
+        """Ask for code to be run, and do not wait for anything."""
+        return str(self.client.execute(code, allow_stdin=False))
+
+    def run(self, code: str) -> int:
+        """Run code to its end: both idle and reply. Return the characters that it published."""
+        number = self.send(code)
+        count = self.until_idle(number)
+        self.reply(number)
+        return count
+
+    def until(self, wanted: Callable[[Message], bool], number: str, silence: float = LIMIT) -> int:
+        """Read what a request publishes up to a message; return the characters in it.
+
+        Parameters: silence, seconds in which something has to come. Raises: Failed.
+        """
+        count = 0
+        while True:
+            message = self._next("iopub", number, silence)
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                count += len(content["text"])
+            elif message["msg_type"] == "display_data":
+                count += len(content["data"]["text/plain"])
+            if wanted(message):
+                return count
+
+    def until_idle(self, number: str, silence: float = LIMIT) -> int:
+        """Read what a request publishes to its end, see `until`."""
+        return self.until(lambda m: m["content"].get("execution_state") == "idle", number, silence)
+
+    def reply(self, number: str, channel: str = "shell") -> Message:
+        """Return the reply to a request. Raises: Failed."""
+        return self._next(channel, number, LIMIT)
+
+    def interrupt(self) -> str:
+        """Ask for an interrupt, with a message as all contenders' kernelspecs have it."""
+        message = self.client.session.msg("interrupt_request", {})
+        self.client.control_channel.send(message)
+        return str(message["header"]["msg_id"])
+
+    def settle(self) -> None:
+        """Wait until what the kernel publishes comes here too, and nothing more is on its way."""
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
+            number = self.send("pass")
+            self.reply(number)
+            try:
+                self.until_idle(number, SUBSCRIBED_SECONDS)
+            except Silent:
+                continue
+            return
+        raise Silent("what the kernel publishes does not come")
+
+    def on_board(self) -> dict[int, processes.Process]:
+        """Return all that runs on the board for this kernel."""
+        found = processes.on_board(self.site.machine)
+        return {pid: process for pid, process in found.items() if pid in self.pids}
+
+    def on_pc(self) -> dict[int, processes.Process]:
+        """Return all that runs on this PC for this kernel."""
+        return processes.marked(self.mark)
+
+    def _next(self, channel: str, number: str, silence: float) -> Message:
+        receive = getattr(self.client, f"get_{channel}_msg")
+        deadline = time.monotonic() + silence
+        while time.monotonic() < deadline:
+            try:
+                message: Message = receive(timeout=LOOK_SECONDS)
+            except Empty:
+                if self.process.poll() is not None:
+                    said = self.log.read_text("utf-8", "replace").strip().rpartition("\n")[2]
+                    status = self.process.returncode
+                    raise Failed(f"it ended with status {status}: {said or 'silently'}") from None
+                continue
+            if message["parent_header"].get("msg_id") == number:
+                return message
+        raise Silent(f"nothing came on {channel} for {silence:.0f} s")
+
+
+@contextmanager
+def started(contender: Contender, site: Site) -> Iterator[Kernel]:
+    """Start a kernel, wait for its first result, and leave nothing of it anywhere.
+
+    Raises: Failed when that does not work.
+    """
+    file, info = write_connection_file(
+        str(site.folder / f"{secrets.token_hex(8)}.json"), key=secrets.token_hex(16).encode()
+    )
+    argv = contender.argv(site, Path(file))
+    with contender.service(site):
+        before = processes.on_board(site.machine).keys()
+        client = BlockingKernelClient()
+        client.load_connection_info(info)
+        client.start_channels(hb=False)
+        launched = time.perf_counter()
+        kernel = _launch(contender, site, client, argv, Path(file))
+        try:
+            kernel.reply(kernel.send("pass"))
+            kernel.start_seconds = time.perf_counter() - launched
+            kernel.pids = processes.on_board(site.machine).keys() - before
+            yield kernel
+        finally:
+            try:
+                _end(kernel)
+            finally:
+                processes.end_others(site.machine, before)
+
+
+def _launch(
+    contender: Contender, site: Site, client: BlockingKernelClient, argv: list[str], file: Path
+) -> Kernel:
+    """Start a contender's process, as jupyter_client does."""
+    mark = f"RKERNEL_BENCHMARK={file.stem}"
+    log = file.with_suffix(".log")
+    stdin = file if contender.typed else Path(os.devnull)
+    with log.open("wb") as output, stdin.open() as typed:
+        process = subprocess.Popen(
+            argv,
+            stdin=typed,
+            stdout=output,
+            stderr=output,
+            env={**site.environment, "RKERNEL_BENCHMARK": file.stem},
+            start_new_session=True,
+        )
+    return Kernel(contender.name, site, client, process, log, mark)
+
+
+def _end(kernel: Kernel) -> None:
+    kernel.client.shutdown()
+    kernel.client.stop_channels()  # ssh -L waits for the end of what goes through it
+    try:
+        kernel.process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass  # as peers do; ended with the rest
+    finally:
+        processes.end_marked(kernel.mark)
+        kernel.process.wait()

@@ -1,0 +1,160 @@
+"""The board's side on the oldest Python that a board may have, with nothing but its library."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import agents
+import pytest
+from agents import Session
+from pythons import interpreters
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "board_agent").glob("*.py"))
+MAY_IMPORT = {"kernel": {"ipykernel"}, "kernelapp": {"ipykernel", "zmq"}}  # the board's own
+STANDS_ALONE = ("first_stage", "install")  # these are executed before anything of ours is there
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    if "3.8" not in interpreters():
+        pytest.skip("there is no Python 3.8 here")
+    return interpreters()["3.8"]
+
+
+def run(python: str, source: str, *arguments: str) -> str:
+    result = subprocess.run(
+        [python, "-W", "error", "-c", source, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def imported(path: Path) -> tuple[set[str], set[str]]:
+    """Return the modules that a file imports anywhere: from elsewhere, and of ours."""
+    others, ours = set(), set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            others |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            ours |= {node.module or alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            others.add(str(node.module).partition(".")[0])
+    return others, ours
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_only_the_standard_library_is_imported(path: Path) -> None:
+    others, ours = imported(path)
+    foreign = others - sys.stdlib_module_names - {"board_agent"}
+    assert foreign <= MAY_IMPORT.get(path.stem, set())
+    assert "board_agent" not in others, "our own modules are named from here"
+    assert ours <= {file.stem for file in FILES}
+    if path.stem in STANDS_ALONE:
+        assert not ours
+
+
+def test_the_library_of_3_8_has_what_is_imported(python: str) -> None:
+    wanted = set().union(*(imported(path)[0] - MAY_IMPORT.get(path.stem, set()) for path in FILES))
+    source = """
+import importlib.util, sys
+print([name for name in sys.argv[1:] if importlib.util.find_spec(name) is None])
+"""
+    assert run(python, source, *sorted(wanted)) == "[]\n"
+
+
+def test_every_file_compiles(python: str) -> None:
+    source = """
+import sys
+for path in sys.argv[1:]:
+    with open(path, encoding="utf-8") as file:
+        compile(file.read(), path, "exec", dont_inherit=True)
+"""
+    run(python, source, *map(str, FILES))
+
+
+def test_every_module_that_needs_no_ipykernel_imports(python: str) -> None:
+    names = {path.stem for path in FILES} - MAY_IMPORT.keys() - {"__main__", "__init__"}
+    source = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    run(python, source, *sorted(f"board_agent.{name}" for name in names))
+
+
+def test_the_agent_is_small(python: str) -> None:
+    source = "import sys, board_agent.agent; print('\\n'.join(sys.modules))"
+    modules = set(run(python, source).splitlines())
+    assert not modules & {
+        "asyncio",
+        "ssl",
+        "rpyc",
+        "zmq",
+        "multiprocessing",
+        "http",
+        "urllib.request",
+    }
+
+
+def test_two_ends_talk(python: str) -> None:
+    """Much data, cut anywhere, from an end on that Python to another."""
+    source = """
+import random
+from board_agent.link import CHUNK, Data, Link, Message
+from board_agent.handshake import Handshake
+chance = random.Random(1)
+launcher, agent = Handshake(b"t", True), Handshake(b"t", False)
+while not (launcher.done and agent.done):
+    agent.receive(launcher.take())
+    launcher.receive(agent.take())
+one, other = Link(), Link(accepts_streams=True)
+streams = [one.open(name) for name in ("shell", "iopub", "control")]
+sent, came, messages = {n: b"" for n in streams}, {n: b"" for n in streams}, []
+wire = b""
+for step in range(3000):
+    number = chance.choice(streams)
+    data = bytes([step % 256]) * min(chance.randrange(2000), one.credit(number))
+    if data:
+        one.send(number, data)
+        sent[number] += data
+    if step % 100 == 0:
+        one.message({"step": step})
+    wire += one.take(chance.randrange(1, CHUNK))
+    cut = chance.randrange(len(wire) + 1) if step < 2999 else len(wire)
+    for event in other.receive(wire[:cut]):
+        if isinstance(event, Data):
+            came[event.stream] += event.data
+            other.consumed(event.stream, len(event.data))
+        elif isinstance(event, Message):
+            messages.append(event.content["step"])
+    wire = wire[cut:]
+    one.receive(other.take())
+for event in other.receive(one.take(1 << 30)):
+    if isinstance(event, Data):
+        came[event.stream] += event.data
+assert came == sent and all(sent.values())
+assert messages == list(range(0, 3000, 100)), messages
+print("talked")
+"""
+    assert run(python, source) == "talked\n"
+
+
+def test_the_facts_can_be_collected(python: str) -> None:
+    facts = json.loads(
+        run(python, "import runpy; runpy.run_module('board_agent.facts', None, '__main__')")
+    )
+    assert facts["python"].startswith("3.8.")
+
+
+def test_a_kernel_of_that_python_runs(board_python: str) -> None:
+    with agents.running(python=board_python) as agent, Session(agent) as session:
+        ready = session.start(python=board_python)
+        assert ready["ready"] is True
+        assert ready["ipykernel"].startswith("6.29.")
+        session.say("end")
+        assert session.wait_for("ended")["status"] == 0
