@@ -93,6 +93,4 @@ def _remote_ikernel(site: Site, file: Path) -> list[str]:
 OURS = Contender("ours", _ours)
 BY_HAND = Contender("by hand", _by_hand, typed=True)
 OVER_RPYC = Contender("ours over rpyc", _ours_over_rpyc, service=_rpyc)
-# sshpyk is last since it starts short-lived processes on the board all the time, which would be
-# taken for another's that starts after it.
-PEERS = [Contender("remote_ikernel", _remote_ikernel), Contender("sshpyk", _sshpyk)]
+PEERS = [Contender("sshpyk 1.25", _sshpyk), Contender("remote_ikernel 0.4.6", _remote_ikernel)]

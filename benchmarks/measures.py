@@ -12,7 +12,7 @@ from . import processes
 from .kernels import Kernel
 from .peers import Failed
 
-PASSES = 10  # in one turn
+PASSES = 5  # in one turn: few, so that its rival's turn is near, but more than the rival's echo
 PRINTS = "for i in range(50000): print('x' * 100)"
 LINES = (
     "for i in range(92600): print(f'{i:08d} INFO sensor {i % 13:02d}:"
@@ -115,7 +115,7 @@ ALONE = [
 
 # Of all kernels in turn.
 IN_TURN = [
-    Measure("pass", "Round trip of `pass`", "ms", Target(1.10), _passes, turns=4),
+    Measure("pass", "Round trip of `pass`", "ms", Target(1.10), _passes, turns=10),
     Measure(
         "prints",
         "5 MB of prints, all alike",

@@ -36,11 +36,12 @@ class Results:
 def run(
     site: Site, contenders: list[Contender], wanted: Collection[str], rounds: int, idle: float
 ) -> Results:
-    """Measure.
+    """Measure contenders against each other.
 
-    Parameters: contenders, in the order of their start; wanted, names of measures; rounds; idle,
-    seconds to watch idle kernels for.
+    Parameters: site; contenders; wanted, names of measures; rounds, of which one has a turn or more
+    of each measure; idle, seconds to watch idle kernels for.
     """
+    names = " and ".join(contender.name for contender in contenders)
     results = Results()
     alone, in_turn, at_rest = (
         [measure for measure in measures if measure.name in wanted]
@@ -48,7 +49,7 @@ def run(
     )
     if alone:
         for turn in range(rounds + 1):
-            _say(f"starts, {turn} of {rounds}")
+            _say(f"{names}: start {turn} of {rounds}")
             for contender in _turn(contenders, turn):
                 with ExitStack() as stack:
                     for kernel in _start(results, contender, site, stack):
@@ -58,12 +59,12 @@ def run(
         with ExitStack() as stack:
             kernels = [k for c in contenders for k in _start(results, c, site, stack)]
             for measure in in_turn:
-                _say(measure.title)
+                _say(f"{names}: {measure.title}")
                 for turn in range(rounds * measure.turns):
                     for kernel in _turn(kernels, turn):
                         _take(results, measure, kernel)
             if at_rest:
-                _say("idleness")
+                _say(f"{names}: idle")
                 _watch(results, at_rest, kernels, idle)
     return results
 

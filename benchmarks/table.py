@@ -8,37 +8,47 @@ from .contenders import BY_HAND, OURS
 from .measures import Measure, Target
 from .rounds import Results
 
-NOTHING = "–"
+NOTHING = "-"
 DIGITS = {"ms": 1, "s": 2, "MB": 1}
 
 
-def lines(results: Results, measures: list[Measure], others: list[str]) -> list[str]:
+def lines(measures: list[Measure], main: Results, others: dict[str, Results]) -> list[str]:
     """Return the lines of a Markdown table.
 
-    Parameters: results; measures, its rows; others, the contenders of the further columns.
+    Parameters: measures, its rows; main, what came of ours and of by hand; others, further
+    contenders and what came of them, each beside a kernel by hand of its own.
     """
     head = ["", OURS.name, BY_HAND.name, "ratio", "target", "", *others]
-    rows = [_row(results, measure, others) for measure in measures]
-    for name, reason in results.absent.items():
-        rows.append([name, f"does not run: {reason}", *[""] * (len(head) - 2)])
+    rows = [_row(measure, main, others) for measure in measures]
+    for name, results in {OURS.name: main, BY_HAND.name: main, **others}.items():
+        if name in results.absent:
+            reason = f"does not run: {results.absent[name]}"
+            rows.append([name, reason, *[""] * (len(head) - 2)])
     return [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
         for row in (head, ["---"] * len(head), *rows)
     ]
 
 
-def _row(results: Results, measure: Measure, others: list[str]) -> list[str]:
-    ours, by_hand = (_value(results, measure, name) for name in (OURS.name, BY_HAND.name))
-    ratio = _ratio(results, measure, OURS.name)
+def _row(measure: Measure, main: Results, others: dict[str, Results]) -> list[str]:
     target = verdict = NOTHING
     if measure.target:
         target = _limit(measure.target, measure.unit)
-        verdict = _verdict(results, measure, measure.target)
-    cells = [measure.title, ours, by_hand, _number(ratio), target, verdict]
-    for name in others:
-        value, ratio = _value(results, measure, name), _ratio(results, measure, name)
-        cells.append(value if ratio is None else f"{value} ({_number(ratio)})")
-    return cells
+        verdict = _verdict(main, measure, measure.target)
+    return [
+        measure.title,
+        _value(main, measure, OURS.name),
+        _value(main, measure, BY_HAND.name),
+        _ratio(main, measure, OURS.name),
+        target,
+        verdict,
+        *(_value_and_ratio(results, measure, name) for name, results in others.items()),
+    ]
+
+
+def _value_and_ratio(results: Results, measure: Measure, name: str) -> str:
+    value, ratio = _value(results, measure, name), _ratio(results, measure, name)
+    return value if ratio == NOTHING else f"{value} ({ratio})"
 
 
 def _value(results: Results, measure: Measure, name: str) -> str:
@@ -58,15 +68,11 @@ def _pairs(results: Results, measure: Measure, name: str) -> list[tuple[float, f
     return list(zip(values, by_hand, strict=False))
 
 
-def _ratio(results: Results, measure: Measure, name: str) -> float | None:
+def _ratio(results: Results, measure: Measure, name: str) -> str:
     pairs = _pairs(results, measure, name)
     if not pairs or not all(by_hand for _, by_hand in pairs):
-        return None
-    return median(value / by_hand for value, by_hand in pairs)
-
-
-def _number(ratio: float | None) -> str:
-    return NOTHING if ratio is None else f"{ratio:.2f}"
+        return NOTHING
+    return f"{median(value / by_hand for value, by_hand in pairs):.2f}"
 
 
 def _limit(target: Target, unit: str) -> str:

@@ -167,11 +167,9 @@ def launched(
 
 
 @contextmanager
-def started(
-    board: Board, *options: str, argv: list[str] | None = None, transport: str = "tcp"
-) -> Iterator[Frontend]:
+def started(board: Board, *options: str, **more: Any) -> Iterator[Frontend]:
     """Start a kernel as `launched` does, and wait until it is ready."""
-    with launched(board, *options, argv=argv, transport=transport) as frontend:
+    with launched(board, *options, **more) as frontend:
         frontend.client.wait_for_ready(timeout=board.limit)
         yield frontend
 

@@ -16,18 +16,20 @@ from boards import wait_until
 from commands import Run
 from emulator.image import SUITES
 from emulator.machine import RPYC_PORT
-from kernels import Frontend, is_idle, launched, seconds_of
+from kernels import Frontend, is_idle, seconds_of, started
 
 from rkernel_launcher.cli import NO_AUTHENTICATION
 
 pytestmark = pytest.mark.board
 
-# What has been written since the board was booted, and not by sshd, and what runs Python.
+# What has been written since the board was booted, but not by sshd, IPython or jedi, which IPython
+# asks for completions; and processes of ours.
 LEFT = """
 find / /dev/shm /run -xdev -path /usr -prune -o -newer /run/lock ! -type d \\
-    ! -path '/root/.cache/rkernel/*' ! -path '/root/.ipython/*' ! -name utmp ! -name sshd.pid -print
+    ! -path '*/.cache/rkernel/*' ! -path '*/.ipython/*' ! -path '*/.cache/jedi/*' \\
+    ! -name utmp ! -name sshd.pid -print
 find /tmp -mindepth 1
-grep -al python /proc/[0-9]*/cmdline || true
+grep -al '[b]oard_agent' /proc/[0-9]*/cmdline || true
 """
 HAS = {"bookworm": ("3.11.", "6.17."), "trixie": ("3.13.", "6.29.")}  # Python and ipykernel
 
@@ -65,8 +67,7 @@ def added(request: pytest.FixtureRequest, board: Armv7l) -> Iterator[Added]:
 @pytest.fixture(scope="module")
 def shared(board: Armv7l, added: Added) -> Iterator[Frontend]:
     assert added.said.returncode == 0, added.said.stderr
-    with launched(board, spec=added.spec) as frontend:
-        frontend.client.wait_for_ready(timeout=board.limit)
+    with started(board, spec=added.spec) as frontend:
         yield frontend
 
 
@@ -74,8 +75,7 @@ def shared(board: Armv7l, added: Added) -> Iterator[Frontend]:
 def kernel(shared: Frontend) -> Frontend:
     """Give a kernel that is ready, started anew where the test before has ended it."""
     if not shared.manager.is_alive():
-        shared.manager.restart_kernel(now=True)
-        shared.client.wait_for_ready(timeout=shared.limit)
+        restart(shared, now=True)
     return shared
 
 
@@ -166,8 +166,7 @@ def test_restart_makes_a_fresh_kernel_and_leaves_no_other(
     kernel.run("kept = 1")
     if now:
         kernel.send("while True: pass")
-    kernel.manager.restart_kernel(now=now)
-    kernel.client.wait_for_ready(timeout=kernel.limit)
+    restart(kernel, now)
     assert kernel.run("kept").reply["content"]["ename"] == "NameError"
     (new,) = board.kernels()
     assert new != old
@@ -208,7 +207,7 @@ def test_a_board_without_memory_ends_the_kernel_and_says_so(
     (process,) = board.kernels()
     agent = board.parent(process)
     kernel.send("kept = []\nwhile True: kept.append(bytes(range(256)) * 4096)")
-    assert kernel.wait_for_end(60) == 128 + signal.SIGKILL
+    assert kernel.wait_for_end(60) == 128 + signal.SIGKILL, kernel.said()
     assert "as happens when the board has no memory left" in kernel.said()
     assert agent in board.agents()
 
@@ -218,6 +217,13 @@ def test_nothing_is_left_of_it(board: Armv7l, shared: Frontend) -> None:
         shared.manager.shutdown_kernel()
     board.end_agents()
     assert board.shell(LEFT).splitlines() == []
+
+
+def restart(kernel: Frontend, now: bool) -> None:
+    """Restart a kernel, and wait until it is ready."""
+    kernel.manager.restart_kernel(now=now)
+    kernel.client.wait_for_ready(timeout=kernel.limit)
+    kernel.run("pass")  # what has come before may be the answers of its predecessor
 
 
 def listening(board: Armv7l, process: int) -> list[tuple[str, int]]:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import IO
@@ -56,9 +56,10 @@ class Host:
     process: subprocess.Popen[bytes]
     stdin: socket.socket
     info: dict[str, str | int]
-    sockets: dict[str, zmq.Socket[bytes]]
     session: Session
     output: Path
+    context: zmq.Context[zmq.Socket[bytes]]
+    sockets: dict[str, zmq.Socket[bytes]] = field(default_factory=dict)
 
     def said(self) -> str:
         """Return what the launcher printed."""
@@ -76,16 +77,17 @@ class Host:
         return refused
 
     def connect(self) -> None:
-        """Ask on shell and control what kernel this is, until both have said it."""
-        silent = {"shell", "control"}
+        """Ask on shell and control what kernel this is, until both and iopub have said something."""
+        self.sockets.update(dial(self.context, self.info))
+        silent = {"shell", "control", "iopub"}
         deadline = time.monotonic() + 60
         while silent:
             assert time.monotonic() < deadline, f"nothing from {silent} within 60 s"
-            for channel in silent:
+            for channel in ("shell", "control"):
                 self.send(channel, "kernel_info_request", {})
             for channel in tuple(silent):
                 if self.sockets[channel].poll(ASK_EVERY * 1000):
-                    assert self.receive(channel)["msg_type"] == "kernel_info_reply"
+                    self.receive(channel)
                     silent.discard(channel)
 
     def send(self, channel: str, kind: str, content: Message) -> str:
@@ -161,7 +163,6 @@ def opened(board: Board, stdin: int | IO[bytes] | None = None) -> Iterator[Host]
     file.chmod(0o644)
     ours, theirs = socket.socketpair()
     context = zmq.Context()
-    sockets = dial(context, info)
     output = folder / "output"
     with theirs, output.open("wb") as log:
         process = subprocess.Popen(
@@ -172,7 +173,7 @@ def opened(board: Board, stdin: int | IO[bytes] | None = None) -> Iterator[Host]
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    host = Host(board, process, ours, info, sockets, Session(key=key.encode()), output)
+    host = Host(board, process, ours, info, Session(key=key.encode()), output, context)
     try:
         yield host
     finally:
