@@ -104,14 +104,14 @@ class Kernel:
             return
         raise Silent("what the kernel publishes does not come")
 
-    def on_board(self) -> dict[int, processes.Process]:
+    def on_board(self) -> list[processes.Process]:
         """Return all that runs on the board for this kernel."""
         found = processes.on_board(self.site.machine)
-        return {pid: process for pid, process in found.items() if pid in self.pids}
+        return [process for pid, process in found.items() if pid in self.pids]
 
-    def on_pc(self) -> dict[int, processes.Process]:
+    def on_pc(self) -> list[processes.Process]:
         """Return all that runs on this PC for this kernel."""
-        return processes.marked(self.mark)
+        return list(processes.marked(self.mark).values())
 
     def _next(self, channel: str, number: str, silence: float) -> Message:
         receive = getattr(self.client, f"get_{channel}_msg")
@@ -163,7 +163,7 @@ def _launch(
     contender: Contender, site: Site, client: BlockingKernelClient, argv: list[str], file: Path
 ) -> Kernel:
     """Start a contender's process, as jupyter_client does."""
-    mark = f"RKERNEL_BENCHMARK={file.stem}"
+    name, value = "RKERNEL_BENCHMARK", file.stem
     log = file.with_suffix(".log")
     stdin = file if contender.typed else Path(os.devnull)
     with log.open("wb") as output, stdin.open() as typed:
@@ -172,10 +172,10 @@ def _launch(
             stdin=typed,
             stdout=output,
             stderr=output,
-            env={**site.environment, "RKERNEL_BENCHMARK": file.stem},
+            env={**site.environment, name: value},
             start_new_session=True,
         )
-    return Kernel(contender.name, site, client, process, log, mark)
+    return Kernel(contender.name, site, client, process, log, f"{name}={value}")
 
 
 def _end(kernel: Kernel) -> None:

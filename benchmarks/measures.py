@@ -55,8 +55,7 @@ def _start(kernel: Kernel) -> float:
 
 
 def _memory(kernel: Kernel, *, sshd: bool) -> float:
-    found = kernel.on_board().values()
-    pids = [p.pid for p in found if sshd or not p.name.startswith("sshd")]
+    pids = [p.pid for p in kernel.on_board() if sshd or not p.name.startswith("sshd")]
     return processes.memory(kernel.site.machine, pids)
 
 
@@ -93,11 +92,11 @@ def _interrupt(kernel: Kernel) -> float:
 
 
 def _cpu_on_board(kernel: Kernel) -> float:
-    return sum(process.cpu for process in kernel.on_board().values())
+    return sum(process.cpu for process in kernel.on_board())
 
 
 def _cpu_on_pc(kernel: Kernel) -> float:
-    return sum(process.cpu for process in kernel.on_pc().values())
+    return sum(process.cpu for process in kernel.on_pc())
 
 
 # Of a kernel that has just been started, while no other runs.

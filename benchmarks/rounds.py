@@ -41,7 +41,7 @@ def run(
     Parameters: site; contenders; wanted, names of measures; rounds, of which one has a turn or more
     of each measure; idle, seconds to watch idle kernels for.
     """
-    names = " and ".join(contender.name for contender in contenders)
+    names = ", ".join(contender.name for contender in contenders)
     results = Results()
     alone, in_turn, at_rest = (
         [measure for measure in measures if measure.name in wanted]

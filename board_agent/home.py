@@ -7,6 +7,8 @@ import shutil
 import stat
 from typing import Any, Dict, Optional
 
+TRIES = 100  # at a folder that others may be making and removing
+
 
 class NoHome(Exception):
     """There is no folder that is ours alone."""
@@ -34,12 +36,25 @@ def runtime() -> str:
 
 def _own(path: str) -> bool:
     try:
-        os.makedirs(path, 0o700, exist_ok=True)
-        found = os.lstat(path)  # a link that somebody else laid there is not followed
+        found = _make(path)
     except OSError:
         return False
-    private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
-    return private and found.st_uid == os.getuid() and os.access(path, os.W_OK)
+    private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700
+    return private and found.st_uid == os.getuid()
+
+
+def _make(path: str) -> os.stat_result:
+    """Make a folder unless it is there, even while agents that end take theirs away.
+
+    Returns what is there; a link that somebody else laid is not followed. Raises OSError.
+    """
+    for _ in range(TRIES):
+        try:
+            os.makedirs(path, 0o700, exist_ok=True)
+            return os.lstat(path)
+        except (FileExistsError, FileNotFoundError) as error:
+            failure = error  # it came or went between two steps, or it is no folder
+    raise failure
 
 
 class Seat:
@@ -60,7 +75,7 @@ class Seat:
         while True:
             try:
                 runtime()  # again each time: an agent that has just ended took its folders away
-                os.makedirs(self.folder, 0o700, exist_ok=True)
+                _make(self.folder)
                 lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:
                 continue

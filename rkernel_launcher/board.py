@@ -1,6 +1,6 @@
 """A board we have reached: its facts, its agent, and a link to that agent.
 
-Everything here is the same however the board was reached; `reach` chooses the way.
+Everything here is the same however the board was reached; `ways.reach` does that.
 """
 
 from __future__ import annotations
@@ -85,17 +85,6 @@ class Board:
 
     def _call(self, name: str, **arguments: object) -> dict[str, Any]:
         return dict(self.session.call("call", name, json.dumps(arguments)))
-
-
-def reach(target: Target, prompts: Any = None) -> Board:
-    """Return a session with the board that `target` names, its way decided.
-
-    Parameters: prompts, how to ask a person (see `ssh.Prompts`), or None to ask nothing.
-    Raises the errors of reaching a board, see `errors`.
-    """
-    from . import ways
-
-    return ways.WAYS[target.via](target, prompts)
 
 
 def shake_hands(sock: socket.socket, token: bytes, host: str) -> None:

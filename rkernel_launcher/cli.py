@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from . import board, check, errors, kernelspec, target
+from . import check, errors, kernelspec, target, ways
 from .report import Report
 from .secrets import Prompts
 from .target import Target
@@ -183,7 +183,7 @@ def _visit(
 ) -> tuple[Target, dict[str, Any]]:
     """Reach a board and say what it is; return how it was reached, and its facts."""
     with report.stage(f"Reaching {wanted.host or 'this machine'}"):
-        reached = board.reach(wanted, prompts)
+        reached = ways.reach(wanted, prompts)
     try:
         if reached.target.via == "rpyc":
             report.say(NO_AUTHENTICATION, "yellow")

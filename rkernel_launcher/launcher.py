@@ -19,7 +19,8 @@ from board_agent.link import Link
 from board_agent.loop import Loop
 from board_agent.relay import Relay
 
-from . import board, connection_file, endings, errors, system
+from . import connection_file, endings, errors, system, ways
+from .board import Board
 from .channels import Channels
 from .target import Target
 from .text import printable
@@ -43,7 +44,7 @@ class Launcher:
         self._connection = connection_file.read(path)
         self._loop = Loop()
         self._channels: Channels | None = None
-        self._board: board.Board | None = None
+        self._board: Board | None = None
         self._relay: Relay | None = None
         self._ending = False
         self._result: errors.RkernelError | int | None = None
@@ -71,7 +72,7 @@ class Launcher:
 
     def _reach_board(self) -> None:
         try:
-            reached = board.reach(self._target)
+            reached = ways.reach(self._target)
             log.info("reached the board")
             reached.prepare()
             sock = reached.open_link()
@@ -85,7 +86,7 @@ class Launcher:
         else:
             self._loop.call_soon(functools.partial(self._start, reached, sock))
 
-    def _start(self, reached: board.Board, sock: socket.socket) -> None:
+    def _start(self, reached: Board, sock: socket.socket) -> None:
         self._board = reached
         sock.setblocking(False)
         self._relay = Relay(self._loop, sock, Link(), self._on_message, self._on_close)

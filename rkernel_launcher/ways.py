@@ -20,6 +20,15 @@ SESSION_SECONDS = 60.0  # for a slow board to start its Python, or to answer a q
 LOOPBACK = "127.0.0.1:0"
 
 
+def reach(target: Target, prompts: Prompts | None = None) -> Board:
+    """Return a session with the board that `target` names, its way decided.
+
+    Parameters: prompts, how to ask a person, or None to ask nothing.
+    Raises the errors of reaching a board, see `errors`.
+    """
+    return WAYS[target.via](target, prompts)
+
+
 def over_ssh(target: Target, prompts: Prompts | None) -> Board:
     """Log in over ssh, and start our first stage there; the link goes through the same login.
 

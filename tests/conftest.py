@@ -40,6 +40,18 @@ def machines() -> Iterator[Callable[[str], armv7l.Armv7l]]:
         yield cache(lambda suite: stack.enter_context(armv7l.booted(suite)))
 
 
+@pytest.fixture
+def any_board(
+    request: pytest.FixtureRequest, machines: Callable[[str], armv7l.Armv7l]
+) -> Iterator[boards.Board]:
+    """Give the board that the test's parameter names: this machine, or an emulated one's suite."""
+    if request.param != "local":
+        yield machines(request.param)
+        return
+    with boards.local() as board:
+        yield board
+
+
 @pytest.fixture(scope="session")
 def board_python() -> str:
     """Give the oldest Python that a board may have, with ipykernel."""

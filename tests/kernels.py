@@ -110,6 +110,14 @@ class Frontend:
         self.client.control_channel.send(message)
         return self.reply(message["header"]["msg_id"], "control")
 
+    def restart(self, now: bool = False) -> None:
+        """Restart the kernel, and wait until the new one is ready."""
+        self.manager.restart_kernel(now=now)
+        for channel in (self.client.shell_channel, self.client.iopub_channel):
+            while channel.msg_ready():  # what the old one said is not to be taken for the new one
+                channel.get_msg(timeout=0)
+        self.client.wait_for_ready(timeout=self.limit)
+
     def signal(self, number: signal.Signals) -> None:
         """Send the launcher itself a signal."""
         self.manager.provisioner.process.send_signal(number)

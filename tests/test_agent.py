@@ -27,6 +27,8 @@ from board_agent.link import Link
 
 PYTHONS = ["this", "3.8"]
 ENDS_WITHIN = 2.0  # seconds: what a kernel may take to end when its agent has
+# Agents that wait for a polite end for longer: where the status tells whether it was one.
+PATIENT = "from board_agent import kernels; kernels.GRACE = 20.0"
 
 
 @pytest.fixture(params=PYTHONS)
@@ -45,7 +47,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Agent]:
     if request.param == "3.8" and "3.8" not in interpreters():
         pytest.skip("there is no Python 3.8 here")
     python = interpreters()["3.8"] if request.param == "3.8" else sys.executable
-    with running(python=python) as agent:
+    with running(python=python, patch=PATIENT) as agent:
         yield agent
         assert alive(agent.pid)
         assert "Traceback" not in agent.log
@@ -54,7 +56,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Agent]:
 @pytest.fixture
 def agent() -> Iterator[Agent]:
     """Give an agent of the test's own."""
-    with running() as made:
+    with running(patch=PATIENT) as made:
         yield made
         assert "Traceback" not in made.log
 
@@ -528,6 +530,16 @@ def test_sigterm_ends_kernels_and_agent(agent: Agent) -> None:
         wait_until(lambda: not alive(agent.pid), "the agent ends", LIMIT)
         assert not any(map(alive, pids))
         assert not (agent.runtime / "rkernel").exists()
+
+
+def test_a_kernel_that_will_not_end_is_ended(python: str) -> None:
+    with running(python=python) as agent, Session(agent) as session:
+        pid = session.start()["pid"]
+        with Cells(agent) as cells:
+            cells.run("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+        session.say("end")
+        assert session.wait_for("ended")["status"] == -signal.SIGKILL
+        assert not alive(pid)
 
 
 def test_sigterm_starts_no_kernel_that_was_waiting(agent: Agent) -> None:

@@ -37,7 +37,7 @@ from requirements import skip_or_fail
 
 from board_agent.handshake import HELLO, MAGIC, VERSION, Handshake
 from board_agent.home import Seat
-from rkernel_launcher import board, code, errors
+from rkernel_launcher import code, errors, ways
 from rkernel_launcher.errors import RkernelError
 from rkernel_launcher.target import Target
 
@@ -246,7 +246,7 @@ def test_a_link_port_that_is_taken(home: Board) -> None:
 
 
 def test_a_token_that_the_agent_does_not_know(home: Board) -> None:
-    reached = board.reach(Target(via="local"))
+    reached = ways.reach(Target(via="local"))
     try:
         reached.prepare()
         reached.open_link().close()

@@ -201,17 +201,6 @@ def test_a_kernel_that_is_killed_ends_the_launcher(board: Armv7l, kernel: Fronte
     assert "was ended by signal 9 (SIGKILL)" in kernel.said()
 
 
-def test_a_board_without_memory_ends_the_kernel_and_says_so(
-    board: Armv7l, kernel: Frontend
-) -> None:
-    (process,) = board.kernels()
-    agent = board.parent(process)
-    kernel.send("kept = []\nwhile True: kept.append(bytes(range(256)) * 4096)")
-    assert kernel.wait_for_end(60) == 128 + signal.SIGKILL, kernel.said()
-    assert "as happens when the board has no memory left" in kernel.said()
-    assert agent in board.agents()
-
-
 def test_nothing_is_left_of_it(board: Armv7l, shared: Frontend) -> None:
     if shared.manager.is_alive():
         shared.manager.shutdown_kernel()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from armv7l import Armv7l, booted
 from boards import environment, wait_until
-from commands import Run, assert_refused, at_terminal
+from commands import Run, assert_refused, at_terminal, rkernel
 from emulator.image import STUDENT_PASSWORD
 from emulator.machine import SSH_PORT
 from kernels import started
@@ -24,16 +25,16 @@ Machines = Callable[[str], Armv7l]
 
 @pytest.fixture(scope="module")
 def pc(machines: Machines) -> Iterator[Path]:
-    """Give the kernelspecs of a PC with an empty home, but for the host keys of a board."""
+    """Give the kernelspecs of a PC whose home is empty, but for the host keys of a board."""
     board = machines("bookworm")
-    folder = board.folder / "student"
+    folder = board.folder / "pc"
     folder.mkdir()
     with pytest.MonkeyPatch.context() as change:
         for name, value in environment(folder).items():
             change.setenv(name, value)
-        settings = folder / "home" / ".ssh"
-        settings.mkdir(mode=0o700)
-        (settings / "known_hosts").write_text(board.machine.known_hosts.read_text())
+        (folder / "home" / ".ssh").mkdir(mode=0o700)
+        known = folder / "home" / ".ssh" / "known_hosts"
+        known.write_text(board.machine.known_hosts.read_text())
         yield folder / "home" / "jupyter" / "data" / "kernels"
 
 
@@ -49,14 +50,51 @@ def test_a_password_is_asked_for_once(machines: Machines, pc: Path, student: Run
     assert "without a password" in student.stdout
     for file in pc.parents[2].rglob("*"):
         assert not file.is_file() or STUDENT_PASSWORD.encode() not in file.read_bytes(), file
-    board = machines("bookworm")
-    with started(board, spec=pc / "student") as kernel:
+    with started(machines("bookworm"), spec=pc / "student") as kernel:
         assert kernel.value("__import__('os').getuid()") == "1000"
-        (process,) = board.kernels()
-        assert "student" in board.shell(f"ps -o user= -p {process}; ps -o user= -p $(ps -o ppid= -p {process})").split()
+        assert kernel.value("__import__('os').getcwd()") == "'/home/student'"
 
 
 def test_a_board_with_dropbear(machines: Machines, pc: Path) -> None:
-    board = machines("trixie")
-    folder, port = "/etc/dropbear", board.dropbear_port
-    key = board.shell(f"dropbearkey -t ed25519 -f {folder}/dropbear_ed25519_host_key")
+    board, folder = machines("trixie"), "/etc/dropbear"
+    made = board.shell(f"dropbearkey -t ed25519 -f {folder}/dropbear_ed25519_host_key")
+    (key,) = re.findall(r"^ssh-ed25519 \S+", made, re.MULTILINE)
+    known = pc.parents[2] / ".ssh" / "known_hosts"
+    known.write_text(f"{known.read_text()}[127.0.0.1]:{board.dropbear_port} {key}\n")
+    server = board.machine.start(f"exec dropbear -F -E -p {board.dropbear_port}")
+    try:
+        where = f"root@127.0.0.1:{board.dropbear_port}"
+        identity = str(board.machine.key)
+        run = rkernel("add", "--host", where, "--identity", identity, "--name", "dropbear")
+        assert (run.returncode, run.stderr) == (0, "")
+        assert "Architecture: armv7l" in run.stdout
+        with started(board, spec=pc / "dropbear") as kernel:
+            uname = kernel.run("import platform; print(platform.uname())").text()
+            assert "machine='armv7l'" in uname
+    finally:
+        board.machine.run(f"kill -- -{server}")
+
+
+def test_a_board_too_small_for_a_kernel() -> None:
+    with booted("bookworm", memory=64) as board:
+        assert_refused(board.rkernel("add", "--host", board.suite), NoMemory, board.suite)
+        assert not list(Path(board.environment["JUPYTER_DATA_DIR"]).glob("kernels/*"))
+
+
+def test_a_cell_that_takes_all_memory(machines: Machines) -> None:
+    board = machines("bookworm")
+    with started(board) as kernel:
+        (process,) = board.kernels()
+        agent = board.parent(process)
+        kernel.send("kept = []\nwhile True: kept.append(b'1' * 50_000_000)")
+        assert kernel.wait_for_end(board.limit) == 128 + signal.SIGKILL, kernel.said()
+        assert "as happens when the board has no memory left" in kernel.said()
+        assert agent in board.agents()
+
+
+def test_an_agent_with_nothing_to_do_ends_itself(machines: Machines, student: Run) -> None:
+    board = machines("bookworm")
+    ours = "grep -al '[b]oard_agent' $(find /proc -maxdepth 2 -user student -name cmdline) || true"
+    wait_until(lambda: not board.shell(ours), "student's agent ends itself", IDLE_SECONDS + 30)
+    assert not board.shell("find /tmp -user student")
+    assert board.shell("ls -A /home/student/.cache").split() == ["rkernel"]

@@ -16,8 +16,6 @@ import pytest
 from board_agent import home
 from board_agent.home import NoHome, Seat
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -54,13 +52,17 @@ def test_the_runtime_folder_is_made_and_private(folder: Path) -> None:
     assert home.runtime() == f"{folder}/run/rkernel", "the second time too"
 
 
-@pytest.mark.parametrize("bad", ["open to others", "a link", "a file", "too long", "not there"])
+@pytest.mark.parametrize(
+    "bad", ["open to others", "closed to us", "a link", "a file", "too long", "not there"]
+)
 def test_a_folder_that_is_not_private_is_not_used(
     folder: Path, bad: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folder / "run" / "rkernel"
     if bad == "open to others":
         path.mkdir(mode=0o755)
+    elif bad == "closed to us":
+        path.mkdir(mode=0o500)
     elif bad == "a link":
         (folder / "elsewhere").mkdir(mode=0o700)
         path.symlink_to(folder / "elsewhere")
@@ -153,8 +155,10 @@ def test_clearing_what_has_vanished_is_no_error(folder: Path, seat: Seat) -> Non
 
 
 def test_the_lock_is_not_inherited(seat: Seat) -> None:
-    command = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, close_fds=False) as child:
+    command = [sys.executable, "-c", "print('runs', flush=True); input()"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, close_fds=False) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"runs\n"
         seat.leave()
         other = Seat("c0de", "127.0.0.1:0")
         assert other.take()
@@ -164,6 +168,7 @@ def test_the_lock_is_not_inherited(seat: Seat) -> None:
 
 def test_a_seat_that_is_taken_and_cleared_all_the_time_is_never_two_agents(folder: Path) -> None:
     """An agent that ends removes the file that the next one is about to lock."""
+    was_there = Path(f"/tmp/rkernel-{os.getuid()}").exists()
     inside: list[int] = []
     taken, crowds = [0] * 4, []
 
@@ -184,3 +189,4 @@ def test_a_seat_that_is_taken_and_cleared_all_the_time_is_never_two_agents(folde
     for thread in threads:
         thread.join(timeout=60)
     assert taken == [50] * 4 and not crowds
+    assert not Path(f"/tmp/rkernel-{os.getuid()}").exists() or was_there, "none went elsewhere"

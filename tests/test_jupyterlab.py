@@ -1,16 +1,20 @@
-"""Real JupyterLab in a real browser, with a kernel on a board."""
+"""Real JupyterLab in a real browser, with a kernel on a any_board."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import armv7l
 import boards
 import browser
 import pytest
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize(
+        "any_board", ["local", pytest.param("bookworm", marks=pytest.mark.board)], indirect=True
+    ),
+]
 
 NAME = "Python on the board"
 PICTURE = """\
@@ -21,42 +25,31 @@ for x in range(0, 240, 12): draw.line((x, 59, 239 - x, 0), fill="#f0c040")
 picture"""
 
 
-@pytest.fixture(params=["local", pytest.param("bookworm", marks=pytest.mark.board)])
-def board(
-    request: pytest.FixtureRequest, machines: Callable[[str], armv7l.Armv7l]
-) -> Iterator[boards.Board]:
-    if request.param != "local":
-        yield machines(request.param)
-        return
-    with boards.local() as found:
-        yield found
-
-
 @pytest.fixture
-def lab(board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
-    kernels = Path(board.environment["JUPYTER_DATA_DIR"], "kernels")
+def lab(any_board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
+    kernels = Path(any_board.environment["JUPYTER_DATA_DIR"], "kernels")
     if not (kernels / "board").exists():
-        boards.write_spec(kernels, "board", board.argv(), display_name=NAME)
+        boards.write_spec(kernels, "board", any_board.argv(), display_name=NAME)
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     with (
         browser.chromium(tmp_path) as chromium,
-        browser.server(notebooks, board.environment) as address,
+        browser.server(notebooks, any_board.environment) as address,
     ):
-        yield browser.Lab(chromium, address, board.limit)
+        yield browser.Lab(chromium, address, any_board.limit)
 
 
-def test_a_notebook_on_the_board(board: boards.Board, lab: browser.Lab) -> None:
+def test_a_notebook_on_the_board(any_board: boards.Board, lab: browser.Lab) -> None:
     assert any(name.startswith(NAME) for name in lab.kernels())
-    before = board.kernels()
+    before = any_board.kernels()
     lab.new_notebook(NAME)
 
-    machine = board.shell("uname -m").strip()
+    machine = any_board.shell("uname -m").strip()
     lab.wait_for_output(lab.run("import platform, time; kept = 41; platform.uname()"), machine)
     lab.wait_for_output(lab.run("255 / 0"), "ZeroDivisionError: division by zero")
     if machine == "armv7l":
         picture = lab.run(PICTURE)
-        boards.wait_until(lambda: lab.has_image(picture), "the picture is shown", board.limit)
+        boards.wait_until(lambda: lab.has_image(picture), "the picture is shown", any_board.limit)
 
     loop = lab.run("print('around it goes')\nwhile True: pass")
     lab.wait_for_output(loop, "around it goes")
@@ -65,11 +58,11 @@ def test_a_notebook_on_the_board(board: boards.Board, lab: browser.Lab) -> None:
     lab.wait_for_output(lab.run("kept + 1"), "42")
     lab.screenshot("jupyterlab.png" if machine == "armv7l" else "jupyterlab-local.png")
 
-    [kernel] = board.kernels() - before
+    [kernel] = any_board.kernels() - before
     lab.restart()
     boards.wait_until(
-        lambda: len(board.kernels() - before - {kernel}) == 1, "another kernel", board.limit
+        lambda: len(any_board.kernels() - before - {kernel}) == 1, "another kernel", any_board.limit
     )
-    assert kernel not in board.kernels()
+    assert kernel not in any_board.kernels()
     lab.wait_for_status("idle")
     lab.wait_for_output(lab.run("kept"), "NameError")

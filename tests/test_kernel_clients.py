@@ -134,8 +134,7 @@ def test_a_connection_file_may_ask_for_unix_sockets(board: Board) -> None:
         paths = [Path(f"{info['ip']}-{info[name]}") for name in PORTS]
         assert all(path.is_socket() for path in paths)
         assert kernel.run("print('ü')").text() == "ü\n"
-        kernel.manager.restart_kernel(now=True)
-        kernel.client.wait_for_ready(timeout=kernel.limit)
+        kernel.restart(now=True)
         assert kernel.run("print('ü')").text() == "ü\n"
         kernel.signal(signal.SIGTERM)
         kernel.wait_for_end(board.limit)
@@ -207,8 +206,7 @@ def test_an_old_ipykernel_works_and_heeds_sigint(board: Board, version: str, pac
         assert kernel.value("answer") == "'ß'"
         assert len(kernel.run("print('ü' * 3_000_000)").text()) == 3_000_001
         assert kernel.run("255 / 0").reply["content"]["ename"] == "ZeroDivisionError"
-        kernel.manager.restart_kernel()
-        kernel.client.wait_for_ready(timeout=kernel.limit)
+        kernel.restart()
         assert kernel.run("kept").reply["content"]["ename"] == "NameError"
 
 

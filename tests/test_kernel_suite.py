@@ -5,47 +5,39 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import armv7l
 import boards
 import pytest
 
 SECONDS = 280
 
 
-@pytest.fixture(params=["local", pytest.param("trixie", marks=pytest.mark.board)])
-def board(
-    request: pytest.FixtureRequest, machines: Callable[[str], armv7l.Armv7l]
-) -> Iterator[boards.Board]:
-    if request.param != "local":
-        yield machines(request.param)
-        return
-    with boards.local() as found:
-        yield found
+pytestmark = pytest.mark.parametrize(
+    "any_board", ["local", pytest.param("trixie", marks=pytest.mark.board)], indirect=True
+)
 
 
-def test_nothing_fails_that_passes_on_a_plain_local_kernel(board: boards.Board) -> None:
-    kernels = Path(board.environment["JUPYTER_DATA_DIR"], "kernels")
+def test_nothing_fails_that_passes_on_a_plain_local_kernel(any_board: boards.Board) -> None:
+    kernels = Path(any_board.environment["JUPYTER_DATA_DIR"], "kernels")
     plain = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     boards.write_spec(kernels, "suite-plain", plain)
-    boards.write_spec(kernels, "suite-board", board.argv())
-    there, here = suite(board, "suite-board"), suite(board, "suite-plain")
+    boards.write_spec(kernels, "suite-board", any_board.argv())
+    there, here = suite(any_board, "suite-board"), suite(any_board, "suite-plain")
     assert len(here["passed"]) >= 12
     # Whether an old ipykernel sends a welcome is not ours to say: it came with 7.2.
     allowed = set(here["failed"]) | (
-        set() if board.slowness == 1 else {"test_recv_iopub_welcome_msg"}
+        set() if any_board.slowness == 1 else {"test_recv_iopub_welcome_msg"}
     )
     assert set(there["failed"]) <= allowed, there["failed"]
     assert set(here["passed"]) - set(there["passed"]) <= allowed
 
 
-def suite(board: boards.Board, kernel: str) -> dict[str, list[str]]:
+def suite(any_board: boards.Board, kernel: str) -> dict[str, list[str]]:
     """Run the suite on a kernel; return the names of the tests that passed and failed."""
     command = [sys.executable, str(Path(__file__).parent / "suite.py"), kernel]
     run = subprocess.run(
-        command, env=board.environment, capture_output=True, text=True, timeout=SECONDS
+        command, env=any_board.environment, capture_output=True, text=True, timeout=SECONDS
     )
     assert run.returncode == 0, run.stderr
     return dict(json.loads(run.stdout))
