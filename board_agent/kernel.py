@@ -33,7 +33,10 @@ def main(argv: List[str]) -> None:
         _tell(lifeline, {"missing": error.name or "ipykernel", "detail": str(error)})
         sys.exit(1)
     import ipykernel
+    from tornado.ioloop import IOLoop
 
+    # Not before it runs: what closes a kernel waits for ever for one that is still being set up.
+    IOLoop.current().add_callback(signal.signal, signal.SIGTERM, _end_politely)
     _tell(lifeline, {"ready": True, "ipykernel": ipykernel.__version__})
     app.start()
 
@@ -43,7 +46,7 @@ def _settle(workdir: str) -> None:
     code = sys.path.pop(0)  # where `-m` found us
     sys.path.append(code)
     os.chdir(os.path.expanduser(workdir) if workdir else os.path.expanduser("~"))
-    signal.signal(signal.SIGTERM, _end_politely)
+    signal.signal(signal.SIGTERM, _end)
     faulthandler.enable(os.dup(2), all_threads=False)  # a crash is for the agent, not the cell
     try:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # not as the agent, see there
@@ -61,6 +64,10 @@ def _end_politely(signum: int, frame: Any) -> None:
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     atexit._run_exitfuncs()
+    _end(signum, frame)
+
+
+def _end(signum: int, frame: Any) -> None:
     if _agent_is_gone.is_set():
         os.killpg(0, signal.SIGKILL)  # nobody else ends what cells have left running
     os._exit(0)

@@ -14,8 +14,8 @@ from ipykernel import iostream
 from ipykernel.kernelapp import IPKernelApp
 
 QUEUED_EVENTS = 64  # iopub messages that may wait in the kernel before a cell has to wait
-PROMPT_TEXT = 1 << 18  # characters of printed text that are sent at once, not after a while
-QUEUED_TEXT = 1 << 20  # characters of printed text that may wait in the kernel
+PROMPT_TEXT = 1 << 17  # characters of printed text that are sent at once, not after a while
+QUEUED_TEXT = 1 << 18  # characters of printed text that may wait in the kernel
 IOPUB_HWM = 16  # messages that libzmq may hold back
 PAUSE = 0.005  # seconds between looks at a queue that is full
 

@@ -17,6 +17,7 @@ GRACE = 1.5  # seconds between asking a kernel to end and making it end
 KEPT_OUTPUT = 1 << 16  # bytes of what a kernel wrote outside its cells
 READ_OUTPUT = 1 << 14  # bytes of that in one message: messages go before all else
 PAUSE = 0.05  # seconds between looks at a link that is behind
+_TEMPORARY = os.environ.get("TMPDIR", "/tmp")  # where a debugger's kernel keeps its cells
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
@@ -96,7 +97,8 @@ class Kernel:
         for stream in (self._lifeline, self._pipe):
             self._loop.watch(stream, None, None)
             stream.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in (self._folder, "%s/ipykernel_%d" % (_TEMPORARY, self.pid)):
+            shutil.rmtree(folder, ignore_errors=True)
         self._relay.message(
             {
                 "type": "ended",

@@ -29,6 +29,10 @@ class Armv7l(Board):
     link_port: int
     dropbear_port: int
 
+    def spec(self, name: str) -> Path:
+        """Return the folder of a kernelspec on this machine."""
+        return Path(self.environment["JUPYTER_DATA_DIR"], "kernels", name)
+
     def rkernel(self, *arguments: str) -> commands.Run:
         """Run `rkernel` on this machine as its user does, where there is no terminal."""
         return subprocess.run(

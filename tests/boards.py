@@ -17,9 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LIMIT = float(
-    os.environ.get("L", "30")
-)  # seconds for what takes a moment on this machine; see Board.slowness
+LIMIT = 30.0  # seconds for what takes a moment on this machine; see Board.slowness
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,16 @@ from rkernel_launcher.cli import NO_AUTHENTICATION
 
 pytestmark = pytest.mark.board
 
-# What has been written since the board was booted, but not by sshd, IPython or jedi, which IPython
-# asks for completions; and processes of ours.
+# What has been written since /run/before was, but not by sshd, IPython or jedi, which IPython asks
+# for completions; and processes of ours.
 LEFT = """
-find / /dev/shm /run -xdev -path /usr -prune -o -newer /run/lock ! -type d \\
+find / /dev/shm /run -xdev -path /usr -prune -o -newer /run/before ! -type d \\
     ! -path '*/.cache/rkernel/*' ! -path '*/.ipython/*' ! -path '*/.cache/jedi/*' \\
     ! -name utmp ! -name sshd.pid -print
 find /tmp -mindepth 1
 grep -al '[b]oard_agent' /proc/[0-9]*/cmdline || true
 """
+over_ssh = pytest.mark.parametrize("added", ["ssh"], indirect=True)  # a start takes its time
 HAS = {"bookworm": ("3.11.", "6.17."), "trixie": ("3.13.", "6.29.")}  # Python and ipykernel
 
 
@@ -50,6 +51,7 @@ def board(request: pytest.FixtureRequest, machines: Callable[[str], Armv7l]) -> 
 
 @pytest.fixture(scope="module", params=["ssh", "rpyc"])
 def added(request: pytest.FixtureRequest, board: Armv7l) -> Iterator[Added]:
+    board.shell("touch /run/before")
     server = None
     options = ["--host", board.suite]
     if request.param == "rpyc":
@@ -59,7 +61,7 @@ def added(request: pytest.FixtureRequest, board: Armv7l) -> Iterator[Added]:
         options += ["--link-port", str(board.link_port)]
     said = board.rkernel("add", *options)
     name = "over-rpyc" if server else f"rkernel-{board.suite}"
-    yield Added(request.param, said, Path(board.environment["JUPYTER_DATA_DIR"], "kernels", name))
+    yield Added(request.param, said, board.spec(name))
     if server:
         board.signal(server, signal.SIGKILL)
 
@@ -178,6 +180,7 @@ def test_shutdown_ends_the_kernel_and_the_launcher(board: Armv7l, kernel: Fronte
     assert not board.kernels()
 
 
+@over_ssh
 def test_a_launcher_that_is_killed_takes_its_kernel_with_it(
     board: Armv7l, kernel: Frontend
 ) -> None:
@@ -186,6 +189,7 @@ def test_a_launcher_that_is_killed_takes_its_kernel_with_it(
     wait_until(lambda: not board.kernels(), "the kernel on the board ends", 10)
 
 
+@over_ssh
 def test_an_agent_that_is_killed_takes_its_kernel_with_it(board: Armv7l, kernel: Frontend) -> None:
     (process,) = board.kernels()
     board.signal(board.parent(process), signal.SIGKILL)
@@ -194,6 +198,7 @@ def test_an_agent_that_is_killed_takes_its_kernel_with_it(board: Armv7l, kernel:
     assert "The link to" in kernel.said()
 
 
+@over_ssh
 def test_a_kernel_that_is_killed_ends_the_launcher(board: Armv7l, kernel: Frontend) -> None:
     (process,) = board.kernels()
     board.signal(process, signal.SIGKILL)

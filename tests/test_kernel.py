@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -314,3 +315,5 @@ def test_debugger_when_asked_for(board: Board) -> None:
         kernel.finish(number)
         assert kernel.value("stopped") == "2"
         ask(7, "disconnect", {"restart": False, "terminateDebuggee": False})
+        assert board.shell(f"test -e {source} && echo there")
+    assert not board.shell(f"ls -d {Path(source).parent} 2>/dev/null || true")

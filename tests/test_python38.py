@@ -15,7 +15,10 @@ from pythons import interpreters
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "board_agent").glob("*.py"))
-MAY_IMPORT = {"kernel": {"ipykernel"}, "kernelapp": {"ipykernel", "zmq"}}  # the board's own
+MAY_IMPORT = {
+    "kernel": {"ipykernel", "tornado"},
+    "kernelapp": {"ipykernel", "zmq"},
+}  # the board's own
 STANDS_ALONE = ("first_stage", "install")  # these are executed before anything of ours is there
 
 
