@@ -7,7 +7,7 @@ import shutil
 import stat
 from typing import Any, Dict, Optional
 
-TRIES = 100  # at a folder that others may be making and removing
+TRIES = 1000  # at a folder that others may be making and removing
 
 
 class NoHome(Exception):
@@ -44,7 +44,7 @@ def _own(path: str) -> bool:
 
 
 def _make(path: str) -> os.stat_result:
-    """Make a folder unless it is there, even while agents that end take theirs away.
+    """Make a folder unless it is there, even while agents that end take it away.
 
     Returns what is there; a link that somebody else laid is not followed. Raises OSError.
     """
@@ -71,13 +71,14 @@ class Seat:
         self._lock: Optional[int] = None
 
     def take(self) -> bool:
-        """Take the seat; False when an agent has it."""
-        while True:
+        """Take the seat; False when an agent has it. Raises NoHome."""
+        for _ in range(TRIES):
             try:
                 runtime()  # again each time: an agent that has just ended took its folders away
-                _make(self.folder)
+                if not os.path.isdir(self.folder):
+                    os.mkdir(self.folder, 0o700)
                 lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except FileNotFoundError:
+            except (FileExistsError, FileNotFoundError):
                 continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,6 +89,7 @@ class Seat:
                 self._lock = lock
                 return True
             os.close(lock)
+        raise NoHome("%s cannot be made" % self.folder)
 
     def _is_current(self, lock: int) -> bool:
         """Say whether the file that was locked is still the one that others will find."""

@@ -37,18 +37,21 @@ def server(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     _ask_no_questions(Path(environment["JUPYTER_CONFIG_DIR"]))
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"--ServerApp.root_dir={folder}", "--ServerApp.port=0"]
-    with (folder.parent / "jupyterlab.log").open("wb") as log:
-        process = subprocess.Popen(
+    with (
+        (folder.parent / "jupyterlab.log").open("wb") as log,
+        subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-    try:
-        info = Path(environment["JUPYTER_RUNTIME_DIR"], f"jpserver-{process.pid}.json")
-        wait_until(info.exists, "JupyterLab starts", START)
-        found = json.loads(info.read_text())
-        yield f"{found['url']}lab?token={found['token']}"
-    finally:
-        process.terminate()
-        process.wait(LIMIT)
+        ) as process,
+    ):
+        try:
+            info = Path(environment["JUPYTER_RUNTIME_DIR"], f"jpserver-{process.pid}.json")
+            wait_until(info.exists, "JupyterLab starts", START)
+            found = json.loads(info.read_text())
+            yield f"{found['url']}lab?token={found['token']}"
+            process.terminate()
+            process.wait(LIMIT)
+        finally:
+            process.kill()
 
 
 def _ask_no_questions(config: Path) -> None:

@@ -110,6 +110,20 @@ def test_a_seat_is_one_agents(seat: Seat) -> None:
     other.leave()
 
 
+@pytest.mark.parametrize("what", ["vanished", "a file"])
+def test_a_seat_that_cannot_be_is_told(
+    folder: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seat = Seat("c0de", "127.0.0.1:0")
+    if what == "vanished":  # with the user's login, say; and others are made elsewhere now
+        (folder / "run" / "rkernel").rmdir()
+        monkeypatch.delenv("XDG_RUNTIME_DIR")
+    else:
+        Path(seat.folder).touch()
+    with pytest.raises(NoHome, match="cannot be made"):
+        seat.take()
+
+
 def test_other_code_or_another_address_is_another_seat(seat: Seat) -> None:
     for code, bind in (("c0de", "127.0.0.1:1"), ("0ther", "127.0.0.1:0")):
         other = Seat(code, bind)
