@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = [measure.name for measure in MEASURES]
     parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help="the board's Debian")
-    parser.add_argument("--memory", type=int, default=256, help="the board's, in MB")
+    parser.add_argument("--memory", type=int, default=512, help="the board's, in MB")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--quick", action="store_true", help="one round, and no peers from PyPI")
     parser.add_argument(

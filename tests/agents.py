@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,12 +88,14 @@ def folder() -> Iterator[Path]:
             yield Path(name)
         finally:
             for pid in marked(mark, "board_agent"):
-                os.kill(pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):  # it may have ended by itself
+                    os.kill(pid, signal.SIGTERM)
             try:
                 wait_until(lambda: not marked(mark), "no process of the agent's is left", LIMIT)
             finally:
                 for pid in marked(mark):
-                    os.kill(pid, signal.SIGKILL)
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager
