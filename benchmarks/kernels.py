@@ -25,7 +25,8 @@ Message = dict[str, Any]
 
 LIMIT = 180.0  # seconds for the next message to come
 LOOK_SECONDS = 1.0  # between looks at whether the process still runs
-SUBSCRIBED_SECONDS = 2.0  # for a message to come, if it is not lost for want of a subscription
+SUBSCRIBED_SECONDS = 5.0  # for a message to come, if it is not lost for want of a subscription
+TRIES = 5
 END_SECONDS = 10.0  # for a contender to end by itself once the kernel has been told to
 
 
@@ -91,19 +92,6 @@ class Kernel:
         self.client.control_channel.send(message)
         return str(message["header"]["msg_id"])
 
-    def settle(self) -> None:
-        """Wait until what the kernel publishes comes here too, and nothing more is on its way."""
-        deadline = time.monotonic() + LIMIT
-        while time.monotonic() < deadline:
-            number = self.send("pass")
-            self.reply(number)
-            try:
-                self.until_idle(number, SUBSCRIBED_SECONDS)
-            except Silent:
-                continue
-            return
-        raise Silent("what the kernel publishes does not come")
-
     def on_board(self) -> list[processes.Process]:
         """Return all that runs on the board for this kernel."""
         found = processes.on_board(self.site.machine)
@@ -151,12 +139,26 @@ def started(contender: Contender, site: Site) -> Iterator[Kernel]:
             kernel.reply(kernel.send("pass"))
             kernel.start_seconds = time.perf_counter() - launched
             kernel.pids = processes.on_board(site.machine).keys() - before
+            _wait_for_subscription(kernel)
             yield kernel
         finally:
             try:
                 _end(kernel)
             finally:
                 processes.end_others(site.machine, before)
+
+
+def _wait_for_subscription(kernel: Kernel) -> None:
+    """Wait until what the kernel publishes comes here too."""
+    for _ in range(TRIES):
+        number = kernel.send("pass")
+        kernel.reply(number)
+        try:
+            kernel.until_idle(number, SUBSCRIBED_SECONDS)
+        except Silent:
+            continue
+        return
+    raise Silent("what it publishes does not come")
 
 
 def _launch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,6 +15,7 @@ from .measures import ALONE, IDLE, IN_TURN, Measure
 from .peers import Failed
 from .site import Site
 
+TRIES = 2  # to start: not all that run do so each time
 REST_SECONDS = 5.0  # between the last request and idleness
 
 T = TypeVar("T")
@@ -69,19 +70,18 @@ def run(
     return results
 
 
-def _start(
-    results: Results, contender: Contender, site: Site, stack: ExitStack
-) -> Iterator[Kernel]:
-    """Give a contender's kernel, or none when it does not run."""
+def _start(results: Results, contender: Contender, site: Site, stack: ExitStack) -> list[Kernel]:
+    """Return a contender's kernel, or none when it does not run."""
     if contender.name in results.absent:
-        return
-    try:
-        kernel = stack.enter_context(started(contender, site))
-        kernel.settle()
-    except Failed as error:
-        results.absent[contender.name] = str(error)
-    else:
-        yield kernel
+        return []
+    for _ in range(TRIES):
+        try:
+            return [stack.enter_context(started(contender, site))]
+        except Failed as error:
+            reason = str(error)
+            _say(f"{contender.name} does not run: {reason}")
+    results.absent[contender.name] = reason
+    return []
 
 
 def _take(results: Results, measure: Measure, kernel: Kernel) -> None:

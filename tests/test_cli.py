@@ -25,6 +25,7 @@ from commands import (
 from jupyter_client.manager import run_kernel
 
 from rkernel_launcher import cli, errors
+from rkernel_launcher.errors import NoForwarding, RkernelError
 
 PASSWORD = "staple battery"
 
@@ -70,6 +71,19 @@ def test_add_over_ssh_and_find_it_by_itself(home: Board) -> None:
     ]
     assert written["metadata"]["debugger"] is True
     assert "127.0.0.1" in written["display_name"]
+
+
+def test_an_ssh_server_that_forwards_nothing_is_told_of(home: Board) -> None:
+    with ssh_board(home, "AllowTcpForwarding no") as server:
+        key = sshd.keygen(Path(home.environment["HOME"], ".ssh", "id_ed25519"))
+        server.authorize(key)
+        Path(home.environment["HOME"], ".ssh", "known_hosts").write_text(server.known_hosts)
+        host = f"{sshd.local_user()}@127.0.0.1:{server.port}"
+        run = rkernel("add", "--host", host, "--via", "ssh", "--python", sys.executable)
+    facts = {"host": "127.0.0.1", "detail": "Administratively prohibited"}
+    assert run.returncode == 1
+    assert sentence(NoForwarding, facts) in " ".join(run.stderr.split())
+    assert "Traceback" not in run.stderr
 
 
 def test_add_over_rpyc_says_that_nobody_is_kept_out(home: Board) -> None:
@@ -278,10 +292,16 @@ def test_the_launcher_imports_only_what_it_needs() -> None:
 # --- helpers ------------------------------------------------------------------------------------
 
 
-def ssh_board(home: Board) -> Any:
+def ssh_board(home: Board, *settings: str) -> Any:
     """An sshd whose sessions have the board's folders in `home`."""
     kept = ("HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "PYTHONPATH")
-    return sshd.openssh("SetEnv " + " ".join(f"{n}={home.environment[n]}" for n in kept))
+    folders = "SetEnv " + " ".join(f"{n}={home.environment[n]}" for n in kept)
+    return sshd.openssh(folders, *settings)
+
+
+def sentence(error: type[RkernelError], facts: dict[str, str]) -> str:
+    """Return what is said of an error."""
+    return str(error(**facts))
 
 
 def changed(change: str, *arguments: str) -> subprocess.CompletedProcess[str]:
