@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import subprocess
 import time
 from importlib import metadata
@@ -35,6 +36,7 @@ def main() -> None:
         "--only", action="append", choices=names, metavar="NAME", help=", ".join(names)
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is ended either way
     if reason := available():
         parser.exit(1, f"{reason}\n")
     peers = [] if options.quick else PEERS
