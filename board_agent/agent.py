@@ -4,6 +4,7 @@ Started by `bootstrap`, detached; ends itself when it has had nothing to do for 
 """
 
 import argparse
+import errno
 import json
 import os
 import secrets
@@ -11,18 +12,21 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional
 
-from .handshake import Handshake, HandshakeError
+from . import handshake
 from .home import Seat
-from .kernels import Kernel, Kernels
-from .link import Link
+from .kernels import Kernels
+from .link import ProtocolError
 from .loop import Loop
+from .memory import memory_of_board
 from .relay import Relay
+from .session import Session
+from .strangers import Stranger, Strangers
 
-STRANGERS = 32  # peers that may be at the handshake at once
-STRANGER_SECONDS = 5.0
-STRANGER_BYTES = 1024
+KERNEL_MEMORY = 32 << 20  # bytes that a kernel takes, besides files that can be read anew
+FAREWELLS = 256  # sessions that are over, of which it is known why
+BREATHER = 1.0  # seconds without new peers when there is no socket left for them
 
 
 def main(argv: List[str]) -> None:
@@ -91,16 +95,16 @@ class Agent:
     """Accept links, and own the kernels.
 
     Parameters: folder, for the kernels' folders; listener; token, which a peer must know; idle,
-    seconds without links and kernels after which `run` returns.
+    seconds without sessions and kernels after which `run` returns.
     """
 
     def __init__(self, folder: str, listener: socket.socket, token: bytes, idle: float) -> None:
         self.loop = Loop()
-        self.kernels = Kernels(self.loop, folder, self._mind_idleness)
-        self.sessions: Set[Session] = set()
-        self.token = token
+        self.kernels = Kernels(self.loop, folder, self._make_room, self._on_kernels_changed)
+        self._sessions: Dict[bytes, Session] = {}
+        self._farewells: Dict[bytes, int] = {}
         self._listener = listener
-        self._strangers: List[Stranger] = []
+        self._strangers = Strangers(self.loop, token, self._meet)
         self._idle = idle
         self._idle_since = time.monotonic()
         self._cancel_look: Callable[[], None] = lambda: None
@@ -111,41 +115,117 @@ class Agent:
         _let_kernels_go_first()
         self.loop.on_signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self.loop.watch(self._listener, self._accept, None)
+        self._listen()
         self._mind_idleness()
         self.loop.run()
-        for session in tuple(self.sessions):
-            session.relay.close("the agent ends")
+        for session in tuple(self._sessions.values()):
+            session.close(handshake.STOPPED)
+        self._strangers.close()
         self._listener.close()
         self.loop.close()
 
-    def meet(self, stranger: "Stranger", rest: bytes) -> None:
-        """Make a session of a peer that has proven itself."""
-        self.dismiss(stranger)
-        session = Session(self, stranger.sock)
-        self.sessions.add(session)
-        session.relay.receive(rest)
+    # --- for sessions ---------------------------------------------------------------------------
 
-    def dismiss(self, stranger: "Stranger") -> None:
-        """Forget a peer that is past the handshake, one way or the other."""
-        if stranger in self._strangers:
-            self._strangers.remove(stranger)
-
-    def leave(self, session: "Session") -> None:
-        """Forget a session whose link is over."""
-        self.sessions.discard(session)
+    def forget(self, session: Session) -> None:
+        """Forget a session that is over, except for why."""
+        if self._sessions.pop(session.number, None) is not None:
+            self._farewells[session.number] = session.status
+            if len(self._farewells) > FAREWELLS:
+                del self._farewells[next(iter(self._farewells))]
         self._mind_idleness()
+
+    def replace(self, session: Session, key: str) -> None:
+        """End the kernel that has the key of a session that starts one."""
+        for other in self._all_with_kernels():
+            if key and other is not session and other.kernel and other.kernel.key == key:
+                other.close(handshake.REPLACED)
+
+    def session_of(self, kernel: str) -> Optional[Session]:
+        """Return the session that a kernel belongs to."""
+        found = (s for s in self._all_with_kernels() if s.kernel and s.kernel.id == kernel)
+        return next(found, None)
+
+    def orphan_like(self, request: Dict[str, Any]) -> Optional[Session]:
+        """Return the youngest that has lost its launcher, of those that a request could mean."""
+
+        def same(session: Session) -> bool:
+            kernel = session.kernel
+            names = ("owner", "python", "workdir")
+            return bool(kernel and all(kernel.request.get(n) == request.get(n) for n in names))
+
+        orphans = [s for s in self._orphans() if same(s) and s.kernel and s.kernel.ready]
+        return orphans[-1] if orphans else None
+
+    def stop(self, kernel: str) -> None:
+        """End a kernel, whoever has it."""
+        session = self.session_of(kernel)
+        if session is not None:
+            session.close(handshake.STOPPED)
+
+    def describe(self) -> List[Dict[str, Any]]:
+        """Return what a person wants to know of the kernels."""
+        return [session.describe() for session in self._all_with_kernels()]
+
+    def _all_with_kernels(self) -> List[Session]:
+        sessions = self._sessions.values()
+        return [s for s in sessions if s.kernel is not None and not s.kernel.over]
+
+    def _orphans(self) -> List[Session]:
+        """Return those that have lost their launchers, in that order."""
+        orphans = [session for session in self._sessions.values() if session.orphaned]
+        return sorted(orphans, key=lambda session: session.lost_at or 0.0)
+
+    def _make_room(self, relay: Relay) -> None:
+        """End the oldest orphan if there is no memory for another kernel."""
+        available = memory_of_board().get("MemAvailable", KERNEL_MEMORY)
+        orphans = self._orphans()
+        if available < KERNEL_MEMORY and orphans:
+            about = orphans[0].describe()
+            text = "%d MB are free: ended the kernel %s of %s, whose launcher was away for %.0f s"
+            facts = (available >> 20, about["kernel"], about["owner"], about["away"])
+            relay.message({"type": "note", "text": text % facts})
+            orphans[0].close(handshake.NO_MEMORY)
+
+    def _on_kernels_changed(self) -> None:
+        for session in self._sessions.values():
+            session.mind_lease()
+        self._mind_idleness()
+
+    # --- peers ----------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        self.loop.watch(self._listener, self._accept, None)
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
-        except OSError:
+            sock, address = self._listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self.loop.watch(self._listener, None, None)
+                self.loop.call_later(BREATHER, self._listen)
             return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if len(self._strangers) >= STRANGERS:
-            self._strangers[0].close()
-        self._strangers.append(Stranger(self, sock))
+        self._strangers.meet(sock, address[0])
+
+    def _meet(self, stranger: Stranger, number: bytes, received: int) -> None:
+        """Let a peer that has proven itself go on with its session, or begin one."""
+        session = self._sessions.get(number)
+        status = self._farewells.get(number, handshake.NEW) if session is None else session.status
+        if session is None and status == handshake.NEW:
+            session = self._sessions[number] = Session(self, number)
+        if session is None or status not in (handshake.NEW, handshake.RESUMED):
+            stranger.dismiss(status)
+            return
+        session.relay.suspend()  # a connection that has not noticed yet is over; what came, came
+        rest = stranger.welcome(status, session.relay.link.received)
+        try:
+            session.resume(stranger.sock, received)
+        except ProtocolError:
+            session.close(handshake.BROKEN)
+            return
+        self._mind_idleness()
+        session.relay.receive(rest)
 
     def _stop(self) -> None:
         self._stopping = True
@@ -154,7 +234,7 @@ class Agent:
 
     def _mind_idleness(self) -> None:
         now = time.monotonic()
-        if len(self.kernels) or (self.sessions and not self._stopping):
+        if len(self.kernels) or (self._sessions and not self._stopping):
             self._idle_since = now
         elif self._stopping or now - self._idle_since >= self._idle:
             self.loop.stop()
@@ -162,94 +242,3 @@ class Agent:
         left = self._idle_since + self._idle - now
         self._cancel_look()
         self._cancel_look = self.loop.call_later(max(left, 1.0), self._mind_idleness)
-
-
-class Stranger:
-    """A peer at the handshake: little memory, little time, and no information."""
-
-    def __init__(self, agent: Agent, sock: socket.socket) -> None:
-        self.sock = sock
-        self._agent = agent
-        self._handshake = Handshake(agent.token, launcher=False)
-        self._room = STRANGER_BYTES
-        self._cancel = agent.loop.call_later(STRANGER_SECONDS, self.close)
-        agent.loop.watch(sock, self._on_readable, None)
-
-    def close(self) -> None:
-        """Send the peer away."""
-        self._cancel()
-        self._agent.loop.watch(self.sock, None, None)
-        self.sock.close()
-        self._agent.dismiss(self)
-
-    def _on_readable(self) -> None:
-        try:
-            data = self.sock.recv(self._room)
-            if not data:
-                raise HandshakeError("gone")
-            self._room -= len(data)
-            self._handshake.receive(data)
-        except (BlockingIOError, InterruptedError):
-            return
-        except (OSError, HandshakeError):
-            self._send()
-            self.close()
-            return
-        self._send()
-        if self._handshake.done:
-            self._cancel()
-            self._agent.loop.watch(self.sock, None, None)
-            self._agent.meet(self, self._handshake.rest())
-
-    def _send(self) -> None:
-        try:
-            self.sock.send(self._handshake.take())
-        except OSError:
-            pass  # a hundred bytes always fit a new connection; if it is gone, reading tells
-
-
-class Session:
-    """A launcher's link, and the kernel it asked for."""
-
-    def __init__(self, agent: Agent, sock: socket.socket) -> None:
-        self._agent = agent
-        self._kernel: Optional[Kernel] = None
-        self._asked = False  # for a kernel
-        self.relay = Relay(
-            agent.loop,
-            sock,
-            Link(accepts_streams=True),
-            on_message=self._on_message,
-            on_close=self._on_close,
-            on_open=self._on_open,
-        )
-
-    def _on_message(self, content: Dict[str, Any]) -> None:
-        kind = content.get("type")
-        if kind == "start" and not self._asked:
-            self._asked = True
-            self._agent.kernels.start(content, self.relay, self._on_start)
-        elif kind == "interrupt" and self._kernel is not None:
-            self._kernel.interrupt()
-        elif kind == "end" and self._kernel is not None:
-            self._kernel.end()
-
-    def _on_start(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-        if not self.relay.open:
-            kernel.end()
-
-    def _on_open(self, number: int, channel: str) -> None:
-        try:
-            if self._kernel is None:
-                raise OSError("there is no kernel")
-            sock = self._kernel.connect(channel)
-        except OSError:
-            self.relay.link.reset(number)
-        else:
-            self.relay.attach(number, sock)
-
-    def _on_close(self, reason: str) -> None:
-        if self._kernel is not None:
-            self._kernel.end()
-        self._agent.leave(self)

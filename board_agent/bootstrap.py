@@ -48,6 +48,18 @@ def ensure_agent(
     return {"error": "no_agent", "detail": _tail(os.path.join(seat.folder, "log"))}
 
 
+def find_agent(code: str, bind: str) -> Dict[str, Any]:
+    """Return how to reach the agent that listens at an address; nothing when there is none."""
+    try:
+        seat = Seat(code, bind)
+        state = seat.read_state()
+        if state is None and seat.take():
+            seat.clear()  # what one has left that was killed
+    except (NoHome, OSError):
+        return {}
+    return state or {}
+
+
 def _start_agent(
     code: str, bind: str, python: Optional[str], idle: Optional[float], folder: str
 ) -> Optional[Dict[str, Any]]:

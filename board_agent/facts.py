@@ -9,13 +9,15 @@ import sys
 from importlib import metadata
 from typing import Any, Dict, List, Optional, Tuple
 
+from .memory import memory_of_board
+
 PACKAGES = ("ipykernel", "pyzmq", "tornado", "jupyter_client", "IPython", "debugpy", "maixpy3")
 MODULES = ("ipykernel", "zmq", "tornado", "jupyter_client", "IPython", "traitlets")
 
 
 def collect() -> Dict[str, Any]:
     """Return the facts."""
-    memory = _memory()
+    memory = memory_of_board()
     return {
         "model": _model(),
         "machine": platform.machine(),
@@ -58,16 +60,6 @@ def _os_name() -> str:
     except OSError:
         return ""
     return fields.get("PRETTY_NAME", "").strip("\"'")
-
-
-def _memory() -> Dict[str, int]:
-    """Return /proc/meminfo in bytes."""
-    try:
-        with open("/proc/meminfo") as file:
-            rows = (line.split() for line in file)
-            return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
-    except OSError:
-        return {}
 
 
 def _version(package: str) -> Optional[str]:

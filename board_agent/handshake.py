@@ -1,18 +1,27 @@
-"""How the two ends of a link prove to each other that they hold the same token.
+"""How the two ends of a link prove that they hold the same token, and agree on where to go on.
 
 Sans-I/O. The launcher says hello with a nonce, the agent answers with its own; the launcher proves
-itself first, so that an agent tells a stranger nothing. docs/protocol.md describes every byte.
+itself first, so that an agent tells a stranger nothing. Under its proof the launcher names a
+session and the last frame that it has of it; under its own, the agent says what it knows of that
+session. docs/protocol.md describes every byte.
 """
 
 import hmac
 import os
-from typing import Optional
+import struct
+from typing import List, Optional, Tuple
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"rkernel"
 NONCE = 32
 HELLO = len(MAGIC) + 1 + NONCE
 PROOF = 32
+SESSION = 16
+CLAIM = struct.Struct("!%dsQ" % SESSION)  # session, number of the last frame received
+ANSWER = struct.Struct("!BQ")  # status, number of the last frame received
+
+# What the agent knows of a session. A status above RESUMED says why it is over.
+NEW, RESUMED, EXPIRED, STOPPED, REPLACED, TAKEN, BROKEN, NO_MEMORY = range(8)
 
 
 class HandshakeError(Exception):
@@ -38,33 +47,18 @@ class WrongToken(HandshakeError):
     """The peer's proof does not fit our token."""
 
 
-class Handshake:
-    """One end of the handshake.
+class _Handshake:
+    """What both ends do: the hellos, and a proof over all that was said before."""
 
-    Parameters: token, the shared secret; launcher, which end this is.
-    """
+    _role = b""
+    _peer_role = b""
 
-    def __init__(self, token: bytes, launcher: bool) -> None:
+    def __init__(self, token: bytes) -> None:
         self._token = token
-        self._launcher = launcher
         self._hello = MAGIC + bytes([VERSION]) + os.urandom(NONCE)
-        self._peer_hello: Optional[bytes] = None
+        self._peer_hello = b""
         self._buffer = b""
-        self._out = [self._hello] if launcher else []
-        self.done = False
-
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the peer. Raises a HandshakeError when it is not to be talked to."""
-        self._buffer += data
-        if self._peer_hello is None:
-            self._take_hello()
-        if self._peer_hello is not None and not self.done and len(self._buffer) >= PROOF:
-            proof, self._buffer = self._buffer[:PROOF], self._buffer[PROOF:]
-            if not hmac.compare_digest(proof, self._proof(of_launcher=not self._launcher)):
-                raise WrongToken("the proof does not fit the token")
-            if not self._launcher:
-                self._out.append(self._proof(of_launcher=False))
-            self.done = True
+        self._out: List[bytes] = []
 
     def take(self) -> bytes:
         """Return the bytes to send now."""
@@ -75,23 +69,99 @@ class Handshake:
         """Return what came behind the handshake: the link's first bytes."""
         return self._buffer
 
-    def _take_hello(self) -> None:
+    def _take_hello(self) -> bool:
+        """Take the peer's hello; say whether it is whole."""
         start = self._buffer[: len(MAGIC)]
         if start != MAGIC[: len(start)]:
             raise NotOurs("no rkernel peer")
         if len(self._buffer) > len(MAGIC) and self._buffer[len(MAGIC)] != VERSION:
-            if not self._launcher:
-                self._out.append(self._hello)  # tells the launcher which version this is
             raise OtherVersion(self._buffer[len(MAGIC)])
         if len(self._buffer) < HELLO:
-            return
+            return False
         self._peer_hello, self._buffer = self._buffer[:HELLO], self._buffer[HELLO:]
-        self._out.append(self._proof(of_launcher=True) if self._launcher else self._hello)
+        return True
 
-    def _proof(self, of_launcher: bool) -> bytes:
-        assert self._peer_hello is not None
-        hellos = (self._hello, self._peer_hello)
-        if not self._launcher:
-            hellos = hellos[::-1]
-        role = b"launcher" if of_launcher else b"agent"
-        return hmac.new(self._token, role + b"".join(hellos), "sha256").digest()
+    def _take_proven(self, size: int, before: bytes) -> Optional[bytes]:
+        """Take so many bytes and the proof of them; None while they are not there."""
+        if len(self._buffer) < size + PROOF:
+            return None
+        said, proof = self._buffer[:size], self._buffer[size : size + PROOF]
+        self._buffer = self._buffer[size + PROOF :]
+        if not hmac.compare_digest(proof, self._proof(self._peer_role, before + said)):
+            raise WrongToken("the proof does not fit the token")
+        return said
+
+    def _prove(self, before: bytes, said: bytes) -> None:
+        self._out.append(said + self._proof(self._role, before + said))
+
+    def _proof(self, role: bytes, said: bytes) -> bytes:
+        return hmac.new(self._token, role + said, "sha256").digest()
+
+
+class Launcher(_Handshake):
+    """The launcher's end.
+
+    Parameters: token, the shared secret; session, its 16 bytes; received, the number of the last
+    frame that came in it. `answer` is the agent's status and number, once it has come.
+    """
+
+    _role, _peer_role = b"launcher", b"agent"
+
+    def __init__(self, token: bytes, session: bytes, received: int) -> None:
+        super().__init__(token)
+        self._claim = CLAIM.pack(session, received)
+        self._out.append(self._hello)
+        self.answer: Optional[Tuple[int, int]] = None
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the agent. Raises a HandshakeError when it is not to be talked to."""
+        self._buffer += data
+        hellos = self._hello + self._peer_hello
+        if not self._peer_hello:
+            if not self._take_hello():
+                return
+            hellos = self._hello + self._peer_hello
+            self._prove(hellos, self._claim)
+        if self.answer is None:
+            said = self._take_proven(ANSWER.size, hellos + self._claim)
+            if said is not None:
+                self.answer = ANSWER.unpack(said)
+
+
+class Agent(_Handshake):
+    """The agent's end.
+
+    Parameters: token, the shared secret. `claim` is the launcher's session and number, once it has
+    proven itself; `accept` answers it.
+    """
+
+    _role, _peer_role = b"agent", b"launcher"
+
+    def __init__(self, token: bytes) -> None:
+        super().__init__(token)
+        self.claim: Optional[Tuple[bytes, int]] = None
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the launcher. Raises a HandshakeError when it is not to be talked to."""
+        self._buffer += data
+        if not self._peer_hello:
+            try:
+                if not self._take_hello():
+                    return
+            except OtherVersion:
+                self._out.append(self._hello)  # tells the launcher which version this is
+                raise
+            self._out.append(self._hello)
+        if self.claim is None:
+            said = self._take_proven(CLAIM.size, self._peer_hello + self._hello)
+            if said is not None:
+                self.claim = CLAIM.unpack(said)
+
+    def accept(self, status: int, received: int) -> None:
+        """Answer the launcher's claim.
+
+        Parameters: status, of the session; received, the number of the last frame that came in it.
+        """
+        assert self.claim is not None
+        before = self._peer_hello + self._hello + CLAIM.pack(*self.claim)
+        self._prove(before, ANSWER.pack(status, received))

@@ -1,8 +1,8 @@
 """The kernel process: the board's own ipykernel, with what a board and a slow link ask for.
 
 Run by the agent as `python -m board_agent.kernel FD CONNECTION_FILE WORKDIR [--debugger]`, where FD
-is one end of the lifeline: a socket on which this process says that it is ready, and whose end
-means that the agent is gone.
+is one end of the lifeline: a socket on which this process says that it is ready and is told of
+another launcher's key, and whose end means that the agent is gone.
 """
 
 import faulthandler
@@ -18,6 +18,7 @@ from typing import Any, Dict, List
 GRACE = 1.5  # seconds between a polite end and the final one
 
 _agent_is_gone = threading.Event()
+_app: Any = None
 
 
 def main(argv: List[str]) -> None:
@@ -27,8 +28,9 @@ def main(argv: List[str]) -> None:
     debugger = "--debugger" in argv[3:]
     threading.Thread(target=_watch_lifeline, args=(lifeline,), daemon=True).start()
     _settle(workdir)
+    global _app
     try:
-        app = _make_app(connection_file, debugger)
+        _app = _make_app(connection_file, debugger)
     except ImportError as error:
         _tell(lifeline, {"missing": error.name or "ipykernel", "detail": str(error)})
         sys.exit(1)
@@ -38,7 +40,7 @@ def main(argv: List[str]) -> None:
     # Not before it runs: what closes a kernel waits for ever for one that is still being set up.
     IOLoop.current().add_callback(signal.signal, signal.SIGTERM, _end_politely)
     _tell(lifeline, {"ready": True, "ipykernel": ipykernel.__version__})
-    app.start()
+    _app.start()
 
 
 def _settle(workdir: str) -> None:
@@ -75,13 +77,22 @@ def _end(signum: int, frame: Any) -> None:
 
 def _watch_lifeline(lifeline: socket.socket) -> None:
     try:
-        lifeline.recv(1)  # nothing is ever sent: it returns when the agent is gone
+        with lifeline.makefile("rb") as lines:
+            for line in lines:
+                _take_key(lifeline, json.loads(line))
     except OSError:
         pass
     _agent_is_gone.set()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os.killpg(0, signal.SIGKILL)
+
+
+def _take_key(lifeline: socket.socket, wanted: Dict[str, str]) -> None:
+    """Sign with another launcher's key from now on; we are ready when the agent asks for it."""
+    _app.session.signature_scheme = wanted["signature_scheme"]
+    _app.session.key = wanted["key"].encode()
+    _tell(lifeline, {"rekeyed": True})
 
 
 def _tell(lifeline: socket.socket, content: Dict[str, Any]) -> None:

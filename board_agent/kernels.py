@@ -1,5 +1,6 @@
 """The kernels of a board: processes, each with a folder of its own for its sockets."""
 
+import binascii
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -17,6 +19,7 @@ GRACE = 1.5  # seconds between asking a kernel to end and making it end
 KEPT_OUTPUT = 1 << 16  # bytes of what a kernel wrote outside its cells
 READ_OUTPUT = 1 << 14  # bytes of that in one message: messages go before all else
 PAUSE = 0.05  # seconds between looks at a link that is behind
+LONG_PAUSE = 2.0  # the same while it is down
 _TEMPORARY = os.environ.get("TMPDIR", "/tmp")  # where a debugger's kernel keeps its cells
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
@@ -33,13 +36,18 @@ class Kernel:
     """
 
     def __init__(self, loop: Loop, folder: str, request: Dict[str, Any], relay: Relay) -> None:
+        self.id = binascii.hexlify(os.urandom(3)).decode()
         self.key = str(request.get("key", ""))
-        self.ending = False
+        self.request = request
+        self.relay = relay
+        self.since = time.monotonic()
+        self.ending = self.over = False
         self._loop = loop
         self._folder = folder
-        self._relay = relay
         self._output = b""
-        self._said: Optional[bytes] = b""  # on the lifeline, until it is a whole line
+        self._said = b""  # on the lifeline, until it is a whole line
+        self._ready: Dict[str, Any] = {}
+        self._former_key: Optional[str] = None  # while the kernel changes it
         self._lifeline, theirs = socket.socketpair()
         try:
             os.mkdir(folder, 0o700)
@@ -90,6 +98,7 @@ class Kernel:
         """Say whether the process is over; if so, clean up after it and tell the launcher."""
         if self._process.poll() is None:
             return False
+        self.over = True
         _signal_group(self.pid, signal.SIGKILL)  # what its cells left running
         self._read_lifeline()
         while self._read_output():
@@ -99,7 +108,7 @@ class Kernel:
             stream.close()
         for folder in (self._folder, "%s/ipykernel_%d" % (_TEMPORARY, self.pid)):
             shutil.rmtree(folder, ignore_errors=True)
-        self._relay.message(
+        self.relay.message(
             {
                 "type": "ended",
                 "status": self._process.returncode,  # negative: the signal, as in subprocess
@@ -112,6 +121,20 @@ class Kernel:
         if self._process.returncode is None:  # else the number may be another process's by now
             _signal_group(self.pid, number)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the kernel serves its channels."""
+        return bool(self._ready.get("ready"))
+
+    def take_key(self, request: Dict[str, Any]) -> None:
+        """Have the kernel sign with the key of another launcher, who is then told that it is ready.
+
+        Parameters: request, the message of that launcher; it is `relay` that it is told by.
+        """
+        self._former_key, self.key = self.key, str(request.get("key", ""))
+        wanted = {"key": self.key, "signature_scheme": request.get("signature_scheme")}
+        self._lifeline.send(json.dumps(wanted).encode() + b"\n")  # fits: nothing else is sent
+
     def _read_lifeline(self) -> None:
         try:
             data = self._lifeline.recv(4096)
@@ -119,20 +142,26 @@ class Kernel:
             return
         if not data:
             self._loop.watch(self._lifeline, None, None)
-        if self._said is None:
-            return  # only the first line is the kernel module's; cells can write there too
-        self._said += data
-        if b"\n" in data:
-            self._tell_ready(self._said)
-            self._said = None
+        *lines, self._said = (self._said + data).split(b"\n")
+        self._said = self._said[-4096:]  # cells can write there too
+        for line in lines:
+            self._heed(line)
 
-    def _tell_ready(self, said: bytes) -> None:
+    def _heed(self, line: bytes) -> None:
+        """Take what the kernel module says: that it is ready, and then that it has a new key."""
         try:
-            content = dict(json.loads(said), type="ready", pid=self.pid)
+            content = dict(json.loads(line))
         except (TypeError, ValueError):
-            self.end()
-        else:
-            self._relay.message(content)
+            content = {}
+        if not self._ready:
+            if not content:
+                self.end()
+                return
+            self._ready = dict(content, type="ready", pid=self.pid, kernel=self.id)
+            self.relay.message(self._ready)
+        elif self._former_key is not None and content.get("rekeyed"):
+            self.relay.message(dict(self._ready, former_key=self._former_key))
+            self._former_key = None
 
     def _watch_output(self) -> None:
         if not self._pipe.closed:
@@ -140,9 +169,10 @@ class Kernel:
 
     def _on_output(self) -> None:
         """Pass output on; while the link is behind, let it wait in the pipe, then in the kernel."""
-        if self._relay.is_behind:
+        if self.relay.is_behind:
             self._loop.watch(self._pipe, None, None)
-            self._loop.call_later(PAUSE, self._watch_output)
+            pause = PAUSE if self.relay.connected else LONG_PAUSE
+            self._loop.call_later(pause, self._watch_output)
         elif self._read_output() is False:
             self._loop.watch(self._pipe, None, None)
 
@@ -154,7 +184,7 @@ class Kernel:
             return None
         if data:
             self._output = (self._output + data)[-KEPT_OUTPUT:]
-            self._relay.message({"type": "output", "text": data.decode("utf-8", "replace")})
+            self.relay.message({"type": "output", "text": data.decode("utf-8", "replace")})
         return bool(data)
 
 
@@ -209,13 +239,21 @@ def _spawn(
 class Kernels:
     """All kernels of an agent.
 
-    Parameters: loop; folder, where each kernel gets one of its own; on_change, called when one has
+    Parameters: loop; folder, where each kernel gets one of its own; make_room, called before one is
+    started for a relay, to end others if there is no memory for it; on_change, called when one has
     ended.
     """
 
-    def __init__(self, loop: Loop, folder: str, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        folder: str,
+        make_room: Callable[[Relay], None],
+        on_change: Callable[[], None],
+    ) -> None:
         self._loop = loop
         self._folder = folder
+        self._make_room = make_room
         self._on_change = on_change
         self._count = 0
         self._all: List[Kernel] = []
@@ -228,13 +266,12 @@ class Kernels:
     def start(
         self, request: Dict[str, Any], relay: Relay, on_start: Callable[[Kernel], None]
     ) -> None:
-        """Start a kernel, once a former one with its key and all that are ending are gone.
+        """Start a kernel, once all that are ending are gone.
 
         The launcher is told by `relay`; `on_start` is called with the kernel.
         """
-        for kernel in self._all:
-            if kernel.key and kernel.key == str(request.get("key", "")):
-                kernel.end()
+        if not any(kernel.ending for kernel in self._all):
+            self._make_room(relay)
         if any(kernel.ending for kernel in self._all):
             self._waiting.append(partial(self.start, request, relay, on_start))
             return

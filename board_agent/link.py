@@ -1,13 +1,14 @@
-"""The link: many byte streams and messages over one connection, numbered and acknowledged.
+"""The link: byte streams and messages, numbered and acknowledged, over one connection at a time.
 
 Sans-I/O: bytes and calls in, events and bytes out. docs/protocol.md describes every byte. Both ends
-use this class; only the launcher opens streams.
+use this class; only the launcher opens streams. When a connection breaks, the link goes on over the
+next one: what was sent and not acknowledged is sent again, so that all arrives once and in order.
 """
 
 import json
 import struct
 from collections import deque
-from typing import Any, Deque, Dict, List, NamedTuple, Union
+from typing import Any, Deque, Dict, List, NamedTuple, Tuple, Union
 
 from .packing import pack, unpack
 
@@ -17,6 +18,9 @@ CHUNK = 1 << 16  # the most one DATA frame carries: what an urgent frame may hav
 WINDOW = 1 << 19  # what one stream may have on its way without being consumed
 ACK_EVERY = 1 << 17  # bytes received after which an acknowledgement is due, if nothing carried one
 MAX_STREAMS = 1 << 12  # what a peer may have open at once
+HELD = 5 << 17  # bytes sent and not acknowledged at which streams wait: a window and a little
+HELD_URGENT = HELD + 2 * CHUNK  # the same for control and stdin
+OVERHEAD = 200  # bytes of memory that a frame takes besides its payload
 
 # Frame kinds. Those up to PACKED are numbered: they change state, and must arrive exactly once.
 MESSAGE, OPEN, DATA, END, RESET, CREDIT, PACKED, ACK, PING, PONG = range(10)
@@ -73,6 +77,9 @@ class Pong(NamedTuple):
 Event = Union[Message, Opened, Data, Ended, Reset, Credit, Pong]
 
 
+_Frame = Tuple[int, int, int, bytes]  # number, kind, stream, payload
+
+
 class _Stream:
     """What the link knows of one stream."""
 
@@ -90,7 +97,8 @@ class Link:
     """Hold the state of one end of a link.
 
     Calls queue frames; `take` gives them out as bytes, the most urgent first. `receive` turns the
-    peer's bytes into events. Only the agent's end accepts streams that the peer opens.
+    peer's bytes into events. `resume` goes on over a new connection. Only the agent's end accepts
+    streams that the peer opens.
     """
 
     def __init__(self, accepts_streams: bool = False) -> None:
@@ -100,16 +108,36 @@ class Link:
         self._queues: List[Deque[Any]] = [deque() for _ in PRECEDENCE]
         self._backlog = [0] * len(self._queues)
         self._buffer = bytearray()
+        self._held_frames: Deque[_Frame] = deque()
+        self._replay: Deque[_Frame] = deque()  # those of them to be sent again
         self._sent = 0
         self._received = 0
         self._acknowledged = 0  # by the peer
         self._unacknowledged = 0  # bytes received since our last acknowledgement
         self._pong_due = False  # a flag, not a queue: a peer that only pings costs no memory
+        self.held = 0  # bytes of memory that is kept to be sent again
 
     @property
     def unsent(self) -> int:
         """The bytes that wait for `take`."""
         return sum(self._backlog)
+
+    @property
+    def received(self) -> int:
+        """The number of the last frame that came."""
+        return self._received
+
+    def resume(self, received: int) -> None:
+        """Go on over a new connection: the first, or after a break.
+
+        Parameters: received, the number of the last frame that came to the peer. Raises
+        ProtocolError when it cannot be that.
+        """
+        self._check_acknowledged(received)
+        self._buffer.clear()  # of a frame that was cut, which the peer sends again
+        self._replay = deque(self._held_frames)
+        self._pong_due = False
+        self._unacknowledged = 0  # the peer has been told in the same way
 
     # --- calls of this end ----------------------------------------------------------------------
 
@@ -131,10 +159,13 @@ class Link:
     def credit(self, number: int) -> int:
         """Return how many bytes `send` takes on a stream now; 0 when it is over.
 
-        Besides the peer's window, a stream waits while enough of its own precedence is queued here.
+        Besides the peer's window, a stream waits while enough of its own precedence is queued here,
+        or enough of all waits to be acknowledged.
         """
         stream = self._streams.get(number)
         if stream is None or stream.local_end or self._backlog[stream.precedence] >= CHUNK:
+            return 0
+        if self.held >= (HELD if stream.precedence > PRECEDENCE["stdin"] else HELD_URGENT):
             return 0
         return min(stream.credit, CHUNK)
 
@@ -194,7 +225,8 @@ class Link:
     def take(self, limit: int = CHUNK) -> bytes:
         """Return bytes to send, in the order of precedence: whole frames, the last passing `limit`.
 
-        Frames are numbered here, so that the order of numbers is the order on the wire.
+        Frames are numbered here, so that the order of numbers is the order on the wire. What is to
+        be sent again comes before what is new.
         """
         if self._pong_due:
             self._pong_due = False
@@ -202,7 +234,7 @@ class Link:
         elif self._unacknowledged >= ACK_EVERY:
             self._queue(0, ACK, 0)
         parts: List[bytes] = []
-        size = 0
+        size = self._take_again(limit, parts)
         for rank, queue in enumerate(self._queues):
             while queue and size < limit:
                 kind, stream, payload = queue.popleft()
@@ -211,6 +243,8 @@ class Link:
                 number = 0
                 if kind <= PACKED:
                     self._sent = number = self._sent + 1
+                    self._held_frames.append((number, kind, stream, payload))
+                    self.held += OVERHEAD + length
                 parts.append(HEADER.pack(length, kind, stream, number, self._received))
                 if length:
                     parts.append(payload)
@@ -218,6 +252,30 @@ class Link:
         if parts:
             self._unacknowledged = 0
         return b"".join(parts)
+
+    def _take_again(self, limit: int, parts: List[bytes]) -> int:
+        size = 0
+        while self._replay and size < limit:
+            number, kind, stream, payload = self._replay.popleft()
+            if number > self._acknowledged:
+                parts.append(HEADER.pack(len(payload), kind, stream, number, self._received))
+                parts.append(payload)
+                size += HEADER.size + len(payload)
+        return size
+
+    def withdraw(self, number: int) -> List[bytes]:
+        """Return the data sent on a stream that was not acknowledged, and give the stream up.
+
+        For a link that will not go on: its numbers have gaps from then on.
+        """
+        rank = self._streams.pop(number).precedence
+        frames = [frame[1:] for frame in self._held_frames] + list(self._queues[rank])
+        mine = [(kind, payload) for kind, stream, payload in frames if stream == number]
+        return [
+            payload if kind == DATA else unpack(payload, CHUNK)
+            for kind, payload in mine
+            if kind in (DATA, PACKED)
+        ]
 
     def _queue(self, rank: int, kind: int, stream: int, payload: bytes = b"") -> None:
         self._queues[rank].append((kind, stream, payload))
@@ -249,10 +307,16 @@ class Link:
         del buffer[:start]
         return events
 
+    def _check_acknowledged(self, number: int) -> None:
+        if not self._acknowledged <= number <= self._sent:
+            raise ProtocolError("frame %d acknowledged, of %d" % (number, self._sent))
+        self._acknowledged = number
+        frames = self._held_frames
+        while frames and frames[0][0] <= number:
+            self.held -= OVERHEAD + len(frames.popleft()[3])
+
     def _check_numbers(self, kind: int, number: int, acknowledged: int) -> None:
-        if not self._acknowledged <= acknowledged <= self._sent:
-            raise ProtocolError("frame %d acknowledged, of %d" % (acknowledged, self._sent))
-        self._acknowledged = acknowledged
+        self._check_acknowledged(acknowledged)
         expected = self._received + 1 if kind <= PACKED else 0
         if number != expected:
             raise ProtocolError("frame %d in place of %d" % (number, expected))

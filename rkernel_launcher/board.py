@@ -11,13 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from board_agent.handshake import Handshake, HandshakeError, NotOurs, OtherVersion
-
 from . import code, errors
+from .agent import Agent
 from .rpyc_session import Session
 from .target import Target
 
-LINK_SECONDS = 15.0
 _NO_SPACE = ("ENOSPC", "EDQUOT")
 
 
@@ -27,7 +25,9 @@ class Board:
 
     `connect` opens a connection to a port of the board's agent, and `bind` is where the agent is
     to listen for it. `close` ends what the way to the board holds open; links made before end too.
-    `offer_key` asks whether the next login may do without the password that this one needed.
+    `redial` opens a connection as well, from the beginning and asking nothing, and `again` reaches
+    the board so: for when all this has broken. `offer_key` asks whether the next login may do
+    without the password that this one needed.
     """
 
     target: Target
@@ -35,6 +35,8 @@ class Board:
     bind: str
     connect: Callable[[int], socket.socket]
     close: Callable[[], None]
+    redial: Callable[[int], socket.socket]
+    again: Callable[[], Board]
     offer_key: Callable[[Any], None] = lambda prompts: None
 
     def prepare(self) -> None:
@@ -56,11 +58,11 @@ class Board:
             raise errors.NoPython(detail=_last_line(said["detail"]))
         return said
 
-    def open_link(self, idle: float | None = None) -> socket.socket:
-        """Return a connection to the agent, past the handshake; start the agent if need be.
+    def start_agent(self, idle: float | None = None) -> Agent:
+        """Return the agent, started if need be.
 
         Parameters: idle, seconds after which an agent that is started now ends itself.
-        Raises errors of the agent's port, see `errors`.
+        Raises LinkPortTaken, CacheUnusable or AgentFailed.
         """
         said = self._call(
             "ensure_agent",
@@ -71,13 +73,20 @@ class Board:
         )
         if "error" in said:
             raise _agent_error(said, self.bind)
-        sock = self.connect(int(said["port"]))
+        return _agent(said)
+
+    def look_again(self) -> Agent | None:
+        """Reach the board anew and return the agent that runs there now, if one does.
+
+        Raises the errors of reaching a board.
+        """
+        board = self.again()
         try:
-            shake_hands(sock, bytes.fromhex(said["token"]), self.target.host or "this machine")
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+            board.prepare()
+            said = board._call("find_agent", code=code.version(), bind=board.bind)
+        finally:
+            board.close()
+        return _agent(said) if said else None
 
     def end_session(self) -> None:
         """End the bootstrap session; the link stays. Nothing of rpyc is left on the board."""
@@ -87,31 +96,8 @@ class Board:
         return dict(self.session.call("call", name, json.dumps(arguments)))
 
 
-def shake_hands(sock: socket.socket, token: bytes, host: str) -> None:
-    """Prove ourselves to the agent at the other end of `sock`, and have it prove itself.
-
-    Raises NotAnAgent, OtherAgent or WrongToken.
-    """
-    sock.settimeout(LINK_SECONDS)
-    shake = Handshake(token, launcher=True)
-    sock.sendall(shake.take())
-    try:
-        while not shake.done:
-            data = sock.recv(1)
-            if not data:
-                raise errors.LinkRefused(host=host)
-            shake.receive(data)
-            if out := shake.take():
-                sock.sendall(out)
-    except OtherVersion as error:
-        raise errors.OtherAgent(host=host, version=error.version) from error
-    except NotOurs as error:
-        raise errors.NotAnAgent(host=host) from error
-    except HandshakeError as error:
-        raise errors.WrongToken(host=host) from error
-    except OSError as error:
-        raise errors.NotAnAgent(host=host) from error
-    sock.settimeout(None)
+def _agent(said: dict[str, Any]) -> Agent:
+    return Agent(int(said["port"]), bytes.fromhex(said["token"]))
 
 
 def _agent_error(said: dict[str, Any], bind: str) -> errors.RkernelError:

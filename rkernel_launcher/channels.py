@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from board_agent.loop import Loop
 from board_agent.relay import Relay
@@ -20,13 +18,9 @@ from board_agent.relay import Relay
 from . import system
 from .connection_file import CHANNELS, Connection
 from .errors import PortInUse
-
-Socket = zmq.Socket[bytes]
-Context = zmq.Context[Socket]
+from .iopub import Context, Fanout, Socket
 
 RELAYED = ("shell", "control", "stdin")
-IOPUB_HWM = 100_000  # messages held for a client that does not read; the stock kernel holds 1000
-LINGER = 1000  # milliseconds for the last messages to reach clients
 
 
 class Channels:
@@ -43,9 +37,8 @@ class Channels:
         self._paths: list[Path] = []  # of Unix sockets
         self._relay: Relay | None = None
         self._context: Context | None = None
-        self._forwarder: threading.Thread | None = None
+        self._iopub: Fanout | None = None
         self._heartbeat: threading.Thread | None = None
-        self._stop: Socket | None = None
         try:
             for channel in CHANNELS:
                 self._reserved[channel] = _bind(connection, channel)
@@ -55,12 +48,20 @@ class Channels:
             self.close()
             raise PortInUse(endpoint=connection.endpoint(channel), detail=error.strerror) from error
 
-    def serve(self, relay: Relay) -> None:
-        """Subscribe to the kernel, then let clients in and relay them. Raises PortInUse."""
+    def serve(self, relay: Relay, former_key: str | None = None) -> None:
+        """Subscribe to the kernel, then let clients in and relay them.
+
+        Parameters: former_key, that a kernel signed with which was taken over. Raises PortInUse.
+        """
         self._relay = relay
         self._context = zmq.Context()
-        self._serve_iopub(self._context)
+        self._serve_iopub(self._context, former_key)
         self._serve_heartbeat(self._context)
+
+    def say(self, text: str) -> None:
+        """Show text in the cell that runs, if one does."""
+        if self._iopub is not None:
+            self._iopub.say(text)
 
     def _let_clients_in(self) -> None:
         self._loop.call_soon(self._listen)
@@ -78,11 +79,8 @@ class Channels:
             self._loop.watch(sock, None, None)
             sock.close()
         self._reserved.clear()
-        if self._stop is not None:
-            self._stop.send(b"")
-            self._stop.close()
-        if self._forwarder is not None:
-            self._forwarder.join()
+        if self._iopub is not None:
+            self._iopub.close()
         if self._context is not None:
             self._context.term()  # which also ends the heartbeat
         if self._heartbeat is not None:
@@ -117,38 +115,18 @@ class Channels:
 
     # --- iopub ----------------------------------------------------------------------------------
 
-    def _serve_iopub(self, context: Context) -> None:
+    def _serve_iopub(self, context: Context, former_key: str | None) -> None:
         """Subscribe to the kernel; clients are let in once that is under way on the link."""
-        upstream = context.socket(zmq.XSUB)
-        upstream.rcvhwm = 0  # what has come over the link is not to be lost here
-        upstream.linger = 0
-        monitor = upstream.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
-        )
         listener = socket.create_server(("127.0.0.1", 0), backlog=1)
         self._loop.watch(listener, lambda: self._accept_upstream(listener), None)
-        upstream.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
-        upstream.send(b"\x01")
-
-        downstream = context.socket(zmq.XPUB)
-        downstream.linger = LINGER
-        downstream.sndhwm = IOPUB_HWM
-        downstream.xpub_verbose = True  # each client's subscription earns a welcome from the kernel
-        self._bind_zmq(downstream, "iopub")
-
-        stop = context.socket(zmq.PAIR)
-        stop.bind("inproc://stop-iopub")
-        self._stop = context.socket(zmq.PAIR)
-        self._stop.connect("inproc://stop-iopub")
-
-        def forward() -> None:
-            try:
-                _forward(upstream, downstream, stop, monitor, self._let_clients_in)
-            finally:
-                for sock in (upstream, monitor, downstream, stop):
-                    sock.close()
-
-        self._forwarder = _start_thread(forward, "iopub")
+        self._iopub = Fanout(
+            context,
+            self._connection,
+            upstream=f"tcp://127.0.0.1:{listener.getsockname()[1]}",
+            bind=lambda sock: self._bind_zmq(sock, "iopub"),
+            on_subscribed=self._let_clients_in,
+            former_key=former_key,
+        )
 
     def _accept_upstream(self, listener: socket.socket) -> None:
         assert self._relay is not None
@@ -170,7 +148,8 @@ class Channels:
             except zmq.ZMQError:
                 echo.close()  # the context ends
 
-        self._heartbeat = _start_thread(answer, "heartbeat")
+        self._heartbeat = threading.Thread(target=answer, name="heartbeat", daemon=True)
+        self._heartbeat.start()
 
     def _bind_zmq(self, sock: Socket, channel: str) -> None:
         self._reserved.pop(channel).close()
@@ -179,12 +158,6 @@ class Channels:
         except zmq.ZMQError as error:
             endpoint = self._connection.endpoint(channel)
             raise PortInUse(endpoint=endpoint, detail=error.strerror) from error
-
-
-def _start_thread(target: Callable[[], None], name: str) -> threading.Thread:
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
-    return thread
 
 
 def _bind(connection: Connection, channel: str) -> socket.socket:
@@ -199,36 +172,3 @@ def _bind(connection: Connection, channel: str) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _forward(
-    upstream: Socket,
-    downstream: Socket,
-    stop: Socket,
-    monitor: Socket,
-    on_subscribed: Callable[[], None],
-) -> None:
-    """Pass messages down and subscriptions up until told to stop; then what is on its way."""
-    poller = zmq.Poller()
-    for sock in (upstream, downstream, stop, monitor):
-        poller.register(sock, zmq.POLLIN)
-    connected = stopping = False
-    while connected or not stopping:
-        ready = dict(poller.poll(LINGER if stopping else None))
-        if not ready:
-            break
-        if stop in ready:
-            stop.recv()
-            stopping = True
-        if monitor in ready:
-            event = recv_monitor_message(monitor)["event"]
-            connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            if connected:
-                on_subscribed()
-        _pass_all(upstream, downstream)
-        _pass_all(downstream, upstream)
-
-
-def _pass_all(source: Socket, target: Socket) -> None:
-    while int(source.get(zmq.EVENTS)) & zmq.POLLIN:
-        target.send_multipart(source.recv_multipart(copy=False), copy=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .errors import KernelDied, NoIpykernel
+from board_agent import handshake
+
+from .errors import KernelDied, KernelGone, NoIpykernel
 
 _SIGKILL = 9
 _NAMES = {  # the board's, which is Linux; this PC's may lack some
@@ -18,6 +20,26 @@ _NAMES = {  # the board's, which is Linux; this PC's may lack some
 _INSTALL = (
     "Install it there, for example: apt-get install python3-ipykernel, or: pip install ipykernel"
 )
+
+
+_WHYS = {
+    handshake.NEW: "its agent has ended, as when the board was switched off",
+    handshake.EXPIRED: "the link was down for longer than its keep-alive of {keep_alive}",
+    handshake.STOPPED: "it was ended on the board",
+    handshake.REPLACED: "another launcher with the same connection file replaced it",
+    handshake.TAKEN: "another launcher took it over",
+    handshake.BROKEN: "the link broke the protocol",
+    handshake.NO_MEMORY: "the board needed its memory for another kernel",
+}
+
+
+def gone(status: int, host: str, keep_alive: str) -> KernelGone:
+    """Return the error for a kernel that is not there when the link is back.
+
+    Parameters: status of the session, as the agent gives it; host; keep_alive, as the user said it.
+    """
+    why = _WHYS.get(status, "the board gives no reason that we know")
+    return KernelGone(host=host, why=why.format(keep_alive=keep_alive))
 
 
 def missing(package: str, host: str) -> NoIpykernel:

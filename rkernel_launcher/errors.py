@@ -276,9 +276,11 @@ class NoForwarding(RkernelError):
 
 
 class LinkLost(RkernelError):
-    """The link broke while a kernel was running."""
+    """The link broke, and did not come back while the kernel waited."""
 
-    message = "The link to {host} was lost: {detail}."
+    message = (
+        "The link to {host} was lost for longer than the keep-alive of {keep_alive} ({detail})."
+    )
     remedy = "The kernel's variables are gone; check the network and start the kernel again."
 
 
@@ -332,6 +334,27 @@ class KernelSilent(RkernelError):
 
     message = "The kernel on {host} did not answer within {seconds:.0f} s."
     remedy = "Look at the log with --debug; --no-check writes the kernel all the same."
+
+
+class KernelGone(RkernelError):
+    """The link is back, and the kernel is not."""
+
+    message = "The kernel on {host} is gone: {why}."
+    remedy = "Its variables are lost; start it again from the frontend."
+
+
+class NoKernel(RkernelError):
+    """There is no such kernel on the board, or none that can be taken over."""
+
+    message = "There is no kernel {kernel} on {host} that can be taken over."
+    remedy = "rkernel ps shows those that are there."
+
+
+class KernelBusy(RkernelError):
+    """The kernel has a launcher that is connected."""
+
+    message = "The kernel {kernel} on {host} has a launcher that is connected."
+    remedy = "Use the frontend that has it, or end that one first."
 
 
 class KernelDied(RkernelError):

@@ -1,8 +1,8 @@
 """The launcher: the kernel, as far as the frontend can see.
 
-It holds the endpoints of the connection file for as long as the kernel on the board lives, and ends
-with it. Getting to the board happens in a thread of its own, so that a signal or the end of the
-frontend is heeded at any time.
+It holds the endpoints of the connection file for as long as the kernel on the board lives, through
+any loss of the link, and ends with it. Getting to the board happens in a thread of its own, so that
+a signal or the end of the frontend is heeded at any time.
 """
 
 from __future__ import annotations
@@ -13,15 +13,21 @@ import logging
 import signal
 import socket
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
-from board_agent.link import Link
+from board_agent import handshake
+from board_agent.link import Link, ProtocolError
 from board_agent.loop import Loop
 from board_agent.relay import Relay
 
-from . import connection_file, endings, errors, system, ways
+from . import agent, connection_file, endings, errors, system, target, ways
+from .agent import Agent, Answer
 from .board import Board
 from .channels import Channels
+from .reconnection import Reconnection
 from .target import Target
 from .text import printable
 
@@ -31,22 +37,45 @@ END_SECONDS = 2.0  # how long the board has to say that the kernel has ended
 DRAIN_SECONDS = 0.7  # how long a kernel's last output may take once it has ended
 DRAIN_POLL = 0.02
 QUOTED_OUTPUT = 2000  # characters
+NOTICE_SECONDS = 2.0  # an outage that is shorter is not worth a word in the cell
+LEASE_MARGIN = 30.0  # seconds: the board's lease begins a little later than ours
 
 
 class Launcher:
     """Run one kernel on a board, for the frontend that started this process.
 
-    Parameters: target; path, the connection file.
+    Parameters: target; path, the connection file; attach, the id of a kernel on the board to take
+    over in place of starting one. Then an interrupt leaves the kernel to its lease, and `on_ready`
+    is called once clients can come.
     """
 
-    def __init__(self, target: Target, path: str) -> None:
+    def __init__(
+        self,
+        target: Target,
+        path: str,
+        attach: str | None = None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
         self._target = target
         self._connection = connection_file.read(path)
+        self._attach = attach
+        self._on_ready = on_ready
         self._loop = Loop()
         self._channels: Channels | None = None
         self._board: Board | None = None
-        self._relay: Relay | None = None
+        self._agent: Agent | None = None
+        self._session = agent.new_session()
+        self._relay = Relay(
+            self._loop, Link(), self._on_message, self._on_lost, on_quiet=self._reconnect
+        )
+        self._relay.silence = target.link_timeout
+        self._reconnection: Reconnection | None = None
+        self._lost_at: float | None = None  # monotonic, while the link is down
+        self._noticed = False
+        self._interrupted = False  # since the link went down
+        self._cancel_give_up: Callable[[], None] = lambda: None
         self._ending = False
+        self._leaving = False  # the kernel is to stay
         self._result: errors.RkernelError | int | None = None
 
     def run(self) -> int:
@@ -57,9 +86,10 @@ class Launcher:
         try:
             self._channels = Channels(self._loop, self._connection)
             for number in system.end_signals():
-                self._loop.on_signal(number, self._end)
-            self._loop.on_signal(signal.SIGINT, self._interrupt)
-            system.watch_parent(lambda: self._loop.call_soon(self._end))
+                self._loop.on_signal(number, self._leave if self._attach else self._end)
+            self._loop.on_signal(signal.SIGINT, self._leave if self._attach else self._interrupt)
+            if not self._attach:
+                system.watch_parent(lambda: self._loop.call_soon(self._end))
             threading.Thread(target=self._reach_board, name="bootstrap", daemon=True).start()
             self._loop.run()
         finally:
@@ -75,7 +105,9 @@ class Launcher:
             reached = ways.reach(self._target)
             log.info("reached the board")
             reached.prepare()
-            sock = reached.open_link()
+            found = reached.start_agent()
+            sock = reached.connect(found.port)
+            agent.shake_hands(sock, found, self._session, 0, self._name)
             reached.end_session()
         except errors.RkernelError as error:
             self._loop.call_soon(functools.partial(self._finish, error))
@@ -84,15 +116,18 @@ class Launcher:
             failure = errors.RkernelError(detail=repr(error))
             self._loop.call_soon(functools.partial(self._finish, failure))
         else:
-            self._loop.call_soon(functools.partial(self._start, reached, sock))
+            self._loop.call_soon(functools.partial(self._start, reached, found, sock))
 
-    def _start(self, reached: Board, sock: socket.socket) -> None:
-        self._board = reached
+    def _start(self, reached: Board, found: Agent, sock: socket.socket) -> None:
+        self._board, self._agent = reached, found
         sock.setblocking(False)
-        self._relay = Relay(self._loop, sock, Link(), self._on_message, self._on_close)
+        self._relay.resume(sock, 0)
+        keep_alive = target.seconds(self._target.keep_alive)
         self._relay.message(
             {
-                "type": "start",
+                "type": "attach" if self._attach else "start",
+                "kernel": self._attach,
+                "reattach": self._target.reattach,
                 "key": self._connection.key,
                 "signature_scheme": self._connection.signature_scheme,
                 "python": self._target.python,
@@ -100,8 +135,14 @@ class Launcher:
                 "env": self._target.env,
                 "debugger": self._target.debugger,
                 "owner": f"{getpass.getuser()}@{socket.gethostname()}",
+                "keep_alive": keep_alive if keep_alive < float("inf") else None,
+                "silence": self._target.link_timeout,
             }
         )
+
+    @property
+    def _name(self) -> str:
+        return self._target.host or "this machine"
 
     # --- what the board says --------------------------------------------------------------------
 
@@ -114,29 +155,41 @@ class Launcher:
     def _heed(self, content: dict[str, Any]) -> None:
         kind = content.get("type")
         if kind == "ready":
-            self._on_ready(content)
+            self._be_ready(content)
         elif kind == "output":
             log.info("the kernel wrote: %s", printable(str(content.get("text", ""))))
+        elif kind == "note":
+            log.info("the board says: %s", printable(str(content.get("text", ""))))
         elif kind == "ended":
             self._drain(content, DRAIN_SECONDS)
         elif kind == "failed":
-            self._finish(errors.KernelNotStarted(detail=printable(str(content.get("detail")))))
+            self._finish(self._failure(content))
 
-    def _on_ready(self, content: dict[str, Any]) -> None:
+    def _failure(self, content: dict[str, Any]) -> errors.RkernelError:
+        if content.get("reason") == "busy":
+            return errors.KernelBusy(kernel=self._attach, host=self._name)
+        if content.get("reason") == "gone":
+            return errors.NoKernel(kernel=self._attach, host=self._name)
+        return errors.KernelNotStarted(detail=printable(str(content.get("detail"))))
+
+    def _be_ready(self, content: dict[str, Any]) -> None:
         if missing := content.get("missing"):
             self._finish(endings.missing(printable(str(missing)), self._target.host))
             return
+        former_key = content.get("former_key")
         version = printable(str(content["ipykernel"]))
-        log.info("the kernel is ready: ipykernel %s, pid %d", version, content["pid"])
-        assert self._channels is not None and self._relay is not None
+        how = "is ready" if former_key is None else "was taken over"
+        log.info("the kernel %s: ipykernel %s, pid %d", how, version, content["pid"])
+        assert self._channels is not None
         try:
-            self._channels.serve(self._relay)
+            self._channels.serve(self._relay, None if former_key is None else str(former_key))
         except errors.PortInUse as error:
             self._finish(error)
+        else:
+            self._on_ready()
 
     def _drain(self, content: dict[str, Any], seconds: float) -> None:
         """Let the kernel's last messages come before its end is taken for the end of all."""
-        assert self._relay is not None
         if seconds > 0 and not self._relay.quiet:
             again = functools.partial(self._drain, content, seconds - DRAIN_POLL)
             self._loop.call_later(DRAIN_POLL, again)
@@ -152,26 +205,128 @@ class Launcher:
         said = printable(str(content.get("output", ""))[-QUOTED_OUTPUT:]).strip()
         self._finish(endings.died(status, said))
 
-    def _on_close(self, reason: str) -> None:
-        name = self._target.host or "the board"
-        self._finish(0 if self._ending else errors.LinkLost(host=name, detail=reason))
+    # --- when the link is lost ------------------------------------------------------------------
+
+    def _on_lost(self, error: Exception) -> None:
+        if isinstance(error, ProtocolError):
+            self._finish(errors.BoardMisbehaved(detail=f"what breaks the protocol ({error})"))
+            return
+        log.info("the link is lost: %s", error)
+        if self._ending:
+            self._finish(0)
+        elif target.seconds(self._target.keep_alive) == 0:
+            self._finish(errors.LinkLost(host=self._name, detail=str(error), keep_alive="0"))
+        else:
+            self._be_down(self._relay.heard_at if isinstance(error, TimeoutError) else None)
+            self._reconnect()
+
+    def _be_down(self, since: float | None = None) -> None:
+        """Wait for the link to come back, for as long as the kernel on the board waits for us."""
+        keep_alive = target.seconds(self._target.keep_alive)
+        self._lost_at = time.monotonic() if since is None else since
+        self._interrupted = False
+        down = time.monotonic() - self._lost_at
+        self._loop.call_later(max(0.0, NOTICE_SECONDS - down), self._notice)
+        if keep_alive < float("inf"):
+            left = keep_alive - down + LEASE_MARGIN
+            self._cancel_give_up = self._loop.call_later(left, self._give_up)
+
+    def _notice(self) -> None:
+        down = 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
+        if down >= NOTICE_SECONDS and not self._noticed and self._channels is not None:
+            self._noticed = True
+            self._channels.say(f"link to {self._name} lost, reconnecting…\n")
+
+    def _give_up(self) -> None:
+        facts = {"host": self._name, "keep_alive": self._target.keep_alive}
+        self._finish(errors.LinkLost(**facts, detail="it did not come back"))
+
+    def _reconnect(self) -> None:
+        """Dial the agent again: the link is lost, or its other end does not answer."""
+        if self._reconnection is not None or self._board is None or self._ending:
+            return
+        assert self._agent is not None
+        self._reconnection = Reconnection(
+            self._board,
+            self._agent,
+            self._session,
+            claim=self._claim,
+            on_back=lambda sock, answer: self._loop.call_soon(
+                functools.partial(self._on_back, sock, answer)
+            ),
+            on_gone=lambda: self._loop.call_soon(self._on_gone),
+        )
+
+    def _claim(self) -> Future[int | None]:
+        """Let the former connection go, unless it has recovered; say what came over it."""
+        future: Future[int | None] = Future()
+
+        def claim() -> None:
+            if self._result is not None or (self._relay.connected and not self._relay.in_doubt):
+                self._reconnection = None
+                future.set_result(None)
+                return
+            if self._relay.connected:
+                log.info("the link does not answer, and another one does")
+                self._relay.suspend()
+                self._be_down(self._relay.heard_at)
+            future.set_result(self._relay.link.received)
+
+        self._loop.call_soon(claim)
+        return future
+
+    def _on_back(self, sock: socket.socket, answer: Answer) -> None:
+        self._reconnection = None
+        if self._result is not None:
+            sock.close()
+            return
+        if answer.status != handshake.RESUMED:
+            sock.close()
+            self._finish(endings.gone(answer.status, self._name, self._target.keep_alive))
+            return
+        sock.setblocking(False)
+        try:
+            self._relay.resume(sock, answer.received)
+        except ProtocolError as error:
+            self._finish(errors.BoardMisbehaved(detail=f"what breaks the protocol ({error})"))
+            return
+        self._be_back()
+
+    def _be_back(self) -> None:
+        self._cancel_give_up()
+        down = 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
+        self._lost_at = None
+        log.info("the link is back after %.1f s", down)
+        if self._noticed and self._channels is not None:
+            self._channels.say(f"…back after {down:.0f} s\n")
+        self._noticed = False
+
+    def _on_gone(self) -> None:
+        self._reconnection = None
+        self._finish(endings.gone(handshake.NEW, self._name, self._target.keep_alive))
 
     # --- what the frontend and the user want ----------------------------------------------------
 
     def _interrupt(self) -> None:
-        if self._relay is not None:
-            self._relay.message({"type": "interrupt"})
+        if self._agent is None or (self._lost_at is not None and self._interrupted):
+            return  # one that waits is enough
+        self._interrupted = True
+        self._relay.message({"type": "interrupt"})
 
     def _end(self) -> None:
         if self._ending:
             return
         self._ending = True
         log.info("asked to end")
-        if self._relay is None:
-            self._finish(0)
-        else:
+        if self._relay.connected:
             self._relay.message({"type": "end"})
             self._loop.call_later(END_SECONDS, functools.partial(self._finish, 0))
+        else:
+            self._finish(0)  # the board finds out by itself
+
+    def _leave(self) -> None:
+        self._leaving = True
+        self._finish(0)
 
     def _finish(self, result: errors.RkernelError | int) -> None:
         if self._result is None:  # what came first is the cause of what comes after
@@ -179,9 +334,12 @@ class Launcher:
         self._loop.stop()
 
     def _close(self) -> None:
-        if self._relay is not None:
-            self._ending = True
-            self._relay.close("the launcher ends")
+        if self._reconnection is not None:
+            self._reconnection.stop()
+        self._ending = True
+        if not self._leaving:
+            self._relay.message({"type": "end"})  # or the kernel would wait for us
+        self._relay.close()
         if self._channels is not None:  # after the relay: what that has passed on can come first
             self._channels.close()
         if self._board is not None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import paramiko
 
-from rkernel_launcher import host_keys
+from rkernel_launcher import dial, host_keys
 from rkernel_launcher.authorized_keys import install_key, offer_key
 from rkernel_launcher.errors import (
     ConnectTimeout,
@@ -73,7 +73,7 @@ def _open(route: Route, prompts: Prompts | None, timeout: float) -> Connection:
 def _dial(route: Route, limit: float) -> socket.socket:
     facts = {"host": route.host, "port": route.port}
     try:
-        sock = socket.create_connection((route.hostname, route.port), limit)
+        return dial.connect(route.hostname, route.port, limit)
     except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name that DNS can carry
         raise UnknownHost(host=route.hostname) from error
     except ConnectionRefusedError as error:
@@ -82,8 +82,6 @@ def _dial(route: Route, limit: float) -> socket.socket:
         raise ConnectTimeout(**facts, seconds=limit) from error
     except OSError as error:
         raise _failed(route, error.strerror or str(error)) from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
 
 
 def _through(below: Connection, route: Route, limit: float) -> Tunnel:

@@ -33,7 +33,8 @@ class Target:
     link_port: int = AGENT_PORT
     keep_alive: str = "1h"
     debugger: bool = False
-    link_timeout: float = 15.0
+    link_timeout: float = 10.0
+    reattach: bool = False
 
 
 def split_host(text: str) -> tuple[str | None, str, int | None]:
@@ -57,6 +58,13 @@ def check_port(option: str, text: str | int | None) -> int | None:
     if not 0 < int(text) < 65536:
         raise BadOption(option=option, value=text, detail="ports are 1 to 65535")
     return int(text)
+
+
+def check_timeout(value: float) -> float:
+    """Return the seconds after which a silent link is given up. Raises BadOption."""
+    if not 2 <= value <= 600:
+        raise BadOption(option="--link-timeout", value=value, detail="it is 2 to 600 seconds")
+    return value
 
 
 def parse_env(items: tuple[str, ...] | list[str]) -> dict[str, str]:
@@ -95,8 +103,11 @@ def to_argv(target: Target) -> list[str]:
         argv += ["--link-port", str(target.link_port)]
     if target.keep_alive != Target.keep_alive:
         argv += ["--keep-alive", target.keep_alive]
-    if target.debugger:
-        argv.append("--debugger")
+    if target.link_timeout != Target.link_timeout:
+        argv += ["--link-timeout", f"{target.link_timeout:g}"]
+    for name in ("debugger", "reattach"):
+        if getattr(target, name):
+            argv.append(f"--{name}")
     return argv
 
 
@@ -109,7 +120,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--link-port", type=int, default=AGENT_PORT)
     parser.add_argument("--keep-alive", default=Target.keep_alive)
+    parser.add_argument("--link-timeout", type=float, default=Target.link_timeout)
     parser.add_argument("--debugger", action="store_true")
+    parser.add_argument("--reattach", action="store_true")
 
 
 def from_arguments(arguments: argparse.Namespace) -> Target:
@@ -129,4 +142,6 @@ def from_arguments(arguments: argparse.Namespace) -> Target:
         link_port=arguments.link_port,
         keep_alive=arguments.keep_alive,
         debugger=arguments.debugger,
+        link_timeout=check_timeout(arguments.link_timeout),
+        reattach=arguments.reattach,
     )

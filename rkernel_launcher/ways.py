@@ -8,14 +8,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import errors, first_stage, rpyc_session, system
+from . import dial, errors, first_stage, rpyc_session, system
 from .board import Board
 from .rpyc_streams import ChannelStream
 from .secrets import Prompts
 from .target import RPYC_PORT, Target
 from .tunnel import through
 
+if TYPE_CHECKING:
+    from paramiko import Channel, Transport
+
+CONNECT_SECONDS = 15.0
 SESSION_SECONDS = 60.0  # for a slow board to start its Python, or to answer a question
 LOOPBACK = "127.0.0.1:0"
 
@@ -34,11 +39,9 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
 
     Raises the errors of `ssh.connect` and of the first stage.
     """
-    import paramiko  # only this way needs it, and it takes 60 ms
+    from . import ssh  # only this way needs paramiko, which takes 60 ms
 
-    from . import ssh
-
-    transport = ssh.connect(target, prompts, timeout=target.link_timeout)
+    transport = ssh.connect(target, prompts, timeout=CONNECT_SECONDS)
     try:
         channel = transport.open_session(timeout=SESSION_SECONDS)
         channel.exec_command(first_stage.command(target.python or "python3"))
@@ -50,21 +53,45 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
         raise
 
     def connect(port: int) -> socket.socket:
-        where = ("127.0.0.1", port)
+        return through(_forwarded(transport, target.host, port))
+
+    def redial(port: int) -> socket.socket:
+        anew = ssh.connect(target, None, timeout=CONNECT_SECONDS)
         try:
-            channel = transport.open_channel("direct-tcpip", where, ("127.0.0.1", 0))
-        except paramiko.ChannelException as error:
-            raise errors.NoForwarding(host=target.host, detail=error.text) from error
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise errors.BoardLost(detail=str(error)) from error
-        return through(channel)
+            return through(_forwarded(anew, target.host, port), anew.close)
+        except BaseException:
+            anew.close()
+            raise
 
     def close() -> None:
         session.close()
         transport.close()
 
-    offer_key = partial(ssh.offer_key, transport, target)
-    return Board(replace(target, via="ssh"), session, LOOPBACK, connect, close, offer_key)
+    return Board(
+        target=replace(target, via="ssh"),
+        session=session,
+        bind=LOOPBACK,
+        connect=connect,
+        close=close,
+        redial=redial,
+        again=lambda: over_ssh(target, None),
+        offer_key=partial(ssh.offer_key, transport, target),
+    )
+
+
+def _forwarded(transport: Transport, host: str, port: int) -> Channel:
+    """Return a channel to a port of the board's loopback."""
+    import paramiko
+
+    where = ("127.0.0.1", port)
+    try:
+        return transport.open_channel(
+            "direct-tcpip", where, ("127.0.0.1", 0), timeout=CONNECT_SECONDS
+        )
+    except paramiko.ChannelException as error:
+        raise errors.NoForwarding(host=host, detail=error.text) from error
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise errors.BoardLost(detail=str(error)) from error
 
 
 def over_rpyc(target: Target, prompts: Prompts | None) -> Board:
@@ -73,11 +100,18 @@ def over_rpyc(target: Target, prompts: Prompts | None) -> Board:
     Raises the errors of `rpyc_session.over_tcp`.
     """
     port = target.port or RPYC_PORT
-    session = rpyc_session.over_tcp(target.host, port, target.link_timeout)
+    session = rpyc_session.over_tcp(target.host, port, CONNECT_SECONDS)
     session.timeout = SESSION_SECONDS
-    bind = f"0.0.0.0:{target.link_port}"
-    connect = partial(_tcp, target.host, target.link_timeout)
-    return Board(replace(target, via="rpyc"), session, bind, connect, session.close)
+    connect = partial(_tcp, target.host)
+    return Board(
+        target=replace(target, via="rpyc"),
+        session=session,
+        bind=f"0.0.0.0:{target.link_port}",
+        connect=connect,
+        close=session.close,
+        redial=connect,
+        again=lambda: over_rpyc(target, None),
+    )
 
 
 def over_pipe(target: Target, prompts: Prompts | None) -> Board:
@@ -91,8 +125,16 @@ def over_pipe(target: Target, prompts: Prompts | None) -> Board:
     except BaseException:
         stream.close()
         raise
-    connect = partial(_tcp, "127.0.0.1", target.link_timeout)
-    return Board(target, session, LOOPBACK, connect, session.close)
+    connect = partial(_tcp, "127.0.0.1")
+    return Board(
+        target=target,
+        session=session,
+        bind=LOOPBACK,
+        connect=connect,
+        close=session.close,
+        redial=connect,
+        again=lambda: over_pipe(target, None),
+    )
 
 
 def by_itself(target: Target, prompts: Prompts | None) -> Board:
@@ -130,12 +172,10 @@ def _reason(error: errors.RkernelError) -> str:
     }.get(type(error), str(error).split(". ")[0])
 
 
-def _tcp(host: str, timeout: float, port: int) -> socket.socket:
+def _tcp(host: str, port: int) -> socket.socket:
     try:
-        sock = socket.create_connection((host, port), timeout)
+        return dial.connect(host, port, CONNECT_SECONDS)
     except ConnectionRefusedError as error:
         raise errors.PortRefused(host=host, port=port, service="the agent") from error
     except OSError as error:
-        raise errors.ConnectTimeout(host=host, port=port, seconds=timeout) from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
+        raise errors.ConnectTimeout(host=host, port=port, seconds=CONNECT_SECONDS) from error

@@ -21,7 +21,7 @@ import boards
 import pytest
 from boards import wait_until
 
-from board_agent.handshake import Handshake
+from board_agent.handshake import SESSION, Launcher
 from board_agent.link import Data, Ended, Event, Link, Message, Opened, Pong, Reset
 
 LIMIT = 30.0
@@ -136,22 +136,39 @@ def alive(pid: int) -> bool:
 
 
 class Session:
-    """A launcher's link to an agent, driven by the test."""
+    """A launcher's link to an agent, driven by the test.
+
+    `break_off` and `resume` play the network; `status` is what the agent last said of the session.
+    """
 
     def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.number = os.urandom(SESSION)
         self.messages: list[dict[str, Any]] = []
         self.received: dict[int, bytes] = {}
         self.over: set[int] = set()
         self.pongs = 0
         self.closed = False
         self.link = Link()
-        self.sock = socket.create_connection(("127.0.0.1", agent.port), timeout=LIMIT)
+        self.resume()
+
+    def resume(self) -> int:
+        """Go on over a new connection, and return what the agent says of the session."""
+        self.closed = False
+        self.sock = socket.create_connection(("127.0.0.1", self.agent.port), timeout=LIMIT)
         try:
-            shake_hands(self.sock, Handshake(agent.token, launcher=True))
+            shake = Launcher(self.agent.token, self.number, self.link.received)
+            self.status, received = shake_hands(self.sock, shake)
+            self.link.resume(received)
         except BaseException:
             self.sock.close()
             raise
         self.sock.setblocking(False)
+        return self.status
+
+    def break_off(self) -> None:
+        """Lose the connection."""
+        self.sock.close()
 
     def __enter__(self) -> Session:
         return self
@@ -230,13 +247,17 @@ class Session:
             self.over.add(event.stream)
 
 
-def shake_hands(sock: socket.socket, shake: Handshake) -> None:
-    """Go through the handshake, or raise what is wrong. EOFError: the agent hung up."""
+def shake_hands(sock: socket.socket, shake: Launcher) -> tuple[int, int]:
+    """Go through the handshake, or raise what is wrong; return the agent's answer.
+
+    EOFError: the agent hung up.
+    """
     sock.sendall(shake.take())
-    while not shake.done:
+    while shake.answer is None:
         data = sock.recv(1)
         if not data:
             raise EOFError
         shake.receive(data)
         if out := shake.take():
             sock.sendall(out)
+    return shake.answer

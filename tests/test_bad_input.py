@@ -249,7 +249,7 @@ def test_a_token_that_the_agent_does_not_know(home: Board) -> None:
     reached = ways.reach(Target(via="local"))
     try:
         reached.prepare()
-        reached.open_link().close()
+        reached.start_agent()
     finally:
         reached.close()
     (state,) = Path(home.runtime).glob("rkernel/*/agent.json")

@@ -10,10 +10,11 @@ from pathlib import Path
 import boards
 import pytest
 
-SECONDS = 280
+SECONDS = 130  # a little more than the suite gives itself
 
-
-pytestmark = pytest.mark.parametrize("any_board", ["local"], indirect=True)
+pytestmark = pytest.mark.parametrize(
+    "any_board", ["local", pytest.param("trixie", marks=pytest.mark.board)], indirect=True
+)
 
 
 def test_nothing_fails_that_passes_on_a_plain_local_kernel(any_board: boards.Board) -> None:
@@ -24,7 +25,8 @@ def test_nothing_fails_that_passes_on_a_plain_local_kernel(any_board: boards.Boa
     there, here = suite(any_board, "suite-board"), suite(any_board, "suite-plain")
     assert len(here["passed"]) >= 12
     assert set(there["failed"]) <= set(here["failed"]), there["failed"]
-    assert set(here["passed"]) <= set(there["passed"]) | set(here["failed"])
+    assert set(there["skipped"]) <= {"test_recv_iopub_welcome_msg"}  # by an old ipykernel
+    assert set(here["passed"]) <= set(there["passed"] + there["skipped"])
 
 
 def suite(any_board: boards.Board, kernel: str) -> dict[str, list[str]]:

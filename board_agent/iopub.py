@@ -1,0 +1,91 @@
+"""What is kept of a kernel's iopub, so that its connection outlives the launcher it was made for.
+
+While the link is down it is spooled; when another launcher takes over, that one has to find ZMTP's
+opening, and then whole messages. Sources: https://rfc.zeromq.org/spec/23/ (ZMTP 3.0), and "The wire
+protocol" in https://jupyter-client.readthedocs.io/en/stable/messaging.html.
+"""
+
+from typing import List, Optional
+
+from .link import CHUNK
+from .spool import Spool
+
+GREETING = 64
+LONGEST_TOPIC = 255
+_DELIMITER = b"\x01\x09<IDS|MSG>"  # a short frame, more to follow
+_STATE = b'{"execution_state":'
+
+
+def opening_length(data: bytes) -> Optional[int]:
+    """Return the length of the greeting and the READY command; None while they are not whole."""
+    if len(data) < GREETING + 2:
+        return None
+    length = GREETING + 2 + data[GREETING + 1]
+    return length if len(data) >= length else None
+
+
+def first_message(data: bytes) -> int:
+    """Return where the first whole message in a part of the stream begins; its length if nowhere.
+
+    It is found by its delimiter and the frame before, which is the topic. Nothing in a message can
+    look like that but a binary buffer made to, since JSON spells control characters out.
+    """
+    found = data.find(_DELIMITER)
+    while found >= 0:
+        for start in range(found - 2, max(-1, found - 3 - LONGEST_TOPIC), -1):
+            if data[start] == 1 and start + 2 + data[start + 1] == found:
+                return start
+        found = data.find(_DELIMITER, found + 1)
+    return len(data)
+
+
+class Tape:
+    """The memory of one connection to iopub: how it opened, whether the kernel is busy, a spool."""
+
+    def __init__(self) -> None:
+        self.spool = Spool()
+        self.state = "starting"
+        self._opening = b""
+        self._opened = False
+        self._end = b""  # of what came last, in case a state was cut in two
+        self._heard: Optional[bytes] = None  # of the opening of a launcher that took over
+
+    def record(self, data: bytes) -> None:
+        """Take what the kernel says."""
+        if not self._opened:
+            self._opening += data
+            length = opening_length(self._opening)
+            self._opened = length is not None
+            self._opening = self._opening[:length]
+        text = self._end + data
+        at = text.rfind(_STATE)
+        if at >= 0:
+            parts = text[at + len(_STATE) :].split(b'"', 2)
+            if len(parts) == 3:
+                self.state = parts[1].decode("ascii", "replace")
+        self._end = text[-64:]
+
+    def rewind(self, sent: List[bytes]) -> None:
+        """Prepare for another launcher: what waits for it are the opening and whole messages.
+
+        Parameters: sent, what was sent to the former launcher and may not have come to it. Of a
+        message that it had got a part of, the rest is left out.
+        """
+        data = b"".join(sent)
+        start = first_message(data)
+        while start == len(data) and self.spool:
+            data = data[-LONGEST_TOPIC - len(_DELIMITER) - 2 :] + self.spool.take(CHUNK)
+            start = first_message(data)
+        self.spool.put_back(self._opening + data[start:])
+        self._heard = b""
+
+    def heard(self, data: bytes) -> bytes:
+        """Return what the kernel is to be told of what a launcher says: no second opening."""
+        if self._heard is None:
+            return data
+        self._heard += data
+        length = opening_length(self._heard)
+        if length is None:
+            return b""
+        rest, self._heard = self._heard[length:], None
+        return rest

@@ -1,0 +1,29 @@
+"""How much memory there is, and who has it."""
+
+import os
+from typing import Dict, Optional
+
+
+def memory_of_board() -> Dict[str, int]:
+    """Return /proc/meminfo in bytes; nothing where there is none."""
+    try:
+        with open("/proc/meminfo") as file:
+            rows = (line.split() for line in file)
+            return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
+    except OSError:
+        return {}
+
+
+def memory_of_process(pid: int) -> Optional[int]:
+    """Return the bytes that a process takes: its share (PSS), or all it has where Linux is old."""
+    try:
+        with open("/proc/%d/smaps_rollup" % pid) as file:
+            fields = (line.split() for line in file)
+            return next(int(words[1]) * 1024 for words in fields if words[0] == "Pss:")
+    except (OSError, StopIteration):
+        pass
+    try:
+        with open("/proc/%d/statm" % pid) as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return None  # it has ended, or there is no /proc

@@ -1,0 +1,195 @@
+"""iopub on the PC: what the kernel publishes comes once, and is handed to every client from here.
+
+Also the place where the launcher itself has something to say in a cell.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+from jupyter_client.session import Session
+from zmq.utils.monitor import recv_monitor_message
+
+from .connection_file import Connection
+
+Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
+
+HWM = 100_000  # messages held for a client that does not read; the stock kernel holds 1000
+LINGER = 1000  # milliseconds for the last messages to reach clients
+_DELIMITER = b"<IDS|MSG>"
+
+
+class Fanout:
+    """Hand what the kernel publishes to the clients, in a thread of its own.
+
+    Parameters: context; connection; upstream, the endpoint where the kernel's iopub is to be had;
+    bind, which gives a socket the clients' endpoint; on_subscribed, called in the thread once the
+    kernel sends all it publishes; former_key, the key that a kernel which was taken over signed
+    with before, or None. What such a kernel says waits for the first client.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        connection: Connection,
+        upstream: str,
+        bind: Callable[[Socket], None],
+        on_subscribed: Callable[[], None],
+        former_key: str | None = None,
+    ) -> None:
+        self._on_subscribed = on_subscribed
+        self._voice = Voice(connection)
+        self._seal = Seal(connection, former_key) if former_key is not None else None
+        self._waits_for_client = former_key is not None
+
+        self._upstream = context.socket(zmq.XSUB)
+        self._upstream.rcvhwm = 0  # what has come over the link is not to be lost here
+        self._upstream.linger = 0
+        self._monitor = self._upstream.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
+        self._upstream.connect(upstream)
+        self._upstream.send(b"\x01")
+
+        self._downstream = context.socket(zmq.XPUB)
+        self._downstream.linger = LINGER
+        self._downstream.sndhwm = HWM
+        self._downstream.xpub_verbose = True  # each subscription earns a welcome from the kernel
+        bind(self._downstream)
+
+        self._orders = context.socket(zmq.PAIR)
+        self._orders.bind("inproc://iopub-orders")
+        self._remote = context.socket(zmq.PAIR)
+        self._remote.connect("inproc://iopub-orders")
+        self._thread = threading.Thread(target=self._run, name="iopub", daemon=True)
+        self._thread.start()
+
+    def say(self, text: str) -> None:
+        """Show text on stderr of the cell that runs, if one does."""
+        self._remote.send(text.encode())
+
+    def close(self) -> None:
+        """End, once what has come has been handed on."""
+        self._remote.send(b"")
+        self._remote.close()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            for sock in (self._upstream, self._monitor, self._downstream, self._orders):
+                sock.close()
+
+    def _serve(self) -> None:
+        """Pass messages down and subscriptions up until told to stop; then what is on its way."""
+        poller = zmq.Poller()
+        for sock in (self._downstream, self._orders, self._monitor):
+            poller.register(sock, zmq.POLLIN)
+        if not self._waits_for_client:
+            poller.register(self._upstream, zmq.POLLIN)
+        connected = stopping = False
+        while connected or not stopping:
+            ready = dict(poller.poll(LINGER if stopping else None))
+            if not ready:
+                break
+            if self._orders in ready:
+                text = self._orders.recv().decode()
+                stopping = not text
+                self._publish(self._voice.say(text) if text else None)
+            if self._monitor in ready:
+                event = recv_monitor_message(self._monitor)["event"]
+                connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                if connected:
+                    self._on_subscribed()
+            if self._downstream in ready:
+                poller.register(self._upstream, zmq.POLLIN)
+                self._waits_for_client = False
+            if not self._waits_for_client:
+                self._pass_down()
+            self._pass_up()
+
+    def _pass_down(self) -> None:
+        while int(self._upstream.get(zmq.EVENTS)) & zmq.POLLIN:
+            parts: list[Any] = self._upstream.recv_multipart(copy=False)
+            if self._seal is not None:
+                parts = self._seal.renew([bytes(part) for part in parts])
+            self._voice.hear(parts)
+            self._downstream.send_multipart(parts, copy=False)
+
+    def _pass_up(self) -> None:
+        while int(self._downstream.get(zmq.EVENTS)) & zmq.POLLIN:
+            self._upstream.send_multipart(self._downstream.recv_multipart())
+
+    def _publish(self, parts: list[bytes] | None) -> None:
+        if parts is not None:
+            self._downstream.send_multipart(parts)
+
+
+class Voice:
+    """Speak in the cell that runs.
+
+    Parameters: connection, whose key signs what is said.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._session = Session(
+            key=connection.key.encode(), signature_scheme=connection.signature_scheme
+        )
+        self._cell: Any = None  # header of the request that runs
+
+    def hear(self, parts: list[Any]) -> None:
+        """Follow what the kernel publishes: only what tells whether a cell runs is looked into."""
+        if not bytes(parts[0]).endswith(b".status"):
+            return
+        try:
+            start = [bytes(part) for part in parts[:3]].index(_DELIMITER)
+            parent, content = (json.loads(bytes(parts[start + n])) for n in (3, 5))
+            runs = content["execution_state"] == "busy"
+            if runs and parent["msg_type"] == "execute_request":
+                self._cell = parent
+            elif not runs and self._cell and parent["msg_id"] == self._cell["msg_id"]:
+                self._cell = None
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+            pass  # not as a kernel says it: that is for the client to judge
+
+    def say(self, text: str) -> list[bytes] | None:
+        """Return a message that shows text on stderr of the cell; None when none runs."""
+        if self._cell is None:
+            return None
+        content = {"name": "stderr", "text": text}
+        message = self._session.msg("stream", content, parent={"header": self._cell})
+        return [bytes(p) for p in self._session.serialize(message, ident=b"stream.stderr")]
+
+
+class Seal:
+    """Sign anew what a kernel signed with the key that it had before.
+
+    Parameters: connection, whose key is to be used; former_key.
+    """
+
+    def __init__(self, connection: Connection, former_key: str) -> None:
+        self._digest = connection.signature_scheme.removeprefix("hmac-")
+        self._keys = (former_key.encode(), connection.key.encode())
+
+    def renew(self, parts: list[bytes]) -> list[bytes]:
+        """Return a message with a signature of the new key if that of the old one fits."""
+        try:
+            at = parts.index(_DELIMITER) + 1
+        except ValueError:
+            return parts
+        old, new = (self._sign(key, parts[at + 1 : at + 5]) for key in self._keys)
+        if at < len(parts) and hmac.compare_digest(parts[at], old):
+            parts[at] = new
+        return parts
+
+    def _sign(self, key: bytes, frames: list[bytes]) -> bytes:
+        if not key:
+            return b""
+        return hmac.new(key, b"".join(frames), self._digest).hexdigest().encode()
