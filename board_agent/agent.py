@@ -221,8 +221,9 @@ class Agent:
         rest = stranger.welcome(status, session.relay.link.received)
         try:
             session.resume(stranger.sock, received)
-        except ProtocolError:
-            session.close(handshake.BROKEN)
+        except ProtocolError as error:
+            stranger.sock.close()
+            session.lose(error)
             return
         self._mind_idleness()
         session.relay.receive(rest)

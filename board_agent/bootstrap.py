@@ -7,7 +7,8 @@ import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from .home import NoHome, Seat
+from . import query
+from .home import NoHome, Seat, agents
 
 AGENT_SECONDS = 30.0  # a slow board's python starts in two
 
@@ -48,16 +49,26 @@ def ensure_agent(
     return {"error": "no_agent", "detail": _tail(os.path.join(seat.folder, "log"))}
 
 
-def find_agent(code: str, bind: str) -> Dict[str, Any]:
-    """Return how to reach the agent that listens at an address; nothing when there is none."""
-    try:
-        seat = Seat(code, bind)
-        state = seat.read_state()
-        if state is None and seat.take():
-            seat.clear()  # what one has left that was killed
-    except (NoHome, OSError):
-        return {}
-    return state or {}
+def find_agents() -> Dict[str, Any]:
+    """Return how to reach the agents that run here, each with its kernels, or None if it is mum."""
+    found = []
+    for state in agents():
+        try:
+            kernels: Optional[List[Dict[str, Any]]] = query.kernels(state)
+        except query.NoAnswer:
+            kernels = None  # as one of another version
+        found.append(dict(state, kernels=kernels))
+    return {"agents": found}
+
+
+def stop(kernels: List[str]) -> Dict[str, Any]:
+    """End kernels of any agent here; say what went wrong."""
+    for state in agents():
+        try:
+            query.stop(state, kernels)
+        except query.NoAnswer as error:
+            return {"error": str(error)}
+    return {}
 
 
 def _start_agent(

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import stat
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 TRIES = 1000  # at a folder that others may be making and removing
 
@@ -25,13 +25,42 @@ def runtime() -> str:
 
     Short, since the path of a Unix socket may have 107 characters. Raises NoHome.
     """
-    candidates = ["/tmp/rkernel-%d" % os.getuid(), os.path.join(cache(), "run")]
-    if os.environ.get("XDG_RUNTIME_DIR"):
-        candidates.insert(0, os.path.join(os.environ["XDG_RUNTIME_DIR"], "rkernel"))
+    candidates = _candidates()
     for path in candidates:
         if len(path) < 60 and _own(path):
             return path
     raise NoHome("none of %s can be used" % ", ".join(candidates))
+
+
+def agents() -> List[Dict[str, Any]]:
+    """Return what each agent of ours that runs here wrote, whatever its version and address.
+
+    What those have left that were killed is removed.
+    """
+    found = []
+    for path in _candidates():
+        if not os.path.isdir(path) or not _own(path):
+            continue
+        for name in sorted(os.listdir(path)):
+            seat = Seat.at(os.path.join(path, name))
+            state = seat.read_state()
+            if state is not None:
+                found.append(state)
+            elif seat.take():
+                seat.clear()
+    return found
+
+
+def _candidates() -> List[str]:
+    """Return the folders that `runtime` may be, best first.
+
+    Not the one that a login gets: it may go with the login, and kernels are to stay.
+    """
+    paths = ["/tmp/rkernel-%d" % os.getuid(), os.path.join(cache(), "run")]
+    folder = os.environ.get("XDG_RUNTIME_DIR", "")
+    if folder and not folder.startswith("/run/user/"):
+        paths.insert(0, os.path.join(folder, "rkernel"))
+    return paths
 
 
 def _own(path: str) -> bool:
@@ -65,7 +94,17 @@ class Seat:
     """
 
     def __init__(self, code: str, bind: str) -> None:
-        self.folder = os.path.join(runtime(), "%s-%s" % (code, bind.replace(":", "-")))
+        self._settle(os.path.join(runtime(), "%s-%s" % (code, bind.replace(":", "-"))))
+
+    @classmethod
+    def at(cls, folder: str) -> "Seat":
+        """Return the seat that has a folder."""
+        seat = cls.__new__(cls)
+        seat._settle(folder)
+        return seat
+
+    def _settle(self, folder: str) -> None:
+        self.folder = folder
         self._lock_path = os.path.join(self.folder, "lock")
         self._state_path = os.path.join(self.folder, "agent.json")
         self._lock: Optional[int] = None
@@ -74,7 +113,7 @@ class Seat:
         """Take the seat; False when an agent has it. Raises NoHome."""
         for _ in range(TRIES):
             try:
-                runtime()  # again each time: an agent that has just ended took its folders away
+                _make(os.path.dirname(self.folder))  # an agent that has just ended took it away
                 if not os.path.isdir(self.folder):
                     os.mkdir(self.folder, 0o700)
                 lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -45,7 +45,7 @@ class Tape:
     def __init__(self) -> None:
         self.spool = Spool()
         self.state = "starting"
-        self._opening = b""
+        self.opening = b""
         self._opened = False
         self._end = b""  # of what came last, in case a state was cut in two
         self._heard: Optional[bytes] = None  # of the opening of a launcher that took over
@@ -53,10 +53,10 @@ class Tape:
     def record(self, data: bytes) -> None:
         """Take what the kernel says."""
         if not self._opened:
-            self._opening += data
-            length = opening_length(self._opening)
+            self.opening += data
+            length = opening_length(self.opening)
             self._opened = length is not None
-            self._opening = self._opening[:length]
+            self.opening = self.opening[:length]
         text = self._end + data
         at = text.rfind(_STATE)
         if at >= 0:
@@ -66,7 +66,7 @@ class Tape:
         self._end = text[-64:]
 
     def rewind(self, sent: List[bytes]) -> None:
-        """Prepare for another launcher: what waits for it are the opening and whole messages.
+        """Prepare for another launcher: `opening` is for it, and then what the spool holds.
 
         Parameters: sent, what was sent to the former launcher and may not have come to it. Of a
         message that it had got a part of, the rest is left out.
@@ -76,8 +76,13 @@ class Tape:
         while start == len(data) and self.spool:
             data = data[-LONGEST_TOPIC - len(_DELIMITER) - 2 :] + self.spool.take(CHUNK)
             start = first_message(data)
-        self.spool.put_back(self._opening + data[start:])
+        self.spool.put_back(data[start:])
         self._heard = b""
+
+    @property
+    def greets(self) -> bool:
+        """Whether another launcher has not said its opening yet: until then, libzmq takes none."""
+        return self._heard is not None
 
     def heard(self, data: bytes) -> bytes:
         """Return what the kernel is to be told of what a launcher says: no second opening."""

@@ -48,7 +48,10 @@ class Kernel:
         self._said = b""  # on the lifeline, until it is a whole line
         self._ready: Dict[str, Any] = {}
         self._former_key: Optional[str] = None  # while the kernel changes it
-        self._lifeline, theirs = socket.socketpair()
+        try:
+            self._lifeline, theirs = socket.socketpair()
+        except OSError as error:
+            raise CannotStart(str(error)) from None
         try:
             os.mkdir(folder, 0o700)
             connection_file = _write_connection_file(folder, request)
@@ -129,11 +132,12 @@ class Kernel:
     def take_key(self, request: Dict[str, Any]) -> None:
         """Have the kernel sign with the key of another launcher, who is then told that it is ready.
 
-        Parameters: request, the message of that launcher; it is `relay` that it is told by.
+        Parameters: request, the message of that launcher; it is `relay` that it is told by. Raises
+        OSError when the kernel does not listen.
         """
-        self._former_key, self.key = self.key, str(request.get("key", ""))
-        wanted = {"key": self.key, "signature_scheme": request.get("signature_scheme")}
+        wanted = _signature(request)
         self._lifeline.send(json.dumps(wanted).encode() + b"\n")  # fits: nothing else is sent
+        self._former_key, self.key = self.key, wanted["key"]
 
     def _read_lifeline(self) -> None:
         try:
@@ -195,13 +199,16 @@ def _signal_group(pid: int, number: int) -> None:
         pass  # all of it has ended
 
 
-def _write_connection_file(folder: str, request: Dict[str, Any]) -> str:
-    info = {
-        "transport": "ipc",
-        "ip": folder + "/k",
+def _signature(request: Dict[str, Any]) -> Dict[str, str]:
+    """Return how a launcher wants messages to be signed, as a connection file says it."""
+    return {
         "key": str(request.get("key", "")),
         "signature_scheme": str(request.get("signature_scheme", "hmac-sha256")),
     }
+
+
+def _write_connection_file(folder: str, request: Dict[str, Any]) -> str:
+    info = {"transport": "ipc", "ip": folder + "/k", **_signature(request)}
     for number, channel in enumerate(CHANNELS, 1):
         info["%s_port" % channel] = number  # type: ignore[assignment]
     path = folder + "/connection.json"

@@ -26,7 +26,8 @@ class Leg:
         self._sock = sock
         self._tape = tape
         self._spool = tape.spool if tape is not None else None
-        self._spooling = bool(self._spool)  # something is in it, and all that comes has to follow
+        # Something is in the spool, and all that comes has to follow it.
+        self._spooling = tape is not None and (tape.greets or bool(tape.spool))
         self._waiting: Deque[bytes] = deque()
         self._reading = True
         self._writing = True
@@ -55,9 +56,11 @@ class Leg:
     def write(self, data: bytes) -> None:
         """Pass the peer's bytes on, now or when the connection takes them."""
         if self._tape is not None:
-            size = len(data)
+            size, greeted = len(data), self._tape.greets
             data = self._tape.heard(data)
             self._link.consumed(self.number, size - len(data))
+            if greeted:
+                self.watch()
             if not data:
                 return
         self._waiting.append(data)
@@ -95,11 +98,12 @@ class Leg:
 
     def _empty_spool(self) -> None:
         while self._spooling:
-            assert self._spool is not None
+            assert self._tape is not None and self._spool is not None
             room = self._link.credit(self.number)
-            if not room:
+            if not room or self._tape.greets:
                 return
-            self._link.send(self.number, self._spool.take(room))
+            if self._spool:
+                self._link.send(self.number, self._spool.take(room))
             self._spooling = bool(self._spool)
         if not self._reading:
             self._link.end(self.number)

@@ -41,7 +41,7 @@ class Session:
             agent.loop,
             Link(accepts_streams=True),
             on_message=self._on_message,
-            on_lost=self._on_lost,
+            on_lost=self.lose,
             on_open=self._on_open,
         )
 
@@ -139,11 +139,15 @@ class Session:
         elif not other.orphaned:
             self.relay.message({"type": "failed", "reason": "busy"})
         else:
+            try:
+                kernel.take_key(content)
+            except OSError:  # it has just died, or a cell closed the lifeline
+                self.relay.message({"type": "failed", "reason": "gone"})
+                return
             self._tape, self._iopub_socket = other.give_up_kernel()
             other.close(TAKEN)
             self.kernel = kernel
             kernel.relay = self.relay
-            kernel.take_key(content)
 
     def give_up_kernel(self) -> Tuple[Optional[Tape], Any]:
         """Let go of the kernel; return its iopub connection, as far as there is one."""
@@ -165,6 +169,7 @@ class Session:
                 tape = self._tape = self._tape or Tape()
             if tape is not None and self._iopub_socket is not None:
                 sock, self._iopub_socket = self._iopub_socket, None
+                self.relay.link.send(number, tape.opening)
             else:
                 sock = self.kernel.connect(channel)
         except OSError:
@@ -176,7 +181,8 @@ class Session:
 
     # --- when the launcher is gone --------------------------------------------------------------
 
-    def _on_lost(self, error: Exception) -> None:
+    def lose(self, error: Exception) -> None:
+        """Wait for the launcher to come back; after a ProtocolError, only for its time to be up."""
         if self._leaving or self._request is None:
             self.close(STOPPED)
             return

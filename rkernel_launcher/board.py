@@ -13,6 +13,7 @@ from typing import Any
 
 from . import code, errors
 from .agent import Agent
+from .kernel import Kernel
 from .rpyc_session import Session
 from .target import Target
 
@@ -75,18 +76,28 @@ class Board:
             raise _agent_error(said, self.bind)
         return _agent(said)
 
-    def look_again(self) -> Agent | None:
-        """Reach the board anew and return the agent that runs there now, if one does.
+    def agents(self) -> list[tuple[Agent, list[Kernel] | None]]:
+        """Return the agents that run on the board, each with its kernels, or None if it is mum."""
+        said = self._call("find_agents")
+        return [(_agent(agent), _kernels(agent)) for agent in said["agents"]]
+
+    def stop(self, kernels: list[str]) -> None:
+        """End kernels on the board, by their ids. Raises KernelsStay."""
+        said = self._call("stop", kernels=kernels)
+        if "error" in said:
+            raise errors.KernelsStay(host=self.target.host or "this machine", detail=said["error"])
+
+    def look_again(self) -> list[Agent]:
+        """Reach the board anew and return the agents that run there now.
 
         Raises the errors of reaching a board.
         """
         board = self.again()
         try:
             board.prepare()
-            said = board._call("find_agent", code=code.version(), bind=board.bind)
+            return [agent for agent, _ in board.agents()]
         finally:
             board.close()
-        return _agent(said) if said else None
 
     def end_session(self) -> None:
         """End the bootstrap session; the link stays. Nothing of rpyc is left on the board."""
@@ -97,7 +108,20 @@ class Board:
 
 
 def _agent(said: dict[str, Any]) -> Agent:
-    return Agent(int(said["port"]), bytes.fromhex(said["token"]))
+    try:
+        return Agent(int(said["port"]), bytes.fromhex(said["token"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise errors.BoardMisbehaved(detail="an agent that makes no sense") from error
+
+
+def _kernels(said: dict[str, Any]) -> list[Kernel] | None:
+    """Return the kernels of an agent, as far as what is said of them makes sense."""
+    if said["kernels"] is None:
+        return None
+    try:
+        return [Kernel.read(_agent(said), about) for about in said["kernels"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise errors.BoardMisbehaved(detail="a list of kernels that makes no sense") from error
 
 
 def _agent_error(said: dict[str, Any], bind: str) -> errors.RkernelError:

@@ -1,17 +1,20 @@
-"""The command `rkernel`: add, list and remove the kernels of boards, and a demonstration."""
+"""The command `rkernel`: the kernels of boards, those that are offered and those that run."""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from . import check, errors, kernelspec, target, ways
+from . import check, connection_file, errors, kernelspec, logs, target, ways
+from .board import Board
+from .kernel import Kernel
 from .report import Report
 from .secrets import Prompts
 from .target import Target
@@ -85,6 +88,17 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     show_default=True,
     help="How long a kernel waits for a PC that is gone: 90s, 10m, 1h, 0, forever.",
 )
+@click.option(
+    "--link-timeout",
+    type=float,
+    default=Target.link_timeout,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a board may be silent until its link is given up and dialled anew.",
+)
+@click.option(
+    "--reattach", is_flag=True, help="Take over a kernel whose PC is gone, if there is one."
+)
 @click.option("--debugger", is_flag=True, help="Offer JupyterLab's debugger; takes memory.")
 @click.option("--yes", is_flag=True, help="Ask nothing; replace a kernel that is there.")
 @click.option("--no-check", is_flag=True, help="Write the kernel even if it cannot be tried.")
@@ -134,6 +148,89 @@ def remove(names: tuple[str, ...]) -> None:
 
 
 @rkernel.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ps(name: str, as_json: bool) -> None:
+    """List the kernels that run on the board of the kernel NAME."""
+    with _at_board(kernelspec.target_of(name)) as board:
+        agents = board.agents()
+    report = Report()
+    report.running([kernel for _, kernels in agents for kernel in kernels or []], as_json)
+    if any(kernels is None for _, kernels in agents):
+        report.warn("An agent of another version of rkernel runs there too, which cannot be asked.")
+
+
+@rkernel.command()
+@click.argument("name")
+@click.argument("kernel", required=False)
+@click.option("--orphans", is_flag=True, help="End those whose launcher is gone.")
+@click.option("--all", "everything", is_flag=True, help="End all.")
+def stop(name: str, kernel: str | None, orphans: bool, everything: bool) -> None:
+    """End kernels that run on the board of the kernel NAME."""
+    if (kernel is not None) + orphans + everything != 1:
+        wrong = "Say which: a kernel of rkernel ps, --orphans or --all."
+        raise click.UsageError(wrong, click.get_current_context())
+    wanted = kernelspec.target_of(name)
+    with _at_board(wanted) as board:
+        found = [k for _, kernels in board.agents() for k in kernels or []]
+        if kernel is not None:
+            found = [_pick(found, kernel, wanted)]
+        elif orphans:
+            found = [k for k in found if k.away is not None]
+        board.stop([k.id for k in found])
+    Report().say(f"Ended {', '.join(k.id for k in found) or 'nothing: no such kernel runs there'}.")
+
+
+@rkernel.command()
+@click.argument("name")
+@click.argument("kernel", required=False)
+@click.pass_obj
+def attach(settings: dict[str, bool], name: str, kernel: str | None) -> None:
+    """Take over a kernel whose launcher is gone, and serve it until Ctrl-C.
+
+    Prints its connection file, for jupyter console --existing FILE or another frontend. Without
+    KERNEL, it is the one whose launcher left last. After Ctrl-C it waits again.
+    """
+    from .launcher import Launcher
+
+    wanted = kernelspec.target_of(name)
+    with _at_board(wanted) as board:
+        found = [k for _, kernels in board.agents() for k in kernels or []]
+    chosen = _pick(found, kernel, wanted) if kernel is not None else _last_orphan(found, wanted)
+    report = Report()
+    with connection_file.made(chosen.id) as path:
+        logs.start(str(path), settings["debug"])
+        Launcher(wanted, str(path), chosen, on_ready=lambda: report.say(str(path))).run()
+
+
+@contextmanager
+def _at_board(wanted: Target) -> Iterator[Board]:
+    """Reach a board of a kernel that was added, with our code there."""
+    attended = sys.stdin is not None and sys.stdin.isatty()
+    reached = ways.reach(wanted, _prompts(Report()) if attended else None)
+    try:
+        reached.prepare()
+        yield reached
+    finally:
+        reached.close()
+
+
+def _pick(found: list[Kernel], wanted: str, where: Target) -> Kernel:
+    """Return the kernel whose id begins with what the user says. Raises NoKernel."""
+    fitting = [kernel for kernel in found if kernel.id.startswith(wanted)]
+    if len(fitting) != 1:
+        raise errors.NoKernel(kernel=wanted, host=where.host or "this machine")
+    return fitting[0]
+
+
+def _last_orphan(found: list[Kernel], where: Target) -> Kernel:
+    orphans = [kernel for kernel in found if kernel.away is not None]
+    if not orphans:
+        raise errors.NoOrphan(host=where.host or "this machine")
+    return min(orphans, key=lambda kernel: kernel.away or 0.0)
+
+
+@rkernel.command()
 def demo() -> None:
     """Run a short notebook on a board that this machine plays."""
     from . import demo as demonstration
@@ -156,6 +253,7 @@ def _target(
     said_user, name, said_port = target.split_host(host) if host else (None, "", None)
     target.seconds(options["keep_alive"])
     target.check_port("--link-port", options["link_port"])
+    target.check_timeout(options["link_timeout"])
     return Target(
         host=name,
         user=user or said_user,

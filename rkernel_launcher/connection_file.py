@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from jupyter_client.connect import write_connection_file
+from jupyter_core.paths import jupyter_runtime_dir
 
 from .errors import BadConnectionFile
 
@@ -33,6 +39,19 @@ class Connection:
     def path(self, channel: str) -> str:
         """Return a channel's Unix socket."""
         return f"{self.ip}-{self.ports[channel]}"
+
+
+@contextmanager
+def made(name: str) -> Iterator[Path]:
+    """Make a connection file that no frontend has written, for our user alone, and remove it."""
+    path = Path(jupyter_runtime_dir(), f"kernel-rkernel-{name}.json")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    write_connection_file(str(path), key=secrets.token_hex(32).encode())
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def read(path: str) -> Connection:

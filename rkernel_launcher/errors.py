@@ -346,7 +346,7 @@ class KernelGone(RkernelError):
 class NoKernel(RkernelError):
     """There is no such kernel on the board, or none that can be taken over."""
 
-    message = "There is no kernel {kernel} on {host} that can be taken over."
+    message = "There is no kernel {kernel} on {host}, or none that is ready."
     remedy = "rkernel ps shows those that are there."
 
 
@@ -355,6 +355,20 @@ class KernelBusy(RkernelError):
 
     message = "The kernel {kernel} on {host} has a launcher that is connected."
     remedy = "Use the frontend that has it, or end that one first."
+
+
+class KernelsStay(RkernelError):
+    """Kernels that were to be stopped are still there."""
+
+    message = "The kernels on {host} could not be stopped: {detail}."
+    remedy = "Try again; if that does not help, restart the board."
+
+
+class NoOrphan(RkernelError):
+    """There is no kernel on the board whose launcher is gone."""
+
+    message = "There is no kernel on {host} whose launcher is gone."
+    remedy = "rkernel ps shows the kernels that are there."
 
 
 class KernelDied(RkernelError):

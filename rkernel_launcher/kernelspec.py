@@ -136,6 +136,15 @@ def write(name: str, spec: dict[str, Any]) -> Path:
     return place
 
 
+def target_of(name: str) -> Target:
+    """Return how a kernel of ours reaches its board. Raises NoSuchKernel or BadOption."""
+    entry = find().get(name.lower())
+    argv = entry.spec.get("argv") if entry is not None and entry.ours is not None else None
+    if not isinstance(argv, list):
+        raise NoSuchKernel(name=name)
+    return targets.from_argv([str(word) for word in argv[3:]])
+
+
 def remove(names: tuple[str, ...]) -> None:
     """Remove kernelspecs of ours: all of them, or none when one is not there.
 

@@ -27,6 +27,7 @@ from . import agent, connection_file, endings, errors, system, target, ways
 from .agent import Agent, Answer
 from .board import Board
 from .channels import Channels
+from .kernel import Kernel
 from .reconnection import Reconnection
 from .target import Target
 from .text import printable
@@ -44,16 +45,16 @@ LEASE_MARGIN = 30.0  # seconds: the board's lease begins a little later than our
 class Launcher:
     """Run one kernel on a board, for the frontend that started this process.
 
-    Parameters: target; path, the connection file; attach, the id of a kernel on the board to take
-    over in place of starting one. Then an interrupt leaves the kernel to its lease, and `on_ready`
-    is called once clients can come.
+    Parameters: target; path, the connection file; attach, a kernel on the board to take over in
+    place of starting one. Then an interrupt leaves the kernel to its lease, and `on_ready` is
+    called once clients can come.
     """
 
     def __init__(
         self,
         target: Target,
         path: str,
-        attach: str | None = None,
+        attach: Kernel | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._target = target
@@ -105,7 +106,7 @@ class Launcher:
             reached = ways.reach(self._target)
             log.info("reached the board")
             reached.prepare()
-            found = reached.start_agent()
+            found = self._attach.agent if self._attach else reached.start_agent()
             sock = reached.connect(found.port)
             agent.shake_hands(sock, found, self._session, 0, self._name)
             reached.end_session()
@@ -126,7 +127,7 @@ class Launcher:
         self._relay.message(
             {
                 "type": "attach" if self._attach else "start",
-                "kernel": self._attach,
+                "kernel": self._attach.id if self._attach else None,
                 "reattach": self._target.reattach,
                 "key": self._connection.key,
                 "signature_scheme": self._connection.signature_scheme,
@@ -166,10 +167,10 @@ class Launcher:
             self._finish(self._failure(content))
 
     def _failure(self, content: dict[str, Any]) -> errors.RkernelError:
-        if content.get("reason") == "busy":
-            return errors.KernelBusy(kernel=self._attach, host=self._name)
-        if content.get("reason") == "gone":
-            return errors.NoKernel(kernel=self._attach, host=self._name)
+        if self._attach and content.get("reason") == "busy":
+            return errors.KernelBusy(kernel=self._attach.id, host=self._name)
+        if self._attach and content.get("reason") == "gone":
+            return errors.NoKernel(kernel=self._attach.id, host=self._name)
         return errors.KernelNotStarted(detail=printable(str(content.get("detail"))))
 
     def _be_ready(self, content: dict[str, Any]) -> None:

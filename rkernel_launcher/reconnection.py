@@ -104,7 +104,7 @@ class Reconnection:
     def _is_gone(self) -> bool:
         """Ask the board itself whether our agent still runs; False when it cannot be asked."""
         try:
-            return self._board.look_again() != self._agent
+            return self._agent not in self._board.look_again()
         except errors.RkernelError as error:
             log.info("the board does not answer: %s", error)
             return False

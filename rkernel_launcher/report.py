@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from .kernel import Kernel
 from .kernelspec import Entry
 from .text import printable
 
@@ -25,6 +27,7 @@ _NAMES = {
     "memory": "Memory",
 }
 _KERNEL = ("ipykernel", "pyzmq", "IPython")
+_RUNNING = ("Kernel", "State", "Age", "Memory", "Owner", "Launcher")
 _COLUMNS = ("name", "board", "via", "python", "display_name")
 
 
@@ -38,6 +41,10 @@ class Report:
     def say(self, text: str, style: str = "") -> None:
         """Print a line; `text` is taken as it is, whatever it contains."""
         self.console.print(Text(printable(text), style))
+
+    def warn(self, text: str) -> None:
+        """Print a line to stderr."""
+        Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(text), "yellow"))
 
     @contextmanager
     def stage(self, text: str) -> Iterator[None]:
@@ -86,6 +93,44 @@ class Report:
         for row in rows:
             table.add_row(*(Text(printable(row[column])) for column in _COLUMNS))
         self.console.print(table)
+
+    def running(self, kernels: Iterable[Kernel], as_json: bool) -> None:
+        """Print the kernels that run on a board, as a table or as JSON."""
+        found = list(kernels)
+        if as_json:
+            self.console.print_json(json.dumps([_running(kernel) for kernel in found]))
+            return
+        if not found:
+            self.say("No kernel runs there.")
+            return
+        table = Table(*_RUNNING, box=None)
+        for kernel in found:
+            memory = "" if kernel.memory is None else f"{kernel.memory / (1 << 20):.0f} MB"
+            cells = [kernel.id, kernel.state, duration(kernel.age), memory, kernel.owner]
+            table.add_row(*(Text(cell) for cell in [*cells, _launcher(kernel)]))
+        self.console.print(table)
+
+
+def _running(kernel: Kernel) -> dict[str, Any]:
+    facts = {field.name: getattr(kernel, field.name) for field in fields(kernel)}
+    del facts["agent"]  # its token is nobody's business
+    return {**facts, "left": kernel.left}
+
+
+def _launcher(kernel: Kernel) -> str:
+    """Say whether a kernel's launcher is there, and if not, how long the kernel waits for one."""
+    if kernel.away is None:
+        return "connected"
+    left = "for ever" if kernel.left is None else f"{duration(kernel.left)} more"
+    return f"away for {duration(kernel.away)}, waits {left}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: the largest unit that it has one of."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _row(entry: Entry) -> dict[str, str]:

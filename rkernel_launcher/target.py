@@ -125,6 +125,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reattach", action="store_true")
 
 
+def from_argv(argv: list[str]) -> Target:
+    """Return the target of a launcher's arguments, as a kernelspec has them. Raises BadOption."""
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_arguments(parser)
+    try:
+        arguments, _ = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        detail = "the kernelspec was changed by hand"
+        raise BadOption(option="argv", value=str(error), detail=detail) from error
+    return from_arguments(arguments)
+
+
 def from_arguments(arguments: argparse.Namespace) -> Target:
     """Return the target of parsed arguments. Raises BadOption."""
     user, host, port = split_host(arguments.host) if arguments.host else (None, "", None)

@@ -1,0 +1,65 @@
+"""Ask the agents that run on this board, from the bootstrap session and without a launcher."""
+
+import os
+import socket
+import time
+from typing import Any, Dict, List
+
+from . import handshake
+from .link import Link, Message, ProtocolError
+
+SECONDS = 10.0  # for an agent to answer, and for kernels to end
+POLL = 0.1
+
+
+class NoAnswer(Exception):
+    """The agent does not answer as one of ours does."""
+
+
+def kernels(state: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Return what an agent says of its kernels.
+
+    Parameters: state, as the agent wrote it. Raises NoAnswer.
+    """
+    return _ask(state, [])
+
+
+def stop(state: Dict[str, Any], wanted: List[str]) -> None:
+    """End kernels of an agent, by their ids, and wait until they are gone. Raises NoAnswer."""
+    deadline = time.monotonic() + SECONDS
+    while any(found["kernel"] in wanted for found in _ask(state, wanted)):
+        if time.monotonic() > deadline:
+            raise NoAnswer("the kernels do not end")
+        time.sleep(POLL)
+
+
+def _ask(state: Dict[str, Any], to_stop: List[str]) -> List[Dict[str, Any]]:
+    """End kernels, and return all that are there."""
+    try:
+        with socket.create_connection(("127.0.0.1", int(state["port"])), SECONDS) as sock:
+            _shake_hands(sock, bytes.fromhex(state["token"]))
+            link = Link()
+            for kernel in to_stop:
+                link.message({"type": "stop", "kernel": kernel})
+            link.message({"type": "list"})
+            sock.sendall(link.take())
+            while True:
+                for event in link.receive(_some(sock)):
+                    if isinstance(event, Message) and event.content.get("type") == "kernels":
+                        return list(event.content["kernels"])
+    except (OSError, ValueError, KeyError, ProtocolError, handshake.HandshakeError) as error:
+        raise NoAnswer(str(error)) from None
+
+
+def _shake_hands(sock: socket.socket, token: bytes) -> None:
+    shake = handshake.Launcher(token, os.urandom(handshake.SESSION), 0)
+    while shake.answer is None:
+        sock.sendall(shake.take())
+        shake.receive(_some(sock, 1))  # byte by byte: what follows is the link's
+
+
+def _some(sock: socket.socket, size: int = 1 << 16) -> bytes:
+    data = sock.recv(size)
+    if not data:
+        raise ConnectionResetError("it hung up")
+    return data
