@@ -133,15 +133,23 @@ def usual(board: Board) -> float:
 def test_a_launcher_that_ends_on_its_way_leaves_nothing(
     board: Board, usual: float, part: float, number: signal.Signals
 ) -> None:
-    with launched(board) as kernel:
+    with launched(board, "--keep-alive", "0") as kernel:
         time.sleep(part * usual)  # whatever it does then
         kernel.signal(number)
         kernel.wait_for_end(4 * board.slowness)
         wait_until(lambda: not board.kernels(), "no kernel is left", board.limit)
 
 
+def test_sigkill_of_a_launcher_leaves_its_kernel_to_the_lease(board: Board) -> None:
+    with started(board, "--keep-alive", "2s") as kernel:
+        kernel.signal(signal.SIGKILL)
+        kernel.wait_for_end(5)
+        assert len(board.kernels()) == 1
+        wait_until(lambda: not board.kernels(), "the lease is over", board.limit)
+
+
 def test_sigkill_of_a_launcher_ends_its_kernel_alone(board: Board) -> None:
-    with started(board) as kernel, started(board) as other:
+    with started(board, "--keep-alive", "0") as kernel, started(board) as other:
         other.run("kept = 1")
         kept = int(other.value("__import__('os').getpid()"))
         kernel.send("while True: pass")
@@ -223,7 +231,7 @@ def test_an_agent_that_is_killed_takes_its_kernels_with_it(board: Board) -> None
         (agent,) = board.agents()
         board.signal(agent, signal.SIGKILL)
         assert kernel.wait_for_end(board.limit) == 1
-        assert "link" in kernel.said() and len(kernel.said().splitlines()) == 1
+        assert "agent has ended" in kernel.said() and len(kernel.said().splitlines()) == 1
         wait_until(lambda: not board.kernels(), "the kernel ends too", board.limit)
     with started(board) as kernel:
         assert kernel.run("print('anew')").text() == "anew\n"
