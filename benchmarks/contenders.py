@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.emulator.machine import RPYC_PORT
-
 from . import peers
 from .site import Site
 
@@ -35,7 +33,7 @@ def _ours(site: Site, file: Path, *options: str) -> list[str]:
 
 
 def _ours_over_rpyc(site: Site, file: Path) -> list[str]:
-    host = f"127.0.0.1:{site.machine.port(RPYC_PORT)}"
+    host = f"127.0.0.1:{site.rpyc_port}"
     return _ours(site, file, "--via", "rpyc", "--host", host, "--link-port", str(site.link_port))
 
 

@@ -39,7 +39,8 @@ class Kernel:
     """A running kernel.
 
     `mark` is in the environment of its processes on this PC; `start_seconds` is how long it took to
-    the first result, and `pids` are its processes on the board from then on.
+    the first result, and `pids` are its processes on the board from then on; `others` are those
+    that were there before.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Kernel:
     mark: str
     start_seconds: float = 0.0
     pids: Collection[int] = ()
+    others: Collection[int] = ()
 
     def send(self, code: str) -> str:
         """Ask for code to be run, and do not wait for anything."""
@@ -138,6 +140,7 @@ def started(contender: Contender, site: Site) -> Iterator[Kernel]:
         try:
             kernel.reply(kernel.send("pass"))
             kernel.start_seconds = time.perf_counter() - launched
+            kernel.others = before
             kernel.pids = processes.on_board(site.machine).keys() - before
             _wait_for_subscription(kernel)
             yield kernel

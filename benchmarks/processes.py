@@ -57,6 +57,15 @@ def memory(machine: Machine, pids: Collection[int]) -> float:
     return sum(int(line.split()[1]) for line in sizes) / 1024
 
 
+def resident(pid: int) -> float:
+    """Return the resident set size of a process of this PC, in MB; 0 when it has ended."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def end_marked(mark: str) -> None:
     """End the processes of this PC that have `mark` in their environment."""
 

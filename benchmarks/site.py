@@ -6,11 +6,13 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.emulator.machine import SSH_PORT, Machine
+from rkernel_launcher.target import AGENT_PORT
+from tests.emulator.machine import RPYC_PORT, SSH_PORT, Machine
+from tests.network import Network
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,14 +38,17 @@ Host sshpyk-board
 class Site:
     """A board, and what programs on this PC need to reach it as `board`.
 
-    `folder` is theirs to write to, `environment` has it as their home; `link_port` of the board is
-    the same here.
+    `folder` is theirs to write to, `environment` has it as their home; `rpyc_port` of this PC leads
+    to the board's rpyc service, `link_port` to the same port of the board; `networks` are all that
+    lies between, if it can be cut.
     """
 
     machine: Machine
     folder: Path
     environment: dict[str, str]
+    rpyc_port: int
     link_port: int
+    networks: tuple[Network, ...] = ()
 
     @property
     def ssh_config(self) -> Path:
@@ -59,22 +64,43 @@ def site(suite: str, memory: int) -> Iterator[Site]:
     Raises: BoardFailure when the board does not come up.
     """
     port = _free_port()
-    with (
-        Machine(suite, memory=memory, ports=[port]) as machine,
-        tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as name,  # sockets: short paths
-    ):
-        folder = Path(name)
-        found = Site(machine, folder, _environment(folder), port)
-        found.ssh_config.parent.mkdir(mode=0o700)
-        found.ssh_config.write_text(
-            _SSH_CONFIG.format(
-                port=machine.port(SSH_PORT),
-                key=machine.key,
-                known_hosts=machine.known_hosts,
-                folder=folder,
-            )
+    with Machine(suite, memory=memory, ports=[port]) as machine, _home() as folder:
+        _settle(folder, machine, machine.port(SSH_PORT))
+        yield Site(machine, folder, _environment(folder), machine.port(RPYC_PORT), port)
+
+
+@contextmanager
+def fragile_site(suite: str, memory: int) -> Iterator[Site]:
+    """Boot a board as `site` does, behind networks that can be cut.
+
+    The link over rpyc has the same port on both ends, so this needs that port of this PC.
+    """
+    with Machine(suite, memory=memory) as machine, _home() as folder, ExitStack() as stack:
+        ssh, rpyc, link = (
+            stack.enter_context(Network("127.0.0.1", machine.port(port), at=at))
+            for port, at in ((SSH_PORT, 0), (RPYC_PORT, 0), (AGENT_PORT, AGENT_PORT))
         )
-        yield found
+        _settle(folder, machine, ssh.port)
+        environment = _environment(folder)
+        yield Site(machine, folder, environment, rpyc.port, link.port, (ssh, rpyc, link))
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as name:  # sockets: short paths
+        yield Path(name)
+
+
+def _settle(folder: Path, machine: Machine, ssh_port: int) -> None:
+    """Write down how ssh reaches the board through a port of this PC, and its host keys."""
+    settings = folder / ".ssh"
+    settings.mkdir(mode=0o700)
+    direct, ours = (f"[127.0.0.1]:{port} " for port in (machine.port(SSH_PORT), ssh_port))
+    known_hosts = settings / "known_hosts"
+    known_hosts.write_text(machine.known_hosts.read_text().replace(direct, ours))
+    (settings / "config").write_text(
+        _SSH_CONFIG.format(port=ssh_port, key=machine.key, known_hosts=known_hosts, folder=folder)
+    )
 
 
 def _environment(folder: Path) -> dict[str, str]:

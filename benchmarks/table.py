@@ -24,6 +24,11 @@ def lines(measures: list[Measure], main: Results, others: dict[str, Results]) ->
         if name in results.absent:
             reason = f"does not run: {results.absent[name]}"
             rows.append([name, reason, *[""] * (len(head) - 2)])
+    return markdown(head, rows)
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
     return [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
         for row in (head, ["---"] * len(head), *rows)

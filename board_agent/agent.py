@@ -128,7 +128,8 @@ class Agent:
 
     def forget(self, session: Session) -> None:
         """Forget a session that is over, except for why."""
-        if self._sessions.pop(session.number, None) is not None:
+        known = self._sessions.pop(session.number, None)
+        if known is not None and session.status != handshake.NEW:
             self._farewells[session.number] = session.status
             if len(self._farewells) > FAREWELLS:
                 del self._farewells[next(iter(self._farewells))]

@@ -42,6 +42,7 @@ def install(code: str, archive: bytes) -> str:
         with zipfile.ZipFile(io.BytesIO(archive)) as files:
             files.extractall(partial)
         _compile(partial)
+        os.sync()  # a board may lose its power at any time, and a half-written file would stay
         os.rename(partial, folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
-from .handshake import BROKEN, EXPIRED, RESUMED, STOPPED, TAKEN
+from .handshake import BROKEN, EXPIRED, NEW, RESUMED, STOPPED, TAKEN
 from .iopub import Tape
 from .kernels import Kernel
 from .leg import Leg
@@ -184,7 +184,7 @@ class Session:
     def lose(self, error: Exception) -> None:
         """Wait for the launcher to come back; after a ProtocolError, only for its time to be up."""
         if self._leaving or self._request is None:
-            self.close(STOPPED)
+            self.close(STOPPED if self._leaving else NEW)
             return
         if isinstance(error, ProtocolError):
             self.status = BROKEN

@@ -35,7 +35,7 @@ from .text import printable
 log = logging.getLogger(__name__)
 
 END_SECONDS = 2.0  # how long the board has to say that the kernel has ended
-DRAIN_SECONDS = 0.7  # how long a kernel's last output may take once it has ended
+DRAIN_SECONDS = 2.0  # of silence in which more of a kernel's last output may still come
 DRAIN_POLL = 0.02
 QUOTED_OUTPUT = 2000  # characters
 NOTICE_SECONDS = 2.0  # an outage that is shorter is not worth a word in the cell
@@ -162,7 +162,7 @@ class Launcher:
         elif kind == "note":
             log.info("the board says: %s", printable(str(content.get("text", ""))))
         elif kind == "ended":
-            self._drain(content, DRAIN_SECONDS)
+            self._drain(content)
         elif kind == "failed":
             self._finish(self._failure(content))
 
@@ -189,13 +189,13 @@ class Launcher:
         else:
             self._on_ready()
 
-    def _drain(self, content: dict[str, Any], seconds: float) -> None:
+    def _drain(self, content: dict[str, Any]) -> None:
         """Let the kernel's last messages come before its end is taken for the end of all."""
-        if seconds > 0 and not self._relay.quiet:
-            again = functools.partial(self._drain, content, seconds - DRAIN_POLL)
-            self._loop.call_later(DRAIN_POLL, again)
-        else:
+        silent = time.monotonic() - self._relay.heard_at
+        if self._relay.quiet or (self._relay.connected and silent > DRAIN_SECONDS):
             self._on_ended(content)
+        else:
+            self._loop.call_later(DRAIN_POLL, functools.partial(self._drain, content))
 
     def _on_ended(self, content: dict[str, Any]) -> None:
         status = int(content["status"])
@@ -281,7 +281,8 @@ class Launcher:
         if self._result is not None:
             sock.close()
             return
-        if answer.status != handshake.RESUMED:
+        begun = self._relay.link.received > 0  # else a new session is as good as the old one
+        if answer.status != handshake.RESUMED and (begun or answer.status != handshake.NEW):
             sock.close()
             self._finish(endings.gone(answer.status, self._name, self._target.keep_alive))
             return

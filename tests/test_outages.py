@@ -125,6 +125,25 @@ def test_nothing_is_lost_when_the_old_connection_never_learns(kernel: Frontend) 
     assert text(all_of(kernel, number, begun)) == ALL
 
 
+def test_nothing_is_lost_of_what_a_kernel_said_before_it_died(
+    kernel: Frontend, board: Remote
+) -> None:
+    number = kernel.send(
+        "import os, time; print('begun', flush=True); time.sleep(2)\n"
+        "for i in range(20): print(i, os.urandom(1 << 17).hex(), flush=True)\n"
+        "time.sleep(0.5); os._exit(9)"
+    )
+    assert number and kernel.until_printed("begun")
+    lost(kernel, dropped)
+    wait_until(lambda: not board.kernels(), "the kernel dies", 10)
+    board.network.restore()
+    printed = text(kernel.until_printed("19 "))
+    assert [len(line) for line in printed.splitlines()] == [
+        len(f"{i} ") + (1 << 18) for i in range(20)
+    ]
+    assert kernel.wait_for_end(30) == 9
+
+
 def test_nothing_is_lost_when_sshd_is_restarted(kernel: Frontend, board: Remote) -> None:
     number = kernel.send(PRINTING)
     begun = kernel.until_printed("10\n")

@@ -1,0 +1,50 @@
+"""Measure rkernel on the emulated board, beside a kernel started by hand, and print a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from tests.emulator.image import SUITES, available
+
+from . import table
+from .contenders import BY_HAND, OURS, OVER_RPYC, PEERS
+from .header import header
+from .measures import ALONE, IDLE, IN_TURN
+from .rounds import run
+from .site import site
+
+ROUNDS = 5
+IDLE_SECONDS = 60.0
+QUICK_IDLE_SECONDS = 10.0
+MORE = "Other measurements: python -m benchmarks link, python -m benchmarks soak."
+MEASURES = [*IN_TURN, *ALONE, *IDLE]
+
+
+def main(arguments: list[str]) -> int:
+    """Boot a board, measure, and print; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog=MORE)
+    names = [measure.name for measure in MEASURES]
+    parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help="the board's Debian")
+    parser.add_argument("--memory", type=int, default=512, help="the board's, in MB")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--quick", action="store_true", help="one round, and no peers from PyPI")
+    parser.add_argument(
+        "--only", action="append", choices=names, metavar="NAME", help=", ".join(names)
+    )
+    options = parser.parse_args(arguments)
+    if reason := available():
+        parser.exit(1, f"{reason}\n")
+    peers = [] if options.quick else PEERS
+    rounds, idle = (1, QUICK_IDLE_SECONDS) if options.quick else (options.rounds, IDLE_SECONDS)
+    wanted = options.only or names
+    load = os.getloadavg()[0]
+    with site(options.suite, options.memory) as place:
+        first = header(place, options.suite, options.memory, load)
+        ours = run(place, [BY_HAND, OURS, OVER_RPYC], wanted, rounds, idle)
+        # Peers apart, since some keep the board busy, and a small one has no memory for all.
+        theirs = {p.name: run(place, [BY_HAND, p], wanted, rounds, idle) for p in peers}
+    rows = [measure for measure in MEASURES if measure.name in wanted]
+    lines = table.lines(rows, ours, {OVER_RPYC.name: ours, **theirs})
+    print(first, *lines, sep="\n")
+    return 0
