@@ -157,7 +157,7 @@ def ps(name: str, as_json: bool) -> None:
     report = Report()
     report.running([kernel for _, kernels in agents for kernel in kernels or []], as_json)
     if any(kernels is None for _, kernels in agents):
-        report.warn("An agent of another version of rkernel runs there too, which cannot be asked.")
+        report.warn("An agent there does not answer; it may be of another version of rkernel.")
 
 
 @rkernel.command()

@@ -1,4 +1,4 @@
-"""Outages on the emulated board: the link, its parts, the board itself; and what is left of them."""
+"""Outages on the emulated board: the link, its parts, the board itself; and what is left."""
 
 from __future__ import annotations
 

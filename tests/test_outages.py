@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 import zmq
 from boards import wait_until
+from commands import assert_refused
 from kernels import Frontend, Message, attached_at_once, is_idle, seconds_of, started
 from network import Network
 from remote import Remote, remote
+
+from rkernel_launcher import errors
 
 LINES = 80
 PRINTING = f"import time\nfor i in range({LINES}): print(i, flush=True); time.sleep(0.05)\nkept = i"
@@ -300,6 +304,13 @@ def test_nothing_is_said_where_no_cell_runs_or_the_outage_is_short(
     assert text(all_of(kernel, number, begun), "stderr") == ""
 
 
+def assert_ended(kernel: Frontend, error: type[errors.RkernelError], *words: str) -> None:
+    """Wait for the launcher's end, and make sure that it says one thing, which is this error's."""
+    status = kernel.wait_for_end(30)
+    run = subprocess.CompletedProcess([], status, "", kernel.said())
+    assert_refused(run, error, *words)
+
+
 # --- the end ------------------------------------------------------------------------------------
 
 
@@ -318,16 +329,13 @@ def test_the_lease_is_over_before_the_link_is_back(board: Remote) -> None:
         lost(kernel, dropped)
         wait_until(lambda: not board.kernels(), "the lease is over", 10)
         board.network.restore()
-        assert kernel.wait_for_end(30) == 1
-        assert "longer than its keep-alive of 3s" in kernel.said()
-        assert len(kernel.said().splitlines()) == 1
+        assert_ended(kernel, errors.KernelGone, "longer than its keep-alive of 3s")
 
 
 def test_without_a_keep_alive_the_end_of_the_link_is_the_end(board: Remote) -> None:
     with started(board, *QUICK, "--keep-alive", "0") as kernel:
         board.network.reset()
-        assert kernel.wait_for_end(10) == 1
-        assert "keep-alive of 0" in kernel.said()
+        assert_ended(kernel, errors.LinkLost, "keep-alive of 0")
         wait_until(lambda: not board.kernels(), "the kernel has ended", 10)
     board.network.restore()
 
@@ -338,8 +346,7 @@ def test_an_agent_that_is_killed_is_the_end_of_its_kernels(board: Remote) -> Non
         board.signal(agent, signal.SIGKILL)
         seconds = seconds_of(lambda: wait_until(lambda: not board.kernels(), "they end", 10))
         assert seconds < 3
-        assert kernel.wait_for_end(30) == 1
-        assert "its agent has ended" in kernel.said() and len(kernel.said().splitlines()) == 1
+        assert_ended(kernel, errors.KernelGone, "its agent has ended")
         assert not board.shell(f"find {board.runtime} -type f 2>/dev/null || true")
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 from boards import Board, wait_until
 from commands import argv, assert_refused, rkernel
 from jupyter_client import BlockingKernelClient
 from kernels import Frontend, is_idle, launched, started
 
-from rkernel_launcher import errors
+from rkernel_launcher import errors, ways
+from rkernel_launcher.target import Target
 
 READY = 60.0  # seconds
 
@@ -155,6 +158,47 @@ def test_stop_one_the_orphans_or_all(home: Board) -> None:
     with started(home, spec=spec(home)), started(home, spec=spec(home)):
         assert rkernel("stop", "pi", "--all").returncode == 0
         assert not home.kernels()
+
+
+def test_an_agent_that_does_not_answer_is_told_of(home: Board) -> None:
+    with (
+        started(home, spec=spec(home)) as kernel,
+        closing(ways.reach(Target(via="local"))) as board,
+    ):
+        board.prepare()
+        (told,) = ps()
+        (agent,) = home.agents()
+        home.signal(agent, signal.SIGSTOP)
+        try:
+            run = rkernel("ps", "pi")
+            assert run.returncode == 0 and "does not answer" in run.stderr
+            with pytest.raises(errors.KernelsStay):
+                board.stop([told["id"]])
+        finally:
+            home.signal(agent, signal.SIGCONT)
+        assert kernel.run("print('unharmed')").text() == "unharmed\n"
+
+
+def test_what_a_board_says_cannot_steer_the_terminal(home: Board) -> None:
+    """A board may send anything as a kernel's owner, and here does."""
+    with started(home, spec=spec(home)):
+        (state,) = Path(home.runtime).glob("rkernel/*/agent.json")
+        facts = json.loads(state.read_text())
+        agent = agents.Agent(
+            Path(home.runtime),
+            state.parent,
+            facts["pid"],
+            facts["port"],
+            bytes.fromhex(facts["token"]),
+        )
+        with agents.Session(agent) as other:
+            other.start(key="other", owner="\x1b]0;owned\x07\x9b2J\u202e", keep_alive=0)
+            for arguments in (["ps", "pi"], ["ps", "pi", "--json"]):
+                run = rkernel(*arguments)
+                assert run.returncode == 0 and "owned" in run.stdout
+                assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", run.stdout)
+            other.say("end")
+            other.wait_for("ended")
 
 
 # --- attach -------------------------------------------------------------------------------------
