@@ -13,6 +13,7 @@ from .spool import Spool
 GREETING = 64
 LONGEST_TOPIC = 255
 _DELIMITER = b"\x01\x09<IDS|MSG>"  # a short frame, more to follow
+_NEEDED = 2 + LONGEST_TOPIC + len(_DELIMITER)  # bytes that tell that a message begins
 _STATE = b'{"execution_state":'
 
 
@@ -48,10 +49,11 @@ class Tape:
         self.opening = b""
         self._opened = False
         self._end = b""  # of what came last, in case a state was cut in two
+        self._cut: Optional[bytes] = None  # the end of what came of a message to be left out
         self._heard: Optional[bytes] = None  # of the opening of a launcher that took over
 
-    def record(self, data: bytes) -> None:
-        """Take what the kernel says."""
+    def record(self, data: bytes) -> bytes:
+        """Take what the kernel says; return what is to be passed on of it."""
         if not self._opened:
             self.opening += data
             length = opening_length(self.opening)
@@ -64,6 +66,14 @@ class Tape:
             if len(parts) == 3:
                 self.state = parts[1].decode("ascii", "replace")
         self._end = text[-64:]
+        return data if self._cut is None else self._without_cut(data)
+
+    def _without_cut(self, data: bytes) -> bytes:
+        assert self._cut is not None
+        data = self._cut + data
+        start = first_message(data)
+        self._cut = None if start < len(data) else data[-_NEEDED:]
+        return data[start:]
 
     def rewind(self, sent: List[bytes]) -> None:
         """Prepare for another launcher: `opening` is for it, and then what the spool holds.
@@ -74,8 +84,10 @@ class Tape:
         data = b"".join(sent)
         start = first_message(data)
         while start == len(data) and self.spool:
-            data = data[-LONGEST_TOPIC - len(_DELIMITER) - 2 :] + self.spool.take(CHUNK)
+            data = data[-_NEEDED:] + self.spool.take(CHUNK)
             start = first_message(data)
+        if data and start == len(data):
+            self._cut = data[-_NEEDED:]  # the rest is still in the kernel
         self.spool.put_back(data[start:])
         self._heard = b""
 

@@ -118,8 +118,8 @@ class Leg:
         except OSError:
             data = b""  # what it said before still counts
         if data and self._tape is not None:
-            self._tape.record(data)
-        if data and credit:
+            data = self._tape.record(data) or None
+        if data and len(data) <= credit:
             self._link.send(self.number, data)
         elif data:
             assert self._spool is not None
@@ -129,7 +129,7 @@ class Leg:
             self._reading = False
             self._empty_spool()
         self._relay.flush()
-        if not data or not (self._credit() or self._spool_room()):
+        if not data or self._spooling or not (self._credit() or self._spool_room()):
             self._rewatch()
 
     def _rewatch(self) -> None:

@@ -257,19 +257,19 @@ class Link:
         size = 0
         while self._replay and size < limit:
             number, kind, stream, payload = self._replay.popleft()
-            if number > self._acknowledged:
-                parts.append(HEADER.pack(len(payload), kind, stream, number, self._received))
-                parts.append(payload)
-                size += HEADER.size + len(payload)
+            parts.append(HEADER.pack(len(payload), kind, stream, number, self._received))
+            parts.append(payload)
+            size += HEADER.size + len(payload)
         return size
 
     def withdraw(self, number: int) -> List[bytes]:
         """Return the data sent on a stream that was not acknowledged, and give the stream up.
 
-        For a link that will not go on: its numbers have gaps from then on.
+        For a link that will not go on: the peer is not told. The stream may be over.
         """
-        rank = self._streams.pop(number).precedence
-        frames = [frame[1:] for frame in self._held_frames] + list(self._queues[rank])
+        self._streams.pop(number, None)
+        frames = [frame[1:] for frame in self._held_frames]
+        frames += [frame for queue in self._queues for frame in queue]
         mine = [(kind, payload) for kind, stream, payload in frames if stream == number]
         return [
             payload if kind == DATA else unpack(payload, CHUNK)
@@ -322,6 +322,7 @@ class Link:
             raise ProtocolError("frame %d in place of %d" % (number, expected))
         if number:
             self._received = number
+            self._unacknowledged += OVERHEAD  # as the peer counts what it has to keep
 
     def _dispatch(self, kind: int, number: int, payload: bytes, events: List[Event]) -> None:
         if kind in (DATA, PACKED):

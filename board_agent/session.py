@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .agent import Agent
 
 KEEP_ALIVE = 3600.0  # seconds that a kernel waits for its launcher, if that does not say
+FOREVER = 1e9  # seconds, from which on nobody counts
 LAST_WORDS = 3600.0  # the most seconds that what a dead kernel said waits
 SILENCES = (1.0, 3600.0)  # seconds, of which a launcher may choose
 
@@ -202,7 +203,7 @@ class Session:
     def _lease(self) -> Optional[float]:
         """Return the seconds that the launcher may be away; None for ever."""
         seconds = (self._request or {}).get("keep_alive", KEEP_ALIVE)
-        known = isinstance(seconds, (int, float)) and seconds >= 0
+        known = isinstance(seconds, (int, float)) and 0 <= seconds < FOREVER
         if self.kernel is None or self.kernel.over:
             return min(float(seconds), LAST_WORDS) if known else LAST_WORDS
         return float(seconds) if known else None

@@ -58,8 +58,9 @@ class Spool:
 
     def put_back(self, data: bytes) -> None:
         """Put bytes before all others, whatever the room."""
-        self._before.appendleft(data)
-        self._in_memory += len(data)
+        if data:
+            self._before.appendleft(data)
+            self._in_memory += len(data)
 
     def take(self, size: int) -> bytes:
         """Return and remove at most so many bytes from the beginning, and at least one."""
@@ -67,17 +68,16 @@ class Spool:
             data = self._before.popleft()
             if len(data) > size:
                 self._before.appendleft(data[size:])
-        elif self._file is not None and self._read < self._written:
+            self._in_memory -= min(size, len(data))
+        elif self._read < self._written:
+            assert self._file is not None
             data = os.pread(self._file, min(size, self._written - self._read), self._read)
             self._read += len(data)
-            if self._read == self._written and not self._after:
-                self.close()
-            return data
         else:
             data, self._after = self._after, self._after[size:]
-            if not self._after:
-                self.close()
-        self._in_memory -= min(size, len(data))
+            self._in_memory -= min(size, len(data))
+        if not self:
+            self.close()  # the next outage begins in memory, and asks the disk again
         return data[:size]
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ def is_disk(folder: str) -> bool:
     """Say whether a folder is on a disk, and not in memory that looks like one. Raises OSError."""
     device = os.stat(folder).st_dev
     number = "%d:%d" % (os.major(device), os.minor(device))
-    with open("/proc/self/mountinfo") as file:
+    with open("/proc/self/mountinfo", errors="replace") as file:  # names may be anything
         for line in file:
             words = line.split()
             if words[2] == number:

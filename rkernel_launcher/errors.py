@@ -268,6 +268,13 @@ class NotAnAgent(RkernelError):
     remedy = "End the program that listens there, or use another port with --link-port."
 
 
+class AgentRefused(RkernelError):
+    """Nothing listens at the agent's port."""
+
+    message = "{host} refused the connection to the agent's port {port}."
+    remedy = "Check that no firewall closes that port, or use another one with --link-port."
+
+
 class NoForwarding(RkernelError):
     """The SSH server does not let us through to the agent."""
 

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 PART = 0.1  # of the time that the link is down, until the next attempt
 PAUSES = (0.2, 5.0)  # seconds, the shortest and the longest
 _NOT_THERE = (
-    errors.PortRefused,
+    errors.AgentRefused,
     errors.NoForwarding,
     errors.LinkRefused,
     errors.WrongToken,
@@ -58,6 +58,7 @@ class Reconnection:
         self._claim = claim
         self._on_back = on_back
         self._on_gone = on_gone
+        self._noted = ""
         self._stopped = threading.Event()
         threading.Thread(target=self._run, name="reconnection", daemon=True).start()
 
@@ -72,12 +73,12 @@ class Reconnection:
                 if self._attempt():
                     return
             except _NOT_THERE as error:
-                log.info("the agent does not answer: %s", error)
+                self._note(f"the agent does not answer: {error}")
                 if self._is_gone():
                     self._on_gone()
                     return
             except errors.RkernelError as error:
-                log.info("not back yet: %s", error)
+                self._note(f"not back yet: {error}")
             except Exception:
                 log.exception("an attempt to reconnect failed")
             self._stopped.wait(pause(time.monotonic() - start))
@@ -106,5 +107,11 @@ class Reconnection:
         try:
             return self._agent not in self._board.look_again()
         except errors.RkernelError as error:
-            log.info("the board does not answer: %s", error)
+            self._note(f"the board does not answer: {error}")
             return False
+
+    def _note(self, text: str) -> None:
+        """Log what is wrong, unless it was so the last time."""
+        if text != self._noted:
+            self._noted = text
+            log.info("%s", text)

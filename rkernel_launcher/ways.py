@@ -176,6 +176,6 @@ def _tcp(host: str, port: int) -> socket.socket:
     try:
         return dial.connect(host, port, CONNECT_SECONDS)
     except ConnectionRefusedError as error:
-        raise errors.PortRefused(host=host, port=port, service="the agent") from error
+        raise errors.AgentRefused(host=host, port=port) from error
     except OSError as error:
         raise errors.ConnectTimeout(host=host, port=port, seconds=CONNECT_SECONDS) from error

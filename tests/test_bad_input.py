@@ -35,7 +35,8 @@ from conftest import environment
 from pythons import interpreters
 from requirements import skip_or_fail
 
-from board_agent.handshake import HELLO, MAGIC, VERSION, Handshake
+from board_agent.handshake import HELLO, MAGIC, NEW, VERSION
+from board_agent.handshake import Agent as Handshake
 from board_agent.home import Seat
 from rkernel_launcher import code, errors, ways
 from rkernel_launcher.errors import RkernelError
@@ -258,6 +259,16 @@ def test_a_token_that_the_agent_does_not_know(home: Board) -> None:
     assert_refused(run, errors.LinkRefused)
 
 
+def test_an_agents_port_that_nobody_listens_at(home: Board) -> None:
+    reached = ways.reach(Target(via="local"))
+    port = unused_port()
+    try:
+        with pytest.raises(errors.AgentRefused, match=str(port)):
+            reached.connect(port)
+    finally:
+        reached.close()
+
+
 def says(data: bytes) -> Peer:
     """Answer what is said with some bytes."""
 
@@ -270,10 +281,12 @@ def says(data: bytes) -> Peer:
 
 def breaks_off(sock: socket.socket, token: bytes) -> None:
     """Shake hands as an agent does, hear what is wanted, and go."""
-    shake = Handshake(token, launcher=False)
-    while not shake.done:
+    shake = Handshake(token)
+    while shake.claim is None:
         shake.receive(sock.recv(1))
         sock.sendall(shake.take())
+    shake.accept(NEW, 0)
+    sock.sendall(shake.take())
     sock.recv(1 << 10)
 
 
@@ -284,7 +297,7 @@ def breaks_off(sock: socket.socket, token: bytes) -> None:
         (says(b"HTTP/1.0 400 Bad Request\r\n\r\n"), errors.NotAnAgent, ""),
         (says(b"r\xff\x00" * 40), errors.NotAnAgent, ""),
         (says(MAGIC + bytes([VERSION + 1]) + bytes(32)), errors.OtherAgent, str(VERSION + 1)),
-        (says(MAGIC + bytes([VERSION]) + bytes(64)), errors.WrongToken, ""),
+        (says(MAGIC + bytes([VERSION]) + bytes(73)), errors.WrongToken, ""),
         (breaks_off, errors.LinkLost, ""),
     ],
 )
@@ -292,7 +305,8 @@ def test_what_is_not_our_agent(
     home: Board, peer: Peer, error: type[RkernelError], words: str
 ) -> None:
     with false_agent(peer):
-        run = launcher("--via", "local", connection_file=connection_file(home))
+        options = ["--via", "local", "--keep-alive", "0"]
+        run = launcher(*options, connection_file=connection_file(home))
         assert_refused(run, error, words)
 
 

@@ -114,6 +114,20 @@ def test_a_launcher_that_is_gone_leaves_nothing_after_the_lease(board: Armv7l) -
     assert not board.shell("find /tmp -mindepth 1")
 
 
+def test_a_kernel_whose_launcher_was_killed_is_taken_over(board: Armv7l) -> None:
+    with started(board) as kernel:
+        kernel.run("kept = 'ü'")
+        kernel.send("import time; print('begun', flush=True); time.sleep(3); kept += '!'")
+        kernel.until_printed("begun")
+        kernel.signal(signal.SIGKILL)
+        kernel.wait_for_end(5)
+        (left,) = board.kernels()
+        with started(board, "--reattach") as other:
+            assert board.kernels() == {left}
+            assert other.value("kept") == "'ü!'"
+    assert not board.kernels()
+
+
 def test_a_board_that_is_switched_off_and_comes_back_without_the_kernel() -> None:
     with booted("bookworm") as board, leading_to(board) as network, far(board) as kernel:
         kernel.run("kept = 1")

@@ -33,10 +33,13 @@ from board_agent.link import (
     DATA,
     END,
     HEADER,
+    HELD,
+    HELD_URGENT,
     MAX_PAYLOAD,
     MAX_STREAMS,
     MESSAGE,
     OPEN,
+    OVERHEAD,
     PACKED,
     PING,
     PONG,
@@ -56,6 +59,7 @@ from board_agent.link import (
 )
 from board_agent.packing import SMALLEST, pack, unpack
 from board_agent.relay import BACKLOG
+from board_agent.spool import MEMORY as SPOOL_MEMORY
 
 CHANNELS = sorted(PRECEDENCE)
 EVERYTHING = 1 << 40
@@ -128,10 +132,11 @@ class End:
 
     def __init__(self, link: Link) -> None:
         self.link = link
+        self.up = True  # it has a connection, or believes so
         self.open: dict[int, str] = {}  # streams neither reset nor over, as this end knows
         self.wire = bytearray()  # taken here, not yet come to the other end
         self.messages = self.messages_told = self.pings = self.pongs = self.acknowledgements = 0
-        self.message_bytes = 0
+        self.pings_before = self.pongs_before = 0  # the connection that stands now
         self.sending: dict[int, Half] = {}
         self.receiving: dict[int, Half] = {}
 
@@ -139,20 +144,27 @@ class End:
 class TwoEnds(RuleBasedStateMachine):
     """Drive both ends through anything their users and the network may do.
 
-    With small limits, so that they are met often.
+    With small limits, so that they are met often. A connection is broken in an arbitrary place of
+    each direction; an end that has not noticed goes on talking to nobody. The launcher dials when
+    it has noticed; the agent answers, whether it has noticed or not, and goes on; the launcher goes
+    on when it has the answer. Any of it may be cut again.
     """
 
-    WINDOW, CHUNK, ACK_EVERY = 800, 100, 200
+    WINDOW, CHUNK, ACK_EVERY, OVERHEAD = 800, 100, 200, 20
+    HELD, HELD_URGENT = 600, 700
+    MOST = HELD_URGENT + len(PRECEDENCE) * (2 * CHUNK + HEADER.size)  # of data that an end holds
 
     @initialize()
     def begin(self) -> None:
         self.patch = pytest.MonkeyPatch()
-        for name in ("WINDOW", "CHUNK", "ACK_EVERY"):
+        for name in ("WINDOW", "CHUNK", "ACK_EVERY", "OVERHEAD", "HELD", "HELD_URGENT"):
             self.patch.setattr(link_module, name, getattr(self, name))
         for name, value in (("SMALLEST", 32), ("SAMPLE", 32), ("WORTHWHILE", 1.0)):
             self.patch.setattr(packing, name, value)
         launcher, agent = pair()
         self.ends = (End(launcher), End(agent))
+        self.connected = True  # one connection joins both ends
+        self.answered = False  # or will, once the launcher has the agent's answer
         self.channels: dict[int, str] = {}
         self.resets: set[int] = set()
         self.opened: set[int] = set()  # what the agent's user was told of
@@ -188,6 +200,7 @@ class TwoEnds(RuleBasedStateMachine):
             if half.ended:
                 assert room == 0
             assert room <= self.WINDOW - (half.sent - half.consumed)
+            assert not room or end.link.held < self.HELD_URGENT
             count = min(size, room)
             if not count:
                 break
@@ -270,19 +283,27 @@ class TwoEnds(RuleBasedStateMachine):
     @rule(side=st.sampled_from([0, 1]), limit=st.sampled_from([1, 30, 300, EVERYTHING]))
     def take(self, side: int, limit: int) -> None:
         link = self.ends[side].link
+        if not self.ends[side].up:
+            return
+        sent = link._sent
         whole = frames(copy.deepcopy(link).take(EVERYTHING))
         taken = link.take(limit)
         count = len(frames(taken))
         assert frames(taken) == whole[:count], "what follows does not depend on the limit"
         assert len(taken) < limit + HEADER.size + MAX_PAYLOAD
         assert count == len(whole) or len(taken) >= limit
-        ranks = [self.rank(kind, stream) for kind, stream, *_ in whole]
+        again = [number for _, _, number, _, _ in whole if 0 < number <= sent]
+        assert again == list(range(sent - len(again) + 1, sent + 1))
+        assert [number for _, _, number, *_ in whole[: len(again)]] == again, "then what is new"
+        ranks = [self.rank(kind, stream) for kind, stream, *_ in whole[len(again) :]]
         assert ranks == sorted(ranks), "the most urgent go first"
-        self.ends[side].wire += taken
+        if self.connected or (self.answered and side == 1):
+            self.ends[side].wire += taken
 
     def rank(self, kind: int, stream: int) -> int:
         return PRECEDENCE[self.channels[stream]] if kind in (DATA, PACKED, END, RESET) else 0
 
+    @precondition(lambda self: self.connected)
     @rule(side=st.sampled_from([0, 1]), share=st.one_of(st.floats(0, 1), st.just(1.0)))
     def deliver(self, side: int, share: float) -> None:
         wire = self.ends[side].wire
@@ -291,7 +312,7 @@ class TwoEnds(RuleBasedStateMachine):
         for event in self.ends[1 - side].link.receive(part):
             self.tell(1 - side, event)
 
-    @precondition(lambda self: self.ends[0].wire or self.ends[1].wire)
+    @precondition(lambda self: self.connected and (self.ends[0].wire or self.ends[1].wire))
     @rule(side=st.sampled_from([0, 1]), sizes=st.lists(st.integers(1, 60), max_size=8))
     def deliver_crumbs(self, side: int, sizes: list[int]) -> None:
         wire = self.ends[side].wire
@@ -300,6 +321,43 @@ class TwoEnds(RuleBasedStateMachine):
             del wire[:size]
             for event in self.ends[1 - side].link.receive(part):
                 self.tell(1 - side, event)
+
+    @precondition(lambda self: self.connected or self.answered)
+    @rule(shares=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+    def cut(self, shares: tuple[float, float]) -> None:
+        """Break the connection; what was under way is lost from some byte on, each way its own."""
+        for side, share in enumerate(shares):
+            if self.connected:
+                self.deliver(side, share)
+            self.ends[side].wire.clear()
+        self.connected = self.answered = False
+
+    @precondition(lambda self: not self.connected)
+    @rule(side=st.sampled_from([0, 1]))
+    def notice(self, side: int) -> None:
+        """An end finds out; the agent may do so before it has an answer to give."""
+        if not (self.answered and side == 1):
+            self.ends[side].up = False
+
+    @precondition(lambda self: not self.connected and not self.ends[0].up)
+    @rule()
+    def answer(self) -> None:
+        """The agent goes on over a new connection; one that it answered before is given up."""
+        launcher, agent = self.ends
+        agent.wire.clear()
+        agent.link.resume(launcher.link.received)
+        agent.up = self.answered = True
+
+    @precondition(lambda self: self.answered)
+    @rule()
+    def join(self) -> None:
+        """The launcher has the agent's answer, and goes on."""
+        launcher, agent = self.ends
+        launcher.link.resume(agent.link.received)
+        launcher.up = self.connected = True
+        self.answered = False
+        for end in self.ends:
+            end.pings_before, end.pongs_before = end.pings, end.pongs
 
     # --- what users are told ---
 
@@ -349,10 +407,12 @@ class TwoEnds(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         for end in getattr(self, "ends", ()):
-            data = len(PRECEDENCE) * (2 * self.CHUNK + 100)
             others = 8 * len(self.channels) + end.pings + end.acknowledgements + 1
             small = 40 * others  # bytes of all frames but DATA and MESSAGE
-            assert end.link.unsent <= data + small + end.messages * 400
+            assert end.link.unsent + end.link.held <= self.MOST + small + end.messages * 400
+            kept = [self.OVERHEAD + len(payload) for *_, payload in end.link._held_frames]
+            assert end.link.held == sum(kept)
+            assert len(end.link._replay) <= len(end.link._held_frames) or end.up
             assert len(end.link._buffer) <= HEADER.size + MAX_PAYLOAD
             assert len(end.link._streams) <= len(self.channels)
 
@@ -360,6 +420,10 @@ class TwoEnds(RuleBasedStateMachine):
         if not hasattr(self, "ends"):
             return
         try:
+            if not self.connected:
+                self.notice(0)
+                self.answer()
+                self.join()
             self.drain()
             self.check_delivery()
             self.end_everything()
@@ -369,8 +433,12 @@ class TwoEnds(RuleBasedStateMachine):
     def check_delivery(self) -> None:
         for side, end in enumerate(self.ends):
             assert end.messages_told == self.ends[1 - side].messages
-            assert bool(end.pongs) == bool(end.pings)
-            assert end.link.unsent == 0
+            if end.pings > end.pings_before:
+                assert end.pongs > end.pongs_before
+            assert end.link.unsent == end.link.held == 0
+            for number in end.open:
+                if not end.sending[number].ended:
+                    assert end.link.credit(number) == self.CHUNK, "nothing waits for ever"
             for number in set(self.channels) - self.resets:
                 half = end.receiving[number]
                 assert half.received == half.sent, "all that was sent has come"
@@ -388,9 +456,14 @@ class TwoEnds(RuleBasedStateMachine):
             assert not end.link._streams, "a stream that is over is forgotten"
 
     def drain(self) -> None:
-        moving = True
+        """Let all come, and both ends hear of it, as they do while they are connected."""
+        moving, rounds = True, 0
         while moving:
-            moving = False
+            moving, rounds = False, rounds + 1
+            assert rounds < 1000, "it never comes to rest"
+            for side, end in enumerate(self.ends):
+                if end.link.held:  # else an acknowledgement would be acknowledged, and so on
+                    self.ends[1 - side].link.acknowledge()
             for side, end in enumerate(self.ends):
                 end.wire += end.link.take()
                 moving = moving or bool(end.wire)
@@ -401,7 +474,7 @@ class TwoEnds(RuleBasedStateMachine):
 
 
 TestTwoEnds = TwoEnds.TestCase
-TestTwoEnds.settings = settings(max_examples=120, stateful_step_count=60)
+TestTwoEnds.settings = settings(max_examples=200, stateful_step_count=80)
 
 
 def test_ends_and_resets_may_cross_in_every_way() -> None:
@@ -606,6 +679,127 @@ def test_a_message_may_be_as_long_as_a_payload_and_no_longer() -> None:
     with pytest.raises(ValueError, match="too long"):
         launcher.message({"t": text + "x"})
     assert launcher.unsent == 0
+
+
+# --- over another connection ----------------------------------------------------------------------
+
+
+def break_and_join(one: Link, other: Link) -> None:
+    """Let two ends go on over a new connection, as their handshake does."""
+    received = one.received, other.received
+    one.resume(received[1])
+    other.resume(received[0])
+
+
+def test_what_was_cut_comes_once_whichever_byte_was_the_last() -> None:
+    launcher, agent, number = connected()
+    agent.receive(launcher.take())
+    launcher.send(number, b"a" * 10)
+    launcher.message({"type": "interrupt"})
+    launcher.send(number, TEXT)
+    launcher.end(number)
+    expected = [Data(number, b"a" * 10), Message({"type": "interrupt"}), Data(number, TEXT)]
+    opening = copy.deepcopy((launcher, agent))
+    for position in range(len(launcher.take(EVERYTHING)) + 1):
+        one, other = copy.deepcopy(opening)
+        told = other.receive(one.take(EVERYTHING)[:position])
+        break_and_join(one, other)
+        told += settle(one, other)[1]
+        told.sort(key=lambda event: expected.index(event) if event in expected else 3)
+        assert told == [*expected, Ended(number)], position
+        assert one.held == 0 or other.take() == b""
+
+
+def test_nothing_is_sent_again_that_has_come() -> None:
+    launcher, agent, number = connected()
+    launcher.send(number, NOISE)
+    agent.receive(launcher.take())
+    break_and_join(launcher, agent)
+    assert launcher.held == 0 and launcher.take() == b""
+
+
+def test_what_is_new_follows_what_is_sent_again() -> None:
+    launcher, agent, number = connected("iopub")
+    launcher.send(number, b"old")
+    launcher.take()
+    launcher.message({"type": "interrupt"})
+    break_and_join(launcher, agent)
+    assert settle(launcher, agent)[1] == [Data(number, b"old"), Message({"type": "interrupt"})]
+
+
+def test_signs_of_life_are_not_sent_again() -> None:
+    launcher, agent = pair()
+    launcher.ping()
+    agent.receive(launcher.take())
+    break_and_join(launcher, agent)
+    assert launcher.take() == agent.take() == b""
+
+
+@pytest.mark.parametrize(("sent", "known", "claimed"), [(0, 0, 1), (3, 0, 4), (3, 2, 1)])
+def test_a_peer_cannot_have_received_that(sent: int, known: int, claimed: int) -> None:
+    """More than was sent, or less than it has said before."""
+    link = Link()
+    for _ in range(sent):
+        link.message({})
+    link.take(EVERYTHING)
+    link.receive(frame(ACK, acked=known))
+    with pytest.raises(ProtocolError):
+        link.resume(claimed)
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_after_a_break_the_next_number_is_the_only_one(number: int) -> None:
+    agent = agent_with_stream(ended=True)
+    agent.resume(0)
+    assert agent.received == 2
+    with pytest.raises(ProtocolError):
+        agent.receive(frame(MESSAGE, 0, number, payload=b"{}"))
+
+
+def test_a_stream_waits_for_acknowledgements_and_control_a_little_longer() -> None:
+    """While nothing is acknowledged; in all it is less than a megabyte, with a spool's memory."""
+    launcher, agent, output = connected("iopub")
+    files, control = launcher.open("files"), launcher.open("control")
+    agent.receive(launcher.take())
+    for number, limit in ((output, WINDOW), (files, HELD), (control, HELD_URGENT)):
+        while room := agent.credit(number):
+            agent.send(number, NOISE[:room])
+            agent.take()  # and it is lost
+        assert limit <= agent.held <= limit + CHUNK + 20 * OVERHEAD
+    assert agent.held + agent.unsent + SPOOL_MEMORY <= 1 << 20
+    launcher.acknowledge()
+    break_and_join(launcher, agent)
+    settle(launcher, agent)
+    launcher.acknowledge()
+    settle(launcher, agent)
+    assert agent.held == 0 and agent.credit(control) == CHUNK
+
+
+def test_what_is_withdrawn_is_what_has_not_come() -> None:
+    launcher, agent, number = connected("iopub")
+    other = launcher.open("shell")
+    settle(launcher, agent)
+    agent.send(number, b"has come")
+    launcher.receive(agent.take())
+    launcher.message({})
+    agent.receive(launcher.take())  # and is known to have
+    for data in (TEXT, b"sent"):
+        agent.send(number, data)
+        agent.send(other, b"another's")
+        agent.message({})
+        agent.take(EVERYTHING)
+    agent.send(number, b"waits")
+    assert agent.withdraw(number) == [TEXT, b"sent", b"waits"]
+    assert agent.credit(number) == 0
+
+
+def test_a_stream_that_is_over_can_be_withdrawn() -> None:
+    launcher, agent, number = connected("iopub")
+    agent.send(number, b"last words")
+    agent.end(number)
+    launcher.end(number)
+    agent.receive(launcher.take())
+    assert agent.withdraw(number) == [b"last words"]
 
 
 # --- a peer that breaks a rule -------------------------------------------------------------------
