@@ -112,8 +112,9 @@ class Seat:
     def take(self) -> bool:
         """Take the seat; False when an agent has it. Raises NoHome."""
         for _ in range(TRIES):
+            if not _own(os.path.dirname(self.folder)):  # again: an agent that ends takes it away
+                break
             try:
-                _make(os.path.dirname(self.folder))  # an agent that has just ended took it away
                 if not os.path.isdir(self.folder):
                     os.mkdir(self.folder, 0o700)
                 lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -5,6 +5,7 @@ is one end of the lifeline: a socket on which this process says that it is ready
 another launcher's key, and whose end means that the agent is gone.
 """
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -79,7 +80,8 @@ def _watch_lifeline(lifeline: socket.socket) -> None:
     try:
         with lifeline.makefile("rb") as lines:
             for line in lines:
-                _take_key(lifeline, json.loads(line))
+                with contextlib.suppress(Exception):  # whatever it is, this thread has to stay
+                    _take_key(lifeline, json.loads(line))
     except OSError:
         pass
     _agent_is_gone.set()

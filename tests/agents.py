@@ -14,14 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boards
 import pytest
+import zmq
 from boards import wait_until
+from jupyter_client.session import Session as Wire
 
-from board_agent.handshake import SESSION, Launcher
+from board_agent.handshake import NEW, RESUMED, SESSION, Launcher
 from board_agent.link import Data, Ended, Event, Link, Message, Opened, Pong, Reset
 
 LIMIT = 30.0
@@ -139,6 +142,7 @@ class Session:
     """A launcher's link to an agent, driven by the test.
 
     `break_off` and `resume` play the network; `status` is what the agent last said of the session.
+    What is said in between waits.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -147,6 +151,8 @@ class Session:
         self.messages: list[dict[str, Any]] = []
         self.received: dict[int, bytes] = {}
         self.over: set[int] = set()
+        self.carried: dict[int, socket.socket] = {}
+        self.passed_on = 0  # bytes, to those
         self.pongs = 0
         self.closed = False
         self.link = Link()
@@ -154,12 +160,15 @@ class Session:
 
     def resume(self) -> int:
         """Go on over a new connection, and return what the agent says of the session."""
+        if self.closed:
+            self.sock.close()
         self.closed = False
         self.sock = socket.create_connection(("127.0.0.1", self.agent.port), timeout=LIMIT)
         try:
             shake = Launcher(self.agent.token, self.number, self.link.received)
             self.status, received = shake_hands(self.sock, shake)
-            self.link.resume(received)
+            if self.status in (NEW, RESUMED):
+                self.link.resume(received)
         except BaseException:
             self.sock.close()
             raise
@@ -170,11 +179,36 @@ class Session:
         """Lose the connection."""
         self.sock.close()
 
+    @property
+    def is_off(self) -> bool:
+        """Whether there is no connection."""
+        return self.sock.fileno() < 0
+
+    def carry(self, channel: str, zmq_socket: zmq.Socket[bytes]) -> int:
+        """Have a ZMQ socket talk to a channel of the kernel's; return the stream."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(LIMIT)
+            zmq_socket.connect(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+            local = server.accept()[0]
+        local.settimeout(LIMIT)
+        stream = self.link.open(channel)
+        self.carried[stream] = local
+        self.flush()
+        return stream
+
+    def drop(self, stream: int) -> None:
+        """Carry a socket no longer."""
+        self.carried.pop(stream).close()
+        self.link.reset(stream)
+        self.flush()
+
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.sock.close()
+        for local in self.carried.values():
+            local.close()
 
     def say(self, kind: str, **content: object) -> None:
         self.link.message({"type": kind, **content})
@@ -205,6 +239,8 @@ class Session:
         return not self.closed
 
     def flush(self) -> None:
+        if self.is_off or self.closed:
+            return
         self.sock.setblocking(True)
         self.sock.sendall(self.link.take())
         self.sock.setblocking(False)
@@ -213,15 +249,23 @@ class Session:
         """Take what comes until something holds; fail when that takes too long."""
         deadline = time.monotonic() + limit
         with selectors.DefaultSelector() as selector:
-            selector.register(self.sock, selectors.EVENT_READ)
+            if not self.is_off:
+                selector.register(self.sock, selectors.EVENT_READ, self._receive)
+            for number, local in self.carried.items():
+                selector.register(local, selectors.EVENT_READ, partial(self._send, number))
             while not condition():
                 left = deadline - time.monotonic()
                 if left < 0:
                     pytest.fail(f"waited {limit:.0f} s for: {what}; it said {self.messages}")
-                if selector.select(min(left, 0.1)):
-                    self._receive()
-                    if self.closed and not condition():
-                        pytest.fail(f"the agent hung up before: {what}; it said {self.messages}")
+                for key, _ in selector.select(min(left, 0.02)):
+                    key.data()
+                if self.closed and not condition():
+                    pytest.fail(f"the agent hung up before: {what}; it said {self.messages}")
+
+    def _send(self, number: int) -> None:
+        if room := self.link.credit(number):
+            self.link.send(number, self.carried[number].recv(room))
+            self.flush()
 
     def _receive(self) -> None:
         try:
@@ -241,7 +285,11 @@ class Session:
         elif isinstance(event, Pong):
             self.pongs += 1
         elif isinstance(event, Data):
-            self.received[event.stream] = self.received.get(event.stream, b"") + event.data
+            if event.stream in self.carried:
+                self.carried[event.stream].sendall(event.data)
+                self.passed_on += len(event.data)
+            else:
+                self.received[event.stream] = self.received.get(event.stream, b"") + event.data
             self.link.consumed(event.stream, len(event.data))
         elif isinstance(event, (Ended, Reset)):
             self.over.add(event.stream)
@@ -261,3 +309,114 @@ def shake_hands(sock: socket.socket, shake: Launcher) -> tuple[int, int]:
         if out := shake.take():
             sock.sendall(out)
     return shake.answer
+
+
+class Frontend:
+    """A frontend, whose ZMQ sockets talk to the kernel through a session.
+
+    `text` is all that was printed, `keys` are those that the messages on iopub were signed with, in
+    order; a message that comes twice is an error. Parameters: key, the kernel's; former_key, which
+    messages may be signed with too.
+    """
+
+    def __init__(self, session: Session, key: str = "k", former_key: str = "") -> None:
+        self.text = ""
+        self.keys: list[str] = []
+        self.busy: set[str] = set()  # what the kernel has begun with
+        self.idle: set[str] = set()  # what it is done with
+        self._replies: dict[str, dict[str, Any]] = {}
+        self._session = session
+        self._wires = {k: Wire(key=k.encode()) for k in (key, former_key) if k}
+        self._wire = self._wires[key]
+        self._context = zmq.Context()
+        self._streams: list[int] = []
+        self._shell = self._socket(zmq.DEALER, "shell")
+        self._iopub = self._socket(zmq.SUB, "iopub")
+
+    def _socket(self, kind: int, channel: str) -> zmq.Socket[bytes]:
+        made = self._context.socket(kind)
+        made.linger = 0
+        made.rcvhwm = 0
+        if kind == zmq.SUB:
+            made.subscribe(b"")
+        self._streams.append(self._session.carry(channel, made))
+        return made
+
+    def __enter__(self) -> Frontend:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._context.destroy()
+        for stream in self._streams:
+            self._session.drop(stream)
+
+    def ask(self, code: str) -> str:
+        """Ask the kernel to run a cell; return the number of the request."""
+        return self._ask("execute_request", code=code, silent=False, allow_stdin=False)
+
+    def begin(self, code: str) -> str:
+        """Have the kernel begin with a cell; return the number of the request."""
+        asked = self.ask(code)
+        self.until(lambda: asked in self.busy, "the kernel is busy")
+        return asked
+
+    def run(self, code: str) -> str:
+        """Run a cell, and return what it printed."""
+        before = len(self.text)
+        self.finish(self.ask(code))
+        return self.text[before:]
+
+    def finish(self, asked: str) -> None:
+        """Wait until a cell is done, and all that it printed has come."""
+        assert self.reply(asked)["status"] == "ok"
+        self.until(lambda: asked in self.idle, "the kernel is idle")
+
+    def reply(self, asked: str) -> dict[str, Any]:
+        """Wait for the answer to a request."""
+        self.until(lambda: asked in self._replies, "a reply")
+        return self._replies[asked]
+
+    def listen(self) -> None:
+        """Wait until what the kernel publishes comes here."""
+        while not self.idle:
+            asked = self._ask("kernel_info_request")
+            self.reply(asked)
+            self.take()
+        self.until(lambda: asked in self.idle, "the kernel is idle")
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Take what comes until something holds."""
+        self._session.until(lambda: (self.take(), condition())[1], what)
+
+    def take(self) -> None:
+        """Take what has come."""
+        while frames := _received(self._shell):
+            message = self._read(frames)[1]
+            self._replies[message["parent_header"]["msg_id"]] = message["content"]
+        while frames := _received(self._iopub):
+            key, message = self._read(frames)
+            self.keys.append(key)
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                self.text += content["text"]
+            elif content.get("execution_state") in ("busy", "idle"):
+                done = self.idle if content["execution_state"] == "idle" else self.busy
+                done.add(message["parent_header"].get("msg_id"))
+
+    def _ask(self, kind: str, **content: object) -> str:
+        message = self._wire.send(self._shell, kind, content)
+        return str(message["header"]["msg_id"])
+
+    def _read(self, frames: list[bytes]) -> tuple[str, dict[str, Any]]:
+        parts = self._wire.feed_identities(frames)[1]
+        for key, wire in self._wires.items():
+            if wire.sign(parts[1:5]) == parts[0]:
+                return key, wire.deserialize(parts)
+        pytest.fail("a message that nobody signed")
+
+
+def _received(zmq_socket: zmq.Socket[bytes]) -> list[bytes]:
+    try:
+        return zmq_socket.recv_multipart(zmq.NOBLOCK)
+    except zmq.Again:
+        return []

@@ -110,18 +110,27 @@ def test_a_seat_is_one_agents(seat: Seat) -> None:
     other.leave()
 
 
-@pytest.mark.parametrize("what", ["vanished", "a file"])
-def test_a_seat_that_cannot_be_is_told(
-    folder: Path, what: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_seat_that_cannot_be_is_told(folder: Path) -> None:
     seat = Seat("c0de", "127.0.0.1:0")
-    if what == "vanished":  # with the user's login, say; and others are made elsewhere now
-        (folder / "run" / "rkernel").rmdir()
-        monkeypatch.delenv("XDG_RUNTIME_DIR")
-    else:
-        Path(seat.folder).touch()
+    Path(seat.folder).touch()
     with pytest.raises(NoHome, match="cannot be made"):
         seat.take()
+
+
+def test_a_seat_is_made_again_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it would be elsewhere by now: whoever knows of it looks for it there."""
+    seat = Seat("c0de", "127.0.0.1:0")
+    (folder / "run" / "rkernel").rmdir()
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert seat.take()
+    assert mode(folder / "run" / "rkernel") == mode(seat.folder) == 0o700
+    seat.clear()
+
+
+def test_the_folder_of_a_login_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes with the login, and kernels are to stay."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    assert home.runtime() == f"/tmp/rkernel-{os.getuid()}"
 
 
 def test_other_code_or_another_address_is_another_seat(seat: Seat) -> None:

@@ -109,12 +109,15 @@ def test_two_ends_talk(python: str) -> None:
     source = """
 import random
 from board_agent.link import CHUNK, Data, Link, Message
-from board_agent.handshake import Handshake
+from board_agent.handshake import NEW, Agent, Launcher
 chance = random.Random(1)
-launcher, agent = Handshake(b"t", True), Handshake(b"t", False)
-while not (launcher.done and agent.done):
+launcher, agent = Launcher(b"t", b"s" * 16, 0), Agent(b"t")
+while agent.claim is None:
     agent.receive(launcher.take())
     launcher.receive(agent.take())
+agent.accept(NEW, 0)
+launcher.receive(agent.take())
+assert (agent.claim, launcher.answer) == ((b"s" * 16, 0), (NEW, 0))
 one, other = Link(), Link(accepts_streams=True)
 streams = [one.open(name) for name in ("shell", "iopub", "control")]
 sent, came, messages = {n: b"" for n in streams}, {n: b"" for n in streams}, []

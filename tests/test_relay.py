@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 
 from board_agent import relay as relay_module
-from board_agent.link import ACK, CHUNK, HEADER, PING, WINDOW, Data, Link
+from board_agent.iopub import Tape
+from board_agent.link import (
+    ACK,
+    CHUNK,
+    HEADER,
+    HELD_URGENT,
+    PING,
+    WINDOW,
+    Data,
+    Link,
+    ProtocolError,
+)
 from board_agent.loop import Loop
 from board_agent.relay import BACKLOG, Relay
 
@@ -88,26 +99,32 @@ class Client:
 
 
 class Side:
-    """One relay, and what it said."""
+    """One relay, and what it said; with no transport if that is None."""
 
     def __init__(self, pair: Pair, transport: Any, link: Link) -> None:
         self.messages: list[dict[str, Any]] = []
-        self.reasons: list[str] = []
+        self.reasons: list[Exception] = []
         self.on_message: Callable[[dict[str, Any]], None] = self.messages.append
         self.relay = Relay(
             pair.loop,
-            transport,
             link,
             on_message=lambda content: self.on_message(content),
-            on_close=self.reasons.append,
+            on_lost=self.reasons.append,
             on_open=pair.opened,
         )
+        if transport is not None:
+            self.relay.resume(transport, 0)
 
     @property
     def held(self) -> int:
         """The bytes of others that are in memory here."""
         waiting = sum(len(data) for leg in self.relay.legs.values() for data in leg._waiting)
         return waiting + self.relay.link.unsent + len(self.relay._out)
+
+    @property
+    def kept(self) -> int:
+        """The bytes of memory that are kept to be sent again."""
+        return self.relay.link.held
 
 
 class Pair:
@@ -144,7 +161,13 @@ class Pair:
             return
         ours, theirs = socket.socketpair()
         self.kernel[number] = self.client(ours)
-        self.agent.relay.attach(number, theirs)
+        self.agent.relay.attach(number, theirs, Tape() if channel == "iopub" else None)
+
+    def resume(self, ends: tuple[Any, Any]) -> None:
+        """Go on over a new connection, as after the handshake."""
+        received = [side.relay.link.received for side in (self.launcher, self.agent)]
+        self.launcher.relay.resume(ends[0], received[1])
+        self.agent.relay.resume(ends[1], received[0])
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Run the loop until something holds; the test fails when that takes too long."""
@@ -155,7 +178,7 @@ class Pair:
 
     def __exit__(self, *exception: object) -> None:
         for side in (self.launcher, self.agent):
-            side.relay.close("the test is over")
+            side.relay.close()
         for client in self.clients:
             client.close()
 
@@ -324,6 +347,7 @@ def test_a_reader_that_stops_holds_up_its_own_stream_only(pair: Pair, stuck: int
     assert WINDOW <= sent < 3 * MEGABYTE
     for side in (pair.launcher, pair.agent):
         assert side.held <= WINDOW + CHUNK
+        assert side.kept <= HELD_URGENT + 2 * CHUNK
     echo_elsewhere()
     assert writer.sent == sent, "nobody reads what cannot be passed on"
     reader.listen(True)
@@ -369,7 +393,7 @@ def test_a_stream_that_waited_for_another_goes_on_by_itself(loop: Loop) -> None:
     """It waits for room here, not for the peer: no credit will come to wake it."""
     ours, theirs = unblocked(socket.socketpair())
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    with Pair(loop, (ours, socket.socket())) as pair, theirs:
+    with Pair(loop, (ours, None)) as pair, theirs:
         large, small = pair.connect(), pair.connect()
         large.send(random.Random(1).randbytes(WINDOW))
         pair.until(lambda: pair.launcher.relay.paused, "the first stream waits")
@@ -390,7 +414,7 @@ def test_a_stream_that_waited_for_another_goes_on_by_itself(loop: Loop) -> None:
 
 def test_a_peer_that_sends_but_does_not_read_is_not_listened_to_for_ever(loop: Loop) -> None:
     ours, theirs = unblocked(tcp_pair())
-    with Pair(loop, (socket.socket(), ours)) as pair:
+    with Pair(loop, (None, ours)) as pair:
         pair.agent.on_message = lambda content: pair.agent.relay.message({"x": "y" * 100_000})
         request = Link()
         taken = 0
@@ -412,14 +436,86 @@ def test_a_peer_that_sends_but_does_not_read_is_not_listened_to_for_ever(loop: L
         theirs.close()
 
 
+# --- when the connection is lost -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["closed", "reset", "replaced"])
+def test_all_arrives_once_and_in_order_over_many_connections(loop: Loop, how: str) -> None:
+    with Pair(loop, unblocked(tcp_pair())) as pair:
+        frontend, kernel = pair.connected()
+        kernel.echo = True
+        total = 24 * WINDOW
+        frontend.send(pattern(total))
+        for step in range(1, 9):
+            pair.launcher.relay.message({"number": step})
+            pair.until(lambda s=step: len(frontend.received) >= s * 2 * WINDOW, "more has come")
+            pair.launcher.relay.message({"late": step})
+            if how == "closed":
+                pair.launcher.relay.suspend()
+                pair.until(lambda: not pair.agent.relay.connected, "the agent has noticed")
+            elif how == "reset":
+                transport = pair.agent.relay._transport
+                transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                pair.agent.relay.suspend()
+                pair.until(lambda: not pair.launcher.relay.connected, "the launcher has noticed")
+            pair.resume(unblocked(tcp_pair()))
+        frontend.end()
+        pair.until(lambda: frontend.over, "the end has come")
+        assert frontend.received == pattern(total)
+        said = [kind for step in range(1, 9) for kind in ({"number": step}, {"late": step})]
+        assert pair.agent.messages == said
+        assert not pair.launcher.relay.legs and not pair.agent.relay.legs
+        pair.launcher.relay.message({})
+        pair.agent.relay.message({})
+        pair.until(lambda: len(pair.agent.messages) == 17, "the last has come")
+
+
+def test_what_is_said_while_there_is_no_connection_is_bounded_and_kept(loop: Loop) -> None:
+    with Pair(loop, unblocked(tcp_pair())) as pair:
+        frontend, kernel = pair.connected()
+        pair.launcher.relay.suspend()
+        pair.until(lambda: not pair.agent.relay.connected, "the agent has noticed")
+        kernel.send(pattern(8 * MEGABYTE))
+        frontend.send(b"to whom it may concern")
+        pair.until(lambda: bool(pair.agent.relay.paused), "the kernel waits")
+        assert pair.agent.kept + pair.agent.held <= HELD_URGENT + 2 * CHUNK
+        pair.agent.relay.message({"type": "ended"})
+        pair.resume(unblocked(tcp_pair()))
+        pair.until(lambda: len(frontend.received) == 8 * MEGABYTE, "all has come")
+        assert frontend.received == pattern(8 * MEGABYTE)
+        assert kernel.received == b"to whom it may concern"
+        assert pair.launcher.messages == [{"type": "ended"}]
+
+
+def test_what_was_spooled_comes_also_if_nothing_follows(loop: Loop) -> None:
+    """Nothing that the kernel says then makes the agent look."""
+    with Pair(loop, unblocked(tcp_pair())) as pair:
+        frontend, kernel = pair.connected("iopub")
+        pair.launcher.relay.suspend()
+        pair.until(lambda: not pair.agent.relay.connected, "the agent has noticed")
+        [leg] = pair.agent.relay.legs.values()
+        noise = random.Random(1).randbytes(CHUNK + 1000)  # a little more than may be queued
+        kernel.send(noise)
+        pair.until(lambda: leg._spooling, "something is spooled")
+        pair.resume(unblocked(tcp_pair()))
+        pair.until(lambda: len(frontend.received) == len(noise), "all has come")
+        assert frontend.received == noise
+
+
+def test_a_number_that_cannot_be_is_refused(lone: Lone) -> None:
+    ours, theirs = unblocked(tcp_pair())
+    with ours, theirs, pytest.raises(ProtocolError, match="frame 2 acknowledged, of 1"):
+        lone.relay.resume(ours, 2)
+
+
 # --- how it ends ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have relays lose their patience a hundred times sooner."""
-    monkeypatch.setattr(relay_module, "PING_AFTER", 0.05)
-    monkeypatch.setattr(relay_module, "GIVE_UP_AFTER", 0.15)
+    """Have relays lose their patience fifty times sooner."""
+    monkeypatch.setattr(relay_module, "SILENCE", 0.2)
+    monkeypatch.setattr(relay_module, "ANSWER", 0.03)
 
 
 class Lone:
@@ -428,30 +524,37 @@ class Lone:
     def __init__(self, loop: Loop, accepts_streams: bool = True) -> None:
         self.loop = loop
         self.messages: list[dict[str, Any]] = []
-        self.reasons: list[str] = []
+        self.reasons: list[Exception] = []
+        self.doubts: list[bool] = []
         ours, self.peer = unblocked(tcp_pair())
         self.relay = Relay(
             loop,
-            ours,
             Link(accepts_streams),
             on_message=self.messages.append,
-            on_close=self.reasons.append,
+            on_lost=self.reasons.append,
             on_open=lambda number, channel: None,
+            on_quiet=lambda: self.doubts.append(self.relay.in_doubt),
         )
+        self.relay.resume(ours, 0)
         self.local, theirs = socket.socketpair()
         self.local.setblocking(False)
         self.stream = self.relay.link.open("shell")
         self.relay.attach(self.stream, theirs)
         self.relay.flush()
 
-    def until_closed(self) -> str:
-        """Wait for the end of the relay and of all it had, and return the reason it gave."""
-        run_until(self.loop, lambda: bool(self.reasons), "the relay is closed")
+    def until_lost(self) -> Exception:
+        """Wait for the end of the connection, and return the reason the relay gave."""
+        run_until(self.loop, lambda: bool(self.reasons), "the connection is lost")
+        assert self.relay.open and not self.relay.connected and not self.relay.in_doubt
+        with pytest.raises(BlockingIOError):
+            self.local.recv(1)
+        self.relay.suspend()
+        self.relay.message({"type": "for later"})
+        self.relay.flush()
+        self.relay.close()
+        self.relay.close()
         assert not self.relay.open and not self.relay.legs
         assert self.local.recv(1) == b"", "the local connection is closed"
-        self.relay.close("again")
-        self.relay.message({"type": "unheard"})
-        self.relay.flush()
         [reason] = self.reasons
         return reason
 
@@ -459,7 +562,7 @@ class Lone:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.relay.close("the test is over")
+        self.relay.close()
         self.peer.close()
         self.local.close()
 
@@ -488,8 +591,11 @@ def lone(loop: Loop) -> Iterator[Lone]:
 @pytest.mark.usefixtures("hurried")
 def test_a_silent_peer_is_asked_and_then_given_up(loop: Loop) -> None:
     with Lone(loop) as lone:
-        assert lone.until_closed().startswith("nothing was heard for")
-        assert lone.peer.recv(1000).count(HEADER.pack(0, PING, 0, 0, 0)) == 2
+        reason = lone.until_lost()
+        assert isinstance(reason, TimeoutError)
+        assert str(reason).startswith("nothing was heard for")
+        assert lone.peer.recv(1000).count(HEADER.pack(0, PING, 0, 0, 0)) >= 2
+        assert lone.doubts and all(lone.doubts), "it was told as long as there was hope"
 
 
 @pytest.mark.usefixtures("hurried")
@@ -498,7 +604,7 @@ def test_two_ends_that_have_nothing_to_say_stay_together(loop: Loop) -> None:
     counted = Counted(ours)
     with Pair(loop, (counted, theirs)) as pair:
         pair.until(lambda: counted.sends > 10, "the launcher's end has given many signs of life")
-        assert pair.launcher.relay.open and pair.agent.relay.open
+        assert pair.launcher.relay.connected and pair.agent.relay.connected
 
 
 @pytest.mark.usefixtures("hurried")
@@ -528,7 +634,8 @@ def test_a_peer_that_never_stops_talking_is_given_a_sign_of_life(loop: Loop) -> 
 
 def test_a_peer_that_breaks_the_protocol_is_left(lone: Lone) -> None:
     lone.peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    assert lone.until_closed().startswith("the other end broke the protocol: a frame of ")
+    reason = lone.until_lost()
+    assert isinstance(reason, ProtocolError) and str(reason).startswith("a frame of ")
     run_until(lone.loop, lambda: _gone(lone.peer), "the transport is closed")
 
 
@@ -543,23 +650,23 @@ def _gone(sock: socket.socket) -> bool:
     return True
 
 
-def test_a_peer_that_closes_ends_the_relay_once(lone: Lone) -> None:
+def test_a_peer_that_closes_is_told_once(lone: Lone) -> None:
     lone.peer.shutdown(socket.SHUT_WR)
-    assert lone.until_closed() == "the connection was closed at the other end"
+    assert str(lone.until_lost()) == "the connection was closed at the other end"
 
 
-def test_a_connection_that_breaks_ends_the_relay_once(lone: Lone) -> None:
+def test_a_connection_that_breaks_is_told_once(lone: Lone) -> None:
     lone.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     lone.peer.close()
-    assert "reset" in lone.until_closed().lower()
+    assert isinstance(lone.until_lost(), ConnectionResetError)
 
 
-def test_a_connection_that_breaks_while_sending_ends_the_relay_once(lone: Lone) -> None:
+def test_a_connection_that_breaks_while_sending_is_told_once(lone: Lone) -> None:
     lone.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     lone.peer.close()
-    while lone.relay.open:
+    while lone.relay.connected:
         lone.relay.message({"text": "x" * 100_000})
-    lone.until_closed()
+    assert isinstance(lone.until_lost(), OSError)
 
 
 def test_what_came_before_the_end_is_still_told(lone: Lone) -> None:
@@ -567,19 +674,19 @@ def test_what_came_before_the_end_is_still_told(lone: Lone) -> None:
     said.message({"type": "ended"})
     lone.peer.send(said.take())
     lone.peer.shutdown(socket.SHUT_WR)
-    lone.until_closed()
+    lone.until_lost()
     assert lone.messages == [{"type": "ended"}]
 
 
 def test_no_stream_is_opened_on_a_relay_that_closed_a_moment_ago(loop: Loop) -> None:
     """One batch of frames may hold the message that ends the relay, and another stream."""
     with Pair(loop, unblocked(tcp_pair())) as pair:
-        pair.agent.on_message = lambda content: pair.agent.relay.close("enough")
+        pair.agent.on_message = lambda content: pair.agent.relay.close()
         link = Link()
         link.message({"type": "end"})
         link.open("shell")
         pair.agent.relay.receive(link.take())
-        assert pair.agent.reasons == ["enough"]
+        assert not pair.agent.reasons, "it is no loss"
         assert not pair.kernel and not pair.agent.relay.legs
 
 

@@ -1,4 +1,4 @@
-"""Half a minute of the soak: four kernels, eight clients, and a network that breaks all the time."""
+"""Half a minute of the soak: four kernels, eight clients, a network that breaks all the time."""
 
 from __future__ import annotations
 
