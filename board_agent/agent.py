@@ -136,9 +136,9 @@ class Agent:
         self._mind_idleness()
 
     def replace(self, session: Session, key: str) -> None:
-        """End the kernel that has the key of a session that starts one."""
-        for other in self._all_with_kernels():
-            if key and other is not session and other.kernel and other.kernel.key == key:
+        """End the kernel that has the key of a session that starts one, or is yet to be started."""
+        for other in tuple(self._sessions.values()):
+            if key and other is not session and other.key == key:
                 other.close(handshake.REPLACED)
 
     def session_of(self, kernel: str) -> Optional[Session]:
@@ -172,8 +172,8 @@ class Agent:
         return [s for s in sessions if s.kernel is not None and not s.kernel.over]
 
     def _orphans(self) -> List[Session]:
-        """Return those that have lost their launchers, in that order."""
-        orphans = [session for session in self._sessions.values() if session.orphaned]
+        """Return those whose launchers are likely to be gone for good, the oldest first."""
+        orphans = [session for session in self._sessions.values() if session.deserted]
         return sorted(orphans, key=lambda session: session.lost_at or 0.0)
 
     def _make_room(self, relay: Relay) -> None:

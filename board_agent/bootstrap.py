@@ -63,12 +63,16 @@ def find_agents() -> Dict[str, Any]:
 
 def stop(kernels: List[str]) -> Dict[str, Any]:
     """End kernels of any agent here; say what went wrong."""
+    left, trouble = set(kernels), ""
     for state in agents():
         try:
-            query.stop(state, kernels)
+            mine = left.intersection(kernel["kernel"] for kernel in query.kernels(state))
+            if mine:
+                query.stop(state, sorted(mine))
+                left -= mine
         except query.NoAnswer as error:
-            return {"error": str(error)}
-    return {}
+            trouble = str(error)
+    return {"error": trouble} if left and trouble else {}
 
 
 def _start_agent(

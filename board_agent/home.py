@@ -1,6 +1,5 @@
 """The folders that rkernel has on a board, and what a running agent leaves there for launchers."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -42,6 +41,8 @@ def agents() -> List[Dict[str, Any]]:
         if not os.path.isdir(path) or not _own(path):
             continue
         for name in sorted(os.listdir(path)):
+            if not os.path.isdir(os.path.join(path, name)):
+                continue
             seat = Seat.at(os.path.join(path, name))
             state = seat.read_state()
             if state is not None:
@@ -111,6 +112,8 @@ class Seat:
 
     def take(self) -> bool:
         """Take the seat; False when an agent has it. Raises NoHome."""
+        import fcntl  # not on Windows, where this module serves the PC's end
+
         for _ in range(TRIES):
             if not _own(os.path.dirname(self.folder)):  # again: an agent that ends takes it away
                 break

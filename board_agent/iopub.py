@@ -50,7 +50,8 @@ class Tape:
         self._opened = False
         self._end = b""  # of what came last, in case a state was cut in two
         self._cut: Optional[bytes] = None  # the end of what came of a message to be left out
-        self._heard: Optional[bytes] = None  # of the opening of a launcher that took over
+        self._hearing: Optional[bytes] = b""  # a launcher's opening, until it is whole
+        self._again = False  # that launcher has taken over: the kernel knows an opening already
 
     def record(self, data: bytes) -> bytes:
         """Take what the kernel says; return what is to be passed on of it."""
@@ -89,20 +90,25 @@ class Tape:
         if data and start == len(data):
             self._cut = data[-_NEEDED:]  # the rest is still in the kernel
         self.spool.put_back(data[start:])
-        self._heard = b""
+        self._hearing, self._again = b"", True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the kernel has said its opening and heard one: else a connection is no use."""
+        return self._opened and (self._again or self._hearing is None)
 
     @property
     def greets(self) -> bool:
         """Whether another launcher has not said its opening yet: until then, libzmq takes none."""
-        return self._heard is not None
+        return self._again and self._hearing is not None
 
     def heard(self, data: bytes) -> bytes:
         """Return what the kernel is to be told of what a launcher says: no second opening."""
-        if self._heard is None:
+        if self._hearing is None:
             return data
-        self._heard += data
-        length = opening_length(self._heard)
+        self._hearing += data
+        length = opening_length(self._hearing)
         if length is None:
-            return b""
-        rest, self._heard = self._heard[length:], None
-        return rest
+            return b"" if self._again else data
+        rest, self._hearing = self._hearing[length:], None
+        return rest if self._again else data

@@ -21,6 +21,7 @@ READ_OUTPUT = 1 << 14  # bytes of that in one message: messages go before all el
 PAUSE = 0.05  # seconds between looks at a link that is behind
 LONG_PAUSE = 2.0  # the same while it is down
 _TEMPORARY = os.environ.get("TMPDIR", "/tmp")  # where a debugger's kernel keeps its cells
+FORMER_KEYS = 8  # that are remembered
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
@@ -47,7 +48,8 @@ class Kernel:
         self._output = b""
         self._said = b""  # on the lifeline, until it is a whole line
         self._ready: Dict[str, Any] = {}
-        self._former_key: Optional[str] = None  # while the kernel changes it
+        self._former_keys: List[str] = []  # what is spooled may be signed with any of them
+        self._changes = 0  # of the key that the kernel has not confirmed
         try:
             self._lifeline, theirs = socket.socketpair()
         except OSError as error:
@@ -104,8 +106,9 @@ class Kernel:
         self.over = True
         _signal_group(self.pid, signal.SIGKILL)  # what its cells left running
         self._read_lifeline()
-        while self._read_output():
-            pass
+        for _ in range(KEPT_OUTPUT // READ_OUTPUT + 1):  # what a pipe holds
+            if not self._read_output():
+                break
         for stream in (self._lifeline, self._pipe):
             self._loop.watch(stream, None, None)
             stream.close()
@@ -137,7 +140,9 @@ class Kernel:
         """
         wanted = _signature(request)
         self._lifeline.send(json.dumps(wanted).encode() + b"\n")  # fits: nothing else is sent
-        self._former_key, self.key = self.key, wanted["key"]
+        self._former_keys = [*self._former_keys[1 - FORMER_KEYS :], self.key]
+        self.key = wanted["key"]
+        self._changes += 1
 
     def _read_lifeline(self) -> None:
         try:
@@ -155,7 +160,7 @@ class Kernel:
         """Take what the kernel module says: that it is ready, and then that it has a new key."""
         try:
             content = dict(json.loads(line))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             content = {}
         if not self._ready:
             if not content:
@@ -163,9 +168,10 @@ class Kernel:
                 return
             self._ready = dict(content, type="ready", pid=self.pid, kernel=self.id)
             self.relay.message(self._ready)
-        elif self._former_key is not None and content.get("rekeyed"):
-            self.relay.message(dict(self._ready, former_key=self._former_key))
-            self._former_key = None
+        elif self._changes and content.get("rekeyed"):
+            self._changes -= 1
+            if not self._changes:
+                self.relay.message(dict(self._ready, former_keys=self._former_keys))
 
     def _watch_output(self) -> None:
         if not self._pipe.closed:

@@ -38,6 +38,11 @@ class Leg:
         """Whether the peer may still send on this stream, or something sent still waits here."""
         return self._writing or bool(self._waiting)
 
+    @property
+    def has_said_all(self) -> bool:
+        """Whether all that the connection will ever say is in the link."""
+        return not (self._reading or self._spooling)
+
     def watch(self) -> None:
         """Listen to the connection as far as there is room; send and write what waits."""
         self._empty_spool()
@@ -103,7 +108,12 @@ class Leg:
             if not room or self._tape.greets:
                 return
             if self._spool:
-                self._link.send(self.number, self._spool.take(room))
+                try:
+                    data = self._spool.take(room)
+                except OSError as error:
+                    self._give_up("output was lost, the board's disk failed: %s" % error)
+                    return
+                self._link.send(self.number, data)
             self._spooling = bool(self._spool)
         if not self._reading:
             self._link.end(self.number)
@@ -169,6 +179,12 @@ class Leg:
         except OSError:
             pass  # it is gone already, as reading will tell
         self._rewatch()
+
+    def _give_up(self, why: str) -> None:
+        self._relay.message({"type": "note", "text": why})
+        self._spooling = False
+        self._link.reset(self.number)
+        self.close()
 
     def _fail(self) -> None:
         """Give up writing; what the connection said before still goes out."""

@@ -10,6 +10,9 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
+LONGEST = 3600.0  # seconds to wait for at once: what select takes has a limit
+MANY = 64  # timers that were called off, before they are forgotten
+
 Callback = Callable[[], None]
 _Watch = Tuple[int, Optional[Callback], Optional[Callback]]
 _NOTHING: _Watch = (0, None, None)
@@ -22,6 +25,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._watched: Dict[Any, _Watch] = {}
         self._timers: List[Tuple[float, int, List[Optional[Callback]]]] = []
+        self._called_off = 0  # about so many of the timers
         self._order = itertools.count()
         self._calls: Deque[Callback] = deque()
         self._running = False
@@ -49,10 +53,15 @@ class Loop:
 
     def call_later(self, seconds: float, callback: Callback) -> Callback:
         """Run `callback` once after so many seconds; return a function that calls this off."""
+        if self._called_off > max(MANY, len(self._timers) // 2):
+            self._timers = [timer for timer in self._timers if timer[2][0] is not None]
+            heapq.heapify(self._timers)
+            self._called_off = 0
         cell: List[Optional[Callback]] = [callback]
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), cell))
 
         def cancel() -> None:
+            self._called_off += cell[0] is not None
             cell[0] = None
 
         return cancel
@@ -105,11 +114,14 @@ class Loop:
             return 0.0
         while self._timers and self._timers[0][2][0] is None:
             heapq.heappop(self._timers)
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+        if not self._timers:
+            return None
+        return min(LONGEST, max(0.0, self._timers[0][0] - time.monotonic()))
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= time.monotonic():
-            callback = heapq.heappop(self._timers)[2][0]
+            cell = heapq.heappop(self._timers)[2]
+            callback, cell[0] = cell[0], None
             if callback is not None:
                 callback()
 

@@ -43,7 +43,7 @@ class Relay:
         self.paused: Set[Leg] = set()
         self.open = True
         self.silence = SILENCE
-        self.heard_at = time.monotonic()
+        self.heard_at = self.moved_at = time.monotonic()  # anything; bytes of a stream
         self._transport: Any = None
         self._on_message = on_message
         self._on_lost = on_lost
@@ -60,9 +60,16 @@ class Relay:
         return self._transport is not None
 
     @property
+    def asked(self) -> bool:
+        """Whether the peer was asked for a sign of life that has not come yet."""
+        return self._asked_at is not None
+
+    @property
     def in_doubt(self) -> bool:
         """Whether the transport is there, and the peer perhaps is not."""
-        return self.connected and self._asked_at is not None
+        if self._transport is None or self._asked_at is None:
+            return False
+        return time.monotonic() - self._asked_at >= ANSWER
 
     @property
     def quiet(self) -> bool:
@@ -183,6 +190,7 @@ class Relay:
         if leg is None:
             return
         if isinstance(event, Data):
+            self.moved_at = self.heard_at
             leg.write(event.data)
         elif isinstance(event, Credit):
             leg.watch()
@@ -227,10 +235,15 @@ class Relay:
         if silent < pause / 2:
             self.link.acknowledge()  # a peer with much to say hears little else from us
         else:
-            self.link.ping()
-            self._asked_at = self._asked_at or now
             pause = min(pause, ANSWER, self.silence - silent)
-            if now - self._asked_at >= ANSWER:
+            if self.in_doubt:
                 self._on_quiet()
+            self.ask()
         self._cancel_look = self.loop.call_later(pause, self._look)
+        self.flush()
+
+    def ask(self) -> None:
+        """Ask the peer for a sign of life."""
+        self.link.ping()
+        self._asked_at = self._asked_at or time.monotonic()
         self.flush()

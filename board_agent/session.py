@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .agent import Agent
 
 KEEP_ALIVE = 3600.0  # seconds that a kernel waits for its launcher, if that does not say
+NAP = 60.0  # seconds that a launcher may be silent before its kernel counts as left behind
 FOREVER = 1e9  # seconds, from which on nobody counts
 LAST_WORDS = 3600.0  # the most seconds that what a dead kernel said waits
 SILENCES = (1.0, 3600.0)  # seconds, of which a launcher may choose
@@ -33,7 +34,7 @@ class Session:
         self.lost_at: Optional[float] = None  # monotonic; None while the connection stands
         self._agent = agent
         self._request: Optional[Dict[str, Any]] = None
-        self._leaving = False
+        self._leaving = self._fell_silent = False
         self._iopub: Optional[Leg] = None
         self._tape: Optional[Tape] = None
         self._iopub_socket: Any = None  # taken over, until the launcher asks for it
@@ -47,9 +48,23 @@ class Session:
         )
 
     @property
+    def key(self) -> str:
+        """The connection key of the kernel that is there or wanted; empty if none is."""
+        if self.kernel is not None:
+            return "" if self.kernel.over else self.kernel.key
+        return str((self._request or {}).get("key", ""))
+
+    @property
     def orphaned(self) -> bool:
         """Whether a kernel is there, and its launcher is not."""
         return self.lost_at is not None and self.kernel is not None and not self.kernel.over
+
+    @property
+    def deserted(self) -> bool:
+        """Whether that is likely to stay so: a launcher that fell silent may just be asleep."""
+        if self.lost_at is None or not self.orphaned:
+            return False
+        return not self._fell_silent or time.monotonic() - self.lost_at > NAP
 
     def resume(self, sock: Any, received: int) -> None:
         """Go on over a new connection of the launcher's. Raises ProtocolError."""
@@ -64,6 +79,8 @@ class Session:
         self.relay.close()
         if self._iopub_socket is not None:
             self._iopub_socket.close()
+        if self._tape is not None:
+            self._tape.spool.close()
         if self.kernel is not None:
             self.kernel.end()
         self._agent.forget(self)
@@ -100,7 +117,7 @@ class Session:
             self._start(content)
         elif kind == "attach" and self._request is None:
             self._settle(content)
-            self._take_over(self._agent.session_of(str(content.get("kernel"))), content)
+            self._attach(content)
         elif kind == "interrupt" and self.kernel is not None:
             self.kernel.interrupt()
         elif kind == "end":
@@ -121,10 +138,15 @@ class Session:
     def _start(self, content: Dict[str, Any]) -> None:
         self._agent.replace(self, str(content.get("key", "")))
         orphan = self._agent.orphan_like(content) if content.get("reattach") else None
-        if orphan is not None:
-            self._take_over(orphan, content)
-        else:
+        if orphan is None or not self._take_over(orphan, content):
             self._agent.kernels.start(content, self.relay, self._on_start)
+
+    def _attach(self, content: Dict[str, Any]) -> None:
+        other = self._agent.session_of(str(content.get("kernel")))
+        if other is not None and not other.orphaned:
+            self.relay.message({"type": "failed", "reason": "busy"})
+        elif other is None or not self._take_over(other, content):
+            self.relay.message({"type": "failed", "reason": "gone"})
 
     def _on_start(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -132,34 +154,35 @@ class Session:
         if self._leaving or not self.relay.open:
             kernel.end()
 
-    def _take_over(self, other: "Optional[Session]", content: Dict[str, Any]) -> None:
-        """Have another session's kernel, which has lost its launcher."""
-        kernel = other.kernel if other is not None else None
-        if other is None or kernel is None or not kernel.ready or kernel.ending:
-            self.relay.message({"type": "failed", "reason": "gone"})
-        elif not other.orphaned:
-            self.relay.message({"type": "failed", "reason": "busy"})
-        else:
-            try:
-                kernel.take_key(content)
-            except OSError:  # it has just died, or a cell closed the lifeline
-                self.relay.message({"type": "failed", "reason": "gone"})
-                return
-            self._tape, self._iopub_socket = other.give_up_kernel()
-            other.close(TAKEN)
-            self.kernel = kernel
-            kernel.relay = self.relay
+    def _take_over(self, other: "Session", content: Dict[str, Any]) -> bool:
+        """Have the kernel of another session, which has lost its launcher; say whether we do."""
+        kernel = other.kernel
+        if kernel is None or not kernel.ready or kernel.ending:
+            return False
+        try:
+            kernel.take_key(content)
+        except OSError:  # it has just died, or a cell closed the lifeline
+            return False
+        self._tape, self._iopub_socket = other.give_up_kernel()
+        other.close(TAKEN)
+        self.kernel = kernel
+        kernel.relay = self.relay
+        self.mind_lease()
+        return True
 
     def give_up_kernel(self) -> Tuple[Optional[Tape], Any]:
         """Let go of the kernel; return its iopub connection, as far as there is one."""
         self.kernel = None
         leg, sock = self._iopub, self._iopub_socket
-        self._iopub_socket = None
-        if leg is not None and self.relay.legs.get(leg.number) is leg:
-            assert self._tape is not None
-            self._tape.rewind(self.relay.link.withdraw(leg.number))
+        tape, self._tape, self._iopub_socket = self._tape, None, None
+        if leg is not None and tape is not None and self.relay.legs.get(leg.number) is leg:
             sock = leg.release()
-        return (self._tape if sock is not None else None), sock
+            if tape.is_open:
+                tape.rewind(self.relay.link.withdraw(leg.number))
+            else:
+                sock.close()
+                sock = None
+        return (tape if sock is not None else None), sock
 
     def _on_open(self, number: int, channel: str) -> None:
         tape: Optional[Tape] = None
@@ -190,7 +213,17 @@ class Session:
         if isinstance(error, ProtocolError):
             self.status = BROKEN
         self.lost_at = time.monotonic()
-        self.mind_lease()
+        self._fell_silent = isinstance(error, TimeoutError)
+        if self._said_all():
+            self.close(EXPIRED)
+        else:
+            self.mind_lease()
+
+    def _said_all(self) -> bool:
+        """Say whether the kernel is over, and the launcher knows all that it had to say."""
+        link, over = self.relay.link, self.kernel is not None and self.kernel.over
+        said = all(leg.has_said_all for leg in self.relay.legs.values())
+        return over and said and not (link.held or link.unsent)
 
     def mind_lease(self) -> None:
         """See that the session ends when its launcher has been away for too long."""

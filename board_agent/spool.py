@@ -39,7 +39,7 @@ class Spool:
             return MEMORY - self._in_memory
         if self._disk is None:
             self._disk = self._open()
-        return 0 if self._after else self._disk - self._written
+        return 0 if self._after else max(0, self._disk - self._written)
 
     def add(self, data: bytes) -> None:
         """Add bytes at the end: no more than `room`."""
@@ -112,5 +112,14 @@ def is_disk(folder: str) -> bool:
         for line in file:
             words = line.split()
             if words[2] == number:
-                return words[words.index("-") + 1] not in NO_DISKS
+                kind, _, options = words[words.index("-") + 1 :][:3]
+                return kind not in NO_DISKS and (kind != "overlay" or _is_upper_on_disk(options))
     return True  # a file system whose mounts have a device of their own each
+
+
+def _is_upper_on_disk(options: str) -> bool:
+    """Say the same of where an overlay keeps what is written to it, as far as that can be seen."""
+    for option in options.split(","):
+        if option.startswith("upperdir=") and os.path.isdir(option[9:]):
+            return is_disk(option[9:])
+    return True

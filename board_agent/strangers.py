@@ -1,5 +1,6 @@
 """Peers at the handshake: little memory, little time, and no information."""
 
+import os
 import socket
 from collections import Counter
 from typing import Callable, List
@@ -8,7 +9,7 @@ from .handshake import Agent as Handshake
 from .handshake import HandshakeError
 from .loop import Loop
 
-MOST = 32  # at once
+MOST = 64  # at once
 SECONDS = 5.0
 BYTES = 1024  # that one may send
 
@@ -31,11 +32,15 @@ class Strangers:
     def meet(self, sock: socket.socket, host: str) -> None:
         """Begin with a new connection; if there are too many, send one away.
 
-        That is the oldest of the host that has most, so that a flood does not wash others out.
+        That is any of the host that has most, one that has said nothing if there is one: so a flood
+        does not wash those out who are on their way to prove themselves.
         """
         if len(self._all) >= MOST:
             most = Counter(stranger.host for stranger in self._all).most_common(1)[0][0]
-            next(stranger for stranger in self._all if stranger.host == most).close()
+            crowd = [stranger for stranger in self._all if stranger.host == most]
+            silent = [stranger for stranger in crowd if stranger.is_silent]
+            pool = silent or crowd
+            pool[os.urandom(1)[0] % len(pool)].close()
         self._all.append(Stranger(self, sock, host))
 
     def forget(self, stranger: "Stranger") -> None:
@@ -60,6 +65,11 @@ class Stranger:
         self._room = BYTES
         self._cancel = strangers.loop.call_later(SECONDS, self.close)
         strangers.loop.watch(sock, self._on_readable, None)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the peer has said nothing."""
+        return self._room == BYTES
 
     def close(self) -> None:
         """Send the peer away."""

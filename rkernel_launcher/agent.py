@@ -40,7 +40,7 @@ def shake_hands(
     """Prove ourselves to the agent at the other end of `sock`, and have it prove itself.
 
     Parameters: session and received, what goes on there and the last frame that came here; host,
-    its name for people. Raises NotAnAgent, OtherAgent, LinkRefused or WrongToken.
+    its name for people. Raises NotAnAgent, OtherAgent, LinkRefused, WrongToken or HandshakeCut.
     """
     sock.settimeout(SECONDS)
     shake = handshake.Launcher(agent.token, session, received)
@@ -60,6 +60,6 @@ def shake_hands(
     except handshake.HandshakeError as error:
         raise errors.WrongToken(host=host) from error
     except OSError as error:
-        raise errors.NotAnAgent(host=host) from error
+        raise errors.HandshakeCut(host=host, detail=str(error)) from error
     sock.settimeout(None)
     return Answer(*shake.answer)

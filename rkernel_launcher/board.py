@@ -116,11 +116,11 @@ def _agent(said: dict[str, Any]) -> Agent:
 
 def _kernels(said: dict[str, Any]) -> list[Kernel] | None:
     """Return the kernels of an agent, as far as what is said of them makes sense."""
-    if said["kernels"] is None:
-        return None
     try:
+        if said["kernels"] is None:
+            return None
         return [Kernel.read(_agent(said), about) for about in said["kernels"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise errors.BoardMisbehaved(detail="a list of kernels that makes no sense") from error
 
 

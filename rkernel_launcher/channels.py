@@ -12,6 +12,7 @@ from pathlib import Path
 
 import zmq
 
+from board_agent.link import MAX_STREAMS
 from board_agent.loop import Loop
 from board_agent.relay import Relay
 
@@ -21,6 +22,7 @@ from .errors import PortInUse
 from .iopub import Context, Fanout, Socket
 
 RELAYED = ("shell", "control", "stdin")
+MOST_CLIENTS = MAX_STREAMS // 2  # connections of clients: the agent has a limit, too
 
 
 class Channels:
@@ -38,6 +40,7 @@ class Channels:
         self._relay: Relay | None = None
         self._context: Context | None = None
         self._iopub: Fanout | None = None
+        self._upstream: socket.socket | None = None  # where the fan-out is waited for
         self._heartbeat: threading.Thread | None = None
         try:
             for channel in CHANNELS:
@@ -48,23 +51,23 @@ class Channels:
             self.close()
             raise PortInUse(endpoint=connection.endpoint(channel), detail=error.strerror) from error
 
-    def serve(self, relay: Relay, former_key: str | None = None) -> None:
+    def serve(self, relay: Relay, former_keys: list[str]) -> None:
         """Subscribe to the kernel, then let clients in and relay them.
 
-        Parameters: former_key, that a kernel signed with which was taken over. Raises PortInUse.
+        What a kernel that was taken over has said meanwhile is fetched when there is a client to
+        hear it. Parameters: former_keys, that such a kernel signed with. Raises PortInUse.
         """
         self._relay = relay
         self._context = zmq.Context()
-        self._serve_iopub(self._context, former_key)
+        self._serve_iopub(self._context, former_keys)
         self._serve_heartbeat(self._context)
+        if former_keys:
+            self._listen()
 
     def say(self, text: str) -> None:
         """Show text in the cell that runs, if one does."""
         if self._iopub is not None:
             self._iopub.say(text)
-
-    def _let_clients_in(self) -> None:
-        self._loop.call_soon(self._listen)
 
     def _listen(self) -> None:
         for channel in RELAYED:
@@ -79,6 +82,7 @@ class Channels:
             self._loop.watch(sock, None, None)
             sock.close()
         self._reserved.clear()
+        self._close_upstream()
         if self._iopub is not None:
             self._iopub.close()
         if self._context is not None:
@@ -106,7 +110,7 @@ class Channels:
         except OSError:
             silent = True
         self._loop.watch(sock, None, None)
-        if silent or not self._relay.open:
+        if silent or len(self._relay.legs) >= MOST_CLIENTS:
             sock.close()
             return
         if sock.family == socket.AF_INET:
@@ -115,25 +119,36 @@ class Channels:
 
     # --- iopub ----------------------------------------------------------------------------------
 
-    def _serve_iopub(self, context: Context, former_key: str | None) -> None:
+    def _serve_iopub(self, context: Context, former_keys: list[str]) -> None:
         """Subscribe to the kernel; clients are let in once that is under way on the link."""
-        listener = socket.create_server(("127.0.0.1", 0), backlog=1)
-        self._loop.watch(listener, lambda: self._accept_upstream(listener), None)
+        listener = self._upstream = socket.create_server(("127.0.0.1", 0), backlog=1)
+
+        def subscribe() -> None:
+            self._loop.watch(listener, self._accept_upstream, None)
+
+        if not former_keys:
+            subscribe()
         self._iopub = Fanout(
             context,
             self._connection,
             upstream=f"tcp://127.0.0.1:{listener.getsockname()[1]}",
             bind=lambda sock: self._bind_zmq(sock, "iopub"),
-            on_subscribed=self._let_clients_in,
-            former_key=former_key,
+            on_subscribed=lambda: None if former_keys else self._loop.call_soon(self._listen),
+            on_client=lambda: self._loop.call_soon(subscribe) if former_keys else None,
+            former_keys=former_keys,
         )
 
-    def _accept_upstream(self, listener: socket.socket) -> None:
-        assert self._relay is not None
-        sock, _ = listener.accept()
-        self._loop.watch(listener, None, None)
-        listener.close()
+    def _accept_upstream(self) -> None:
+        assert self._relay is not None and self._upstream is not None
+        sock, _ = self._upstream.accept()
+        self._close_upstream()
         self._relay.connect("iopub", sock)
+
+    def _close_upstream(self) -> None:
+        if self._upstream is not None:
+            self._loop.watch(self._upstream, None, None)
+            self._upstream.close()
+            self._upstream = None
 
     # --- heartbeat ------------------------------------------------------------------------------
 

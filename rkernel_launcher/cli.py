@@ -198,7 +198,7 @@ def attach(settings: dict[str, bool], name: str, kernel: str | None) -> None:
         found = [k for _, kernels in board.agents() for k in kernels or []]
     chosen = _pick(found, kernel, wanted) if kernel is not None else _last_orphan(found, wanted)
     report = Report()
-    with connection_file.made(chosen.id) as path:
+    with connection_file.made() as path:
         logs.start(str(path), settings["debug"])
         Launcher(wanted, str(path), chosen, on_ready=lambda: report.say(str(path))).run()
 

@@ -42,11 +42,10 @@ class Connection:
 
 
 @contextmanager
-def made(name: str) -> Iterator[Path]:
+def made() -> Iterator[Path]:
     """Make a connection file that no frontend has written, for our user alone, and remove it."""
-    path = Path(jupyter_runtime_dir(), f"kernel-rkernel-{name}.json")
+    path = Path(jupyter_runtime_dir(), f"kernel-rkernel-{secrets.token_hex(4)}.json")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
     write_connection_file(str(path), key=secrets.token_hex(32).encode())
     try:
         yield path

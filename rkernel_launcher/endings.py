@@ -33,13 +33,20 @@ _WHYS = {
 }
 
 
+_HINTS = {
+    handshake.TAKEN: "Go on there, or start another one from the frontend.",
+    handshake.BROKEN: "rkernel attach may take it over, with its variables.",
+}
+
+
 def gone(status: int, host: str, keep_alive: str) -> KernelGone:
     """Return the error for a kernel that is not there when the link is back.
 
     Parameters: status of the session, as the agent gives it; host; keep_alive, as the user said it.
     """
     why = _WHYS.get(status, "the board gives no reason that we know")
-    return KernelGone(host=host, why=why.format(keep_alive=keep_alive))
+    hint = _HINTS.get(status, "Its variables are lost; start it again from the frontend.")
+    return KernelGone(host=host, why=why.format(keep_alive=keep_alive), hint=hint)
 
 
 def missing(package: str, host: str) -> NoIpykernel:

@@ -275,6 +275,13 @@ class AgentRefused(RkernelError):
     remedy = "Check that no firewall closes that port, or use another one with --link-port."
 
 
+class HandshakeCut(RkernelError):
+    """The connection to the agent broke, or the agent was silent, before it had proven itself."""
+
+    message = "The connection to the agent on {host} broke at its beginning: {detail}."
+    remedy = "Try again; if that does not help, check what answers there."
+
+
 class NoForwarding(RkernelError):
     """The SSH server does not let us through to the agent."""
 
@@ -347,7 +354,7 @@ class KernelGone(RkernelError):
     """The link is back, and the kernel is not."""
 
     message = "The kernel on {host} is gone: {why}."
-    remedy = "Its variables are lost; start it again from the frontend."
+    remedy = "{hint}"
 
 
 class NoKernel(RkernelError):

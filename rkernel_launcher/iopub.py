@@ -30,8 +30,8 @@ class Fanout:
 
     Parameters: context; connection; upstream, the endpoint where the kernel's iopub is to be had;
     bind, which gives a socket the clients' endpoint; on_subscribed, called in the thread once the
-    kernel sends all it publishes; former_key, the key that a kernel which was taken over signed
-    with before, or None. What such a kernel says waits for the first client.
+    kernel sends all it publishes; on_client, called there when the first client subscribes;
+    former_keys, that a kernel which was taken over signed with before.
     """
 
     def __init__(
@@ -41,16 +41,18 @@ class Fanout:
         upstream: str,
         bind: Callable[[Socket], None],
         on_subscribed: Callable[[], None],
-        former_key: str | None = None,
+        on_client: Callable[[], None],
+        former_keys: list[str],
     ) -> None:
         self._on_subscribed = on_subscribed
+        self._on_client = on_client
         self._voice = Voice(connection)
-        self._seal = Seal(connection, former_key) if former_key is not None else None
-        self._waits_for_client = former_key is not None
+        self._seal = Seal(connection, former_keys) if former_keys else None
 
         self._upstream = context.socket(zmq.XSUB)
         self._upstream.rcvhwm = 0  # what has come over the link is not to be lost here
         self._upstream.linger = 0
+        self._upstream.handshake_ivl = 0  # it may take as long as the link is down
         self._monitor = self._upstream.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
@@ -90,11 +92,9 @@ class Fanout:
     def _serve(self) -> None:
         """Pass messages down and subscriptions up until told to stop; then what is on its way."""
         poller = zmq.Poller()
-        for sock in (self._downstream, self._orders, self._monitor):
+        for sock in (self._upstream, self._downstream, self._orders, self._monitor):
             poller.register(sock, zmq.POLLIN)
-        if not self._waits_for_client:
-            poller.register(self._upstream, zmq.POLLIN)
-        connected = stopping = False
+        connected = stopping = visited = False
         while connected or not stopping:
             ready = dict(poller.poll(LINGER if stopping else None))
             if not ready:
@@ -108,11 +108,10 @@ class Fanout:
                 connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
                 if connected:
                     self._on_subscribed()
-            if self._downstream in ready:
-                poller.register(self._upstream, zmq.POLLIN)
-                self._waits_for_client = False
-            if not self._waits_for_client:
-                self._pass_down()
+            if self._downstream in ready and not visited:
+                visited = True
+                self._on_client()
+            self._pass_down()
             self._pass_up()
 
     def _pass_down(self) -> None:
@@ -169,24 +168,25 @@ class Voice:
 
 
 class Seal:
-    """Sign anew what a kernel signed with the key that it had before.
+    """Sign anew what a kernel signed with a key that it had before.
 
-    Parameters: connection, whose key is to be used; former_key.
+    Parameters: connection, whose key is to be used; former_keys.
     """
 
-    def __init__(self, connection: Connection, former_key: str) -> None:
+    def __init__(self, connection: Connection, former_keys: list[str]) -> None:
         self._digest = connection.signature_scheme.removeprefix("hmac-")
-        self._keys = (former_key.encode(), connection.key.encode())
+        self._key = connection.key.encode()
+        self._former_keys = [key.encode("utf-8", "replace") for key in former_keys]
 
     def renew(self, parts: list[bytes]) -> list[bytes]:
-        """Return a message with a signature of the new key if that of the old one fits."""
+        """Return a message with a signature of the new key if that of an old one fits."""
         try:
             at = parts.index(_DELIMITER) + 1
-        except ValueError:
+            signature, signed = parts[at], parts[at + 1 : at + 5]
+        except (ValueError, IndexError):
             return parts
-        old, new = (self._sign(key, parts[at + 1 : at + 5]) for key in self._keys)
-        if at < len(parts) and hmac.compare_digest(parts[at], old):
-            parts[at] = new
+        if any(hmac.compare_digest(signature, self._sign(k, signed)) for k in self._former_keys):
+            parts[at] = self._sign(self._key, signed)
         return parts
 
     def _sign(self, key: bytes, frames: list[bytes]) -> bytes:

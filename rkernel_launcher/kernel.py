@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,15 +30,19 @@ class Kernel:
 
     @classmethod
     def read(cls, agent: Agent, about: dict[str, Any]) -> Kernel:
-        """Return what an agent says of a kernel. Raises TypeError, ValueError or KeyError."""
+        """Return what an agent says of a kernel. Raises TypeError, ValueError, KeyError
+        or OverflowError.
+        """
 
         def number(name: str) -> float | None:
             return None if about[name] is None else float(about[name])
 
         memory = number("memory")
+        if not re.fullmatch("[0-9a-f]{1,32}", about["kernel"]):
+            raise ValueError("a kernel's id that is none")
         return cls(
             agent=agent,
-            id=printable(str(about["kernel"])),
+            id=about["kernel"],
             pid=int(about["pid"]),
             owner=printable(str(about["owner"])),
             state=printable(str(about["state"])),

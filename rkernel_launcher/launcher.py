@@ -135,7 +135,7 @@ class Launcher:
                 "workdir": self._target.workdir,
                 "env": self._target.env,
                 "debugger": self._target.debugger,
-                "owner": f"{getpass.getuser()}@{socket.gethostname()}",
+                "owner": _owner(),
                 "keep_alive": keep_alive if keep_alive < float("inf") else None,
                 "silence": self._target.link_timeout,
             }
@@ -162,7 +162,7 @@ class Launcher:
         elif kind == "note":
             log.info("the board says: %s", printable(str(content.get("text", ""))))
         elif kind == "ended":
-            self._drain(content)
+            self._drain(content, time.monotonic())
         elif kind == "failed":
             self._finish(self._failure(content))
 
@@ -177,25 +177,31 @@ class Launcher:
         if missing := content.get("missing"):
             self._finish(endings.missing(printable(str(missing)), self._target.host))
             return
-        former_key = content.get("former_key")
+        former_keys = [str(key) for key in content.get("former_keys", [])]
         version = printable(str(content["ipykernel"]))
-        how = "is ready" if former_key is None else "was taken over"
-        log.info("the kernel %s: ipykernel %s, pid %d", how, version, content["pid"])
+        how = "was taken over" if former_keys else "is ready"
+        log.info("the kernel %s: ipykernel %s, pid %d", how, version, int(content["pid"]))
         assert self._channels is not None
         try:
-            self._channels.serve(self._relay, None if former_key is None else str(former_key))
+            self._channels.serve(self._relay, former_keys)
         except errors.PortInUse as error:
             self._finish(error)
         else:
             self._on_ready()
 
-    def _drain(self, content: dict[str, Any]) -> None:
-        """Let the kernel's last messages come before its end is taken for the end of all."""
-        silent = time.monotonic() - self._relay.heard_at
-        if self._relay.quiet or (self._relay.connected and silent > DRAIN_SECONDS):
+    def _drain(self, content: dict[str, Any], since: float) -> None:
+        """Let the kernel's last messages come before its end is taken for the end of all.
+
+        They have, if the board answers, and nothing of them comes any more.
+        """
+        now = time.monotonic()
+        heard, moved = now - self._relay.heard_at, now - max(since, self._relay.moved_at)
+        if self._relay.quiet or (moved > DRAIN_SECONDS and heard < DRAIN_SECONDS / 2):
             self._on_ended(content)
-        else:
-            self._loop.call_later(DRAIN_POLL, functools.partial(self._drain, content))
+            return
+        if self._relay.connected and heard > DRAIN_SECONDS / 4 and not self._relay.asked:
+            self._relay.ask()
+        self._loop.call_later(DRAIN_POLL, functools.partial(self._drain, content, since))
 
     def _on_ended(self, content: dict[str, Any]) -> None:
         status = int(content["status"])
@@ -223,6 +229,8 @@ class Launcher:
 
     def _be_down(self, since: float | None = None) -> None:
         """Wait for the link to come back, for as long as the kernel on the board waits for us."""
+        if self._lost_at is not None:
+            return  # it broke again before it was of use
         keep_alive = target.seconds(self._target.keep_alive)
         self._lost_at = time.monotonic() if since is None else since
         self._interrupted = False
@@ -246,6 +254,8 @@ class Launcher:
         """Dial the agent again: the link is lost, or its other end does not answer."""
         if self._reconnection is not None or self._board is None or self._ending:
             return
+        if self._relay.connected and target.seconds(self._target.keep_alive) == 0:
+            return  # a second connection would cost the first, and with it the kernel
         assert self._agent is not None
         self._reconnection = Reconnection(
             self._board,
@@ -292,7 +302,8 @@ class Launcher:
         except ProtocolError as error:
             self._finish(errors.BoardMisbehaved(detail=f"what breaks the protocol ({error})"))
             return
-        self._be_back()
+        if self._relay.connected:
+            self._be_back()
 
     def _be_back(self) -> None:
         self._cancel_give_up()
@@ -339,7 +350,8 @@ class Launcher:
         if self._reconnection is not None:
             self._reconnection.stop()
         self._ending = True
-        if not self._leaving:
+        failed_attach = self._attach and isinstance(self._result, errors.RkernelError)
+        if not self._leaving and not failed_attach:
             self._relay.message({"type": "end"})  # or the kernel would wait for us
         self._relay.close()
         if self._channels is not None:  # after the relay: what that has passed on can come first
@@ -347,3 +359,12 @@ class Launcher:
         if self._board is not None:
             self._board.close()
         self._loop.close()
+
+
+def _owner() -> str:
+    """Say who starts the kernel, for people."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"

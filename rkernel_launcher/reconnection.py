@@ -17,7 +17,7 @@ from .board import Board
 log = logging.getLogger(__name__)
 
 PART = 0.1  # of the time that the link is down, until the next attempt
-PAUSES = (0.2, 5.0)  # seconds, the shortest and the longest
+PAUSES = (0.2, 4.0)  # seconds, the shortest and the longest
 _NOT_THERE = (
     errors.AgentRefused,
     errors.NoForwarding,
@@ -72,11 +72,6 @@ class Reconnection:
             try:
                 if self._attempt():
                     return
-            except _NOT_THERE as error:
-                self._note(f"the agent does not answer: {error}")
-                if self._is_gone():
-                    self._on_gone()
-                    return
             except errors.RkernelError as error:
                 self._note(f"not back yet: {error}")
             except Exception:
@@ -84,7 +79,20 @@ class Reconnection:
             self._stopped.wait(pause(time.monotonic() - start))
 
     def _attempt(self) -> bool:
-        """Try once; say whether all is done."""
+        """Try once, and ask the board itself if it is there and the agent is not.
+
+        Returns whether all is done.
+        """
+        try:
+            return self._connect()
+        except _NOT_THERE as error:
+            self._note(f"the agent does not answer: {error}")
+            if self._agent in self._board.look_again():
+                return False
+        self._on_gone()
+        return True
+
+    def _connect(self) -> bool:
         sock = self._board.redial(self._agent.port)
         try:
             received = self._claim().result()
@@ -101,14 +109,6 @@ class Reconnection:
             raise
         self._on_back(sock, answer)
         return True
-
-    def _is_gone(self) -> bool:
-        """Ask the board itself whether our agent still runs; False when it cannot be asked."""
-        try:
-            return self._agent not in self._board.look_again()
-        except errors.RkernelError as error:
-            self._note(f"the board does not answer: {error}")
-            return False
 
     def _note(self, text: str) -> None:
         """Log what is wrong, unless it was so the last time."""

@@ -39,7 +39,9 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
 
     Raises the errors of `ssh.connect` and of the first stage.
     """
-    from . import ssh  # only this way needs paramiko, which takes 60 ms
+    import paramiko  # only this way needs it, and it takes 60 ms
+
+    from . import ssh
 
     transport = ssh.connect(target, prompts, timeout=CONNECT_SECONDS)
     try:
@@ -48,12 +50,15 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
         stream = ChannelStream(channel)
         first_stage.handshake(stream, SESSION_SECONDS)
         session = rpyc_session.over_stream(stream, SESSION_SECONDS)
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        transport.close()
+        raise errors.BoardLost(detail=str(error) or "it closed the connection") from error
     except BaseException:
         transport.close()
         raise
 
     def connect(port: int) -> socket.socket:
-        return through(_forwarded(transport, target.host, port))
+        return through(_forwarded(transport, target.host, port), transport.close)
 
     def redial(port: int) -> socket.socket:
         anew = ssh.connect(target, None, timeout=CONNECT_SECONDS)

@@ -71,7 +71,7 @@ def test_a_kernel_is_taken_over_with_its_variables_and_what_it_said_meanwhile(
         wait_until(lambda: kernels(observer)[0]["state"] == "idle", "it is idle", LIMIT)
 
         answer = attach(new, ready["kernel"])
-        assert answer["former_key"] == "former"
+        assert answer["former_keys"] == ["former"]
         assert {name: answer[name] for name in ("ready", "pid", "kernel", "ipykernel")} == {
             name: ready[name] for name in ("ready", "pid", "kernel", "ipykernel")
         }
@@ -184,7 +184,7 @@ def test_a_launcher_that_leaves_before_it_listens_loses_nothing(agent: Agent) ->
         wait_until(lambda: kernels(observer)[0]["state"] == "idle", "it is idle", LIMIT)
         assert attach(second, ready["kernel"], "second")["type"] == "ready"
         leave(second, observer)
-        assert attach(third, ready["kernel"], "third")["former_key"] == "second"
+        assert attach(third, ready["kernel"], "third")["former_keys"] == ["first", "second"]
         with Frontend(third, "third", "first") as frontend:
             frontend.until(lambda: frontend.text, "it comes")
             assert frontend.text == "for whom it may concern\n"
@@ -250,13 +250,13 @@ def test_a_spec_that_reattaches_has_the_youngest_orphan_like_it(agent: Agent) ->
         for number, expected in ((4, pids[1]), (5, pids[0])):
             with Session(agent) as session:
                 ready = session.start(key=f"key {number}", reattach=True, **request)
-                assert ready["pid"] == expected and ready["former_key"]
+                assert ready["pid"] == expected and ready["former_keys"]
                 leave(session, observer)
                 observer.say("stop", kernel=ready["kernel"])
                 wait_until(lambda p=expected: not alive(p), "it ends", LIMIT)
         with Session(agent) as session:
             ready = session.start(key="key 6", reattach=True, **request)
-            assert ready["pid"] not in pids.values() and "former_key" not in ready
+            assert ready["pid"] not in pids.values() and "former_keys" not in ready
         assert alive(pids[2]) and alive(pids[3])
 
 
