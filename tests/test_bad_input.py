@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -279,6 +280,12 @@ def says(data: bytes) -> Peer:
     return play
 
 
+def hangs_up_hard(sock: socket.socket, token: bytes) -> None:
+    """Hear a hello, and reset the connection."""
+    sock.recv(HELLO, socket.MSG_WAITALL)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 def breaks_off(sock: socket.socket, token: bytes) -> None:
     """Shake hands as an agent does, hear what is wanted, and go."""
     shake = Handshake(token)
@@ -298,6 +305,7 @@ def breaks_off(sock: socket.socket, token: bytes) -> None:
         (says(b"r\xff\x00" * 40), errors.NotAnAgent, ""),
         (says(MAGIC + bytes([VERSION + 1]) + bytes(32)), errors.OtherAgent, str(VERSION + 1)),
         (says(MAGIC + bytes([VERSION]) + bytes(73)), errors.WrongToken, ""),
+        (hangs_up_hard, errors.HandshakeCut, "reset"),
         (breaks_off, errors.LinkLost, ""),
     ],
 )
