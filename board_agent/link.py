@@ -8,8 +8,9 @@ next one: what was sent and not acknowledged is sent again, so that all arrives 
 import json
 import struct
 from collections import deque
-from typing import Any, Deque, Dict, List, NamedTuple, Tuple, Union
+from typing import Any, Deque, Dict, List, Tuple
 
+from .events import Credit, Data, Ended, Event, Message, Opened, Pong, Reset
 from .packing import pack, unpack
 
 HEADER = struct.Struct("!IBIQQ")  # payload length, kind, stream, sequence number, acknowledged
@@ -30,51 +31,6 @@ PRECEDENCE = {"control": 0, "stdin": 1, "shell": 2, "iopub": 3, "files": 4, "vid
 
 class ProtocolError(Exception):
     """The peer broke the protocol; the link cannot go on."""
-
-
-class Message(NamedTuple):
-    """A JSON object came from the peer's control stream."""
-
-    content: Dict[str, Any]
-
-
-class Opened(NamedTuple):
-    """The peer opened a stream to a channel."""
-
-    stream: int
-    channel: str
-
-
-class Data(NamedTuple):
-    """Bytes came on a stream; report them with `consumed` once they are passed on."""
-
-    stream: int
-    data: bytes
-
-
-class Ended(NamedTuple):
-    """The peer will send no more on a stream."""
-
-    stream: int
-
-
-class Reset(NamedTuple):
-    """A stream is over in both directions."""
-
-    stream: int
-
-
-class Credit(NamedTuple):
-    """The peer can take more on a stream."""
-
-    stream: int
-
-
-class Pong(NamedTuple):
-    """The peer answered a ping."""
-
-
-Event = Union[Message, Opened, Data, Ended, Reset, Credit, Pong]
 
 
 _Frame = Tuple[int, int, int, bytes]  # number, kind, stream, payload

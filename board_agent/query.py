@@ -6,7 +6,8 @@ import time
 from typing import Any, Dict, List
 
 from . import handshake
-from .link import Link, Message, ProtocolError
+from .events import Message
+from .link import Link, ProtocolError
 
 SECONDS = 10.0  # for an agent to answer, and for kernels to end
 POLL = 0.1

@@ -7,9 +7,10 @@ connection that breaks is no end: the local sockets stay, and all goes on over t
 import time
 from typing import Any, Callable, Dict, Optional, Set
 
+from .events import Credit, Data, Ended, Event, Message, Opened, Pong
 from .iopub import Tape
 from .leg import Leg
-from .link import CHUNK, Credit, Data, Ended, Event, Link, Message, Opened, Pong, ProtocolError
+from .link import CHUNK, Link, ProtocolError
 from .loop import Loop
 
 SILENCE = 10.0  # seconds without a sign of life after which a connection is given up

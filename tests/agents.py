@@ -24,8 +24,9 @@ import zmq
 from boards import wait_until
 from jupyter_client.session import Session as Wire
 
+from board_agent.events import Data, Ended, Event, Message, Opened, Pong, Reset
 from board_agent.handshake import NEW, RESUMED, SESSION, Launcher
-from board_agent.link import Data, Ended, Event, Link, Message, Opened, Pong, Reset
+from board_agent.link import Link
 
 LIMIT = 30.0
 CODE = "c0de"

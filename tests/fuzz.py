@@ -21,8 +21,9 @@ from unittest import mock
 
 from board_agent import handshake, packing
 from board_agent import link as link_module
+from board_agent.events import Data, Event
 from board_agent.iopub import LONGEST_TOPIC, Tape, first_message, opening_length
-from board_agent.link import HEADER, MAX_PAYLOAD, OPEN, WINDOW, Data, Event, Link, ProtocolError
+from board_agent.link import HEADER, MAX_PAYLOAD, OPEN, WINDOW, Link, ProtocolError
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "tests" / "corpus"

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 
 from board_agent import link as link_module
 from board_agent import packing
+from board_agent.events import Credit, Data, Ended, Event, Message, Opened, Pong, Reset
 from board_agent.link import (
     ACK,
     ACK_EVERY,
@@ -46,16 +47,8 @@ from board_agent.link import (
     PRECEDENCE,
     RESET,
     WINDOW,
-    Credit,
-    Data,
-    Ended,
-    Event,
     Link,
-    Message,
-    Opened,
-    Pong,
     ProtocolError,
-    Reset,
 )
 from board_agent.packing import SMALLEST, pack, unpack
 from board_agent.relay import BACKLOG

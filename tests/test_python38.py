@@ -108,7 +108,8 @@ def test_two_ends_talk(python: str) -> None:
     """Much data, cut anywhere, from an end on that Python to another."""
     source = """
 import random
-from board_agent.link import CHUNK, Data, Link, Message
+from board_agent.events import Data, Message
+from board_agent.link import CHUNK, Link
 from board_agent.handshake import NEW, Agent, Launcher
 chance = random.Random(1)
 launcher, agent = Launcher(b"t", b"s" * 16, 0), Agent(b"t")
