@@ -165,7 +165,8 @@ class Agent:
 
     def describe(self) -> List[Dict[str, Any]]:
         """Return what a person wants to know of the kernels."""
-        return [session.describe() for session in self._all_with_kernels()]
+        sessions = {session.kernel: session for session in self._all_with_kernels()}
+        return [sessions.get(kernel, kernel).describe() for kernel in self.kernels]
 
     def _all_with_kernels(self) -> List[Session]:
         sessions = self._sessions.values()

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from .loop import Loop
+from .memory import memory_of_process
 from .relay import Relay
 
 GRACE = 1.5  # seconds between asking a kernel to end and making it end
@@ -72,6 +73,19 @@ class Kernel:
     def pid(self) -> int:
         """The process id, which is also the kernel's process group."""
         return self._process.pid
+
+    def describe(self) -> Dict[str, Any]:
+        """Return what a person wants to know of a kernel that is ending, and has no session."""
+        return {
+            "kernel": self.id,
+            "pid": self.pid,
+            "owner": str(self.request.get("owner", "")),
+            "age": time.monotonic() - self.since,
+            "state": "ending",
+            "memory": memory_of_process(self.pid),
+            "keep_alive": 0.0,
+            "away": 0.0,
+        }
 
     def connect(self, channel: str) -> socket.socket:
         """Return a connection to one of the kernel's channels. Raises OSError."""
@@ -272,6 +286,9 @@ class Kernels:
         self._all: List[Kernel] = []
         self._waiting: List[Callable[[], None]] = []
         loop.on_signal(signal.SIGCHLD, self._poll)
+
+    def __iter__(self) -> Iterator[Kernel]:
+        return iter(self._all)
 
     def __len__(self) -> int:
         return len(self._all) + len(self._waiting)

@@ -8,7 +8,6 @@ from .iopub import Tape
 from .kernels import Kernel
 from .leg import Leg
 from .link import Link, ProtocolError
-from .memory import memory_of_process
 from .relay import Relay
 
 if TYPE_CHECKING:
@@ -88,19 +87,13 @@ class Session:
     def describe(self) -> Dict[str, Any]:
         """Return what a person wants to know of the kernel."""
         assert self.kernel is not None and self._request is not None
-        now = time.monotonic()
-        away = None if self.lost_at is None else now - self.lost_at
-        lease = self._lease()
-        return {
-            "kernel": self.kernel.id,
-            "pid": self.kernel.pid,
-            "owner": str(self._request.get("owner", "")),
-            "age": now - self.kernel.since,
-            "state": self._state(),
-            "memory": memory_of_process(self.kernel.pid),
-            "keep_alive": lease,
-            "away": away,
-        }
+        return dict(
+            self.kernel.describe(),
+            owner=str(self._request.get("owner", "")),
+            state=self._state(),
+            keep_alive=self._lease(),
+            away=None if self.lost_at is None else time.monotonic() - self.lost_at,
+        )
 
     def _state(self) -> str:
         assert self.kernel is not None

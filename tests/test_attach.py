@@ -14,10 +14,16 @@ from pathlib import Path
 import pytest
 from agents import LIMIT, Agent, Frontend, Session, alive, running
 from boards import wait_until
+from jupyter_client.connect import write_connection_file
+from jupyter_client.session import Session as Wire
 
 from board_agent.handshake import RESUMED, TAKEN
+from rkernel_launcher import connection_file
+from rkernel_launcher.iopub import Seal
 
 MEGABYTE = 1 << 20
+# ZMTP 3.0's, see https://rfc.zeromq.org/spec/23/#grammar: signature, version, mechanism, filler
+GREETING = b"\xff" + bytes(7) + b"\x01\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 
 
 @pytest.fixture
@@ -201,6 +207,25 @@ def test_a_former_launcher_that_never_listened_is_no_obstacle(agent: Agent) -> N
             assert frontend.run("print(1)") == "1\n"
 
 
+@pytest.mark.parametrize("said", [0, 10, 11, 64], ids=["nothing", "a part", "more", "a greeting"])
+def test_a_former_launcher_that_left_during_the_opening_is_no_obstacle(
+    agent: Agent, said: int
+) -> None:
+    """The opening of libzmq, that is: 64 bytes of a greeting and a handshake each way."""
+    with Session(agent) as former, Session(agent) as observer, Session(agent) as new:
+        ready = former.start(key="former")
+        stream = former.link.open("iopub")
+        if said:
+            former.link.send(stream, GREETING[:said])
+        former.flush()
+        former.until(lambda: former.received.get(stream), "the kernel says its part")
+        leave(former, observer)
+        assert attach(new, ready["kernel"])["type"] == "ready"
+        with Frontend(new, "new", "former") as frontend:
+            frontend.listen()
+            assert frontend.run("print(1)") == "1\n"
+
+
 def test_a_kernel_with_a_launcher_or_none_at_all_cannot_be_had(agent: Agent) -> None:
     with Session(agent) as former, Session(agent) as new, Session(agent) as other:
         ready = former.start()
@@ -230,6 +255,23 @@ def test_a_kernel_that_has_just_died_cannot_be_had_and_harms_nobody(agent: Agent
         assert observer.is_served()
         assert former.resume() == RESUMED
         assert former.wait_for("ended")["status"] == -signal.SIGKILL
+
+
+def test_a_spec_that_reattaches_to_what_has_just_died_gets_a_new_kernel(agent: Agent) -> None:
+    request = {"owner": "ann@pc", "workdir": "/tmp", "python": sys.executable}
+    with Session(agent) as former, Session(agent) as observer, Session(agent) as new:
+        old = former.start(key="former", **request)["pid"]
+        leave(former, observer)
+        agent.signal(signal.SIGSTOP)
+        try:
+            os.kill(old, signal.SIGKILL)
+            wait_until(lambda: _is_over(old), "it has closed its files", LIMIT)
+            new.say("start", key="new", reattach=True, **request)
+        finally:
+            agent.signal(signal.SIGCONT)
+        ready = new.wait_for("ready", "failed")
+        assert ready["type"] == "ready" and ready["pid"] != old
+        assert "former_keys" not in ready
 
 
 def _is_over(pid: int) -> bool:
@@ -268,3 +310,41 @@ def test_an_orphan_that_is_taken_over_is_not_ended_by_its_former_lease(agent: Ag
         assert kernels(observer)[0]["keep_alive"] == 3600.0
         wait_until(lambda: float(str(kernels(observer)[0]["age"])) > 4, "its time is up", LIMIT)
         assert alive(int(str(ready["pid"])))
+
+
+@pytest.mark.parametrize("how", ["closed", "silent"])
+def test_a_launcher_that_fell_silent_may_just_be_asleep(agent: Agent, how: str) -> None:
+    """So that a spec does not take a kernel from a notebook that is merely suspended."""
+    request = {"owner": "ann@pc", "workdir": "/tmp", "python": sys.executable}
+    with Session(agent) as former, Session(agent) as observer, Session(agent) as new:
+        old = former.start(key="former", silence=1, **request)["pid"]
+        if how == "closed":
+            former.break_off()
+        wait_until(lambda: away(observer) == 1, "the agent has noticed", LIMIT)
+        ready = new.start(key="new", reattach=True, **request)
+        assert (ready["pid"] == old) == (how == "closed")
+        former.break_off()
+        assert former.resume() == (TAKEN if how == "closed" else RESUMED)
+        assert alive(old)
+
+
+# --- signatures -----------------------------------------------------------------------------------
+
+
+def test_what_was_signed_with_any_former_key_is_signed_anew(tmp_path: Path) -> None:
+    path = tmp_path / "connection.json"
+    write_connection_file(str(path), key=b"now")
+    seal = Seal(connection_file.read(str(path)), ["first", "second", "third"])
+    topic, now = b"a topic", Wire(key=b"now")
+
+    def signed(key: str) -> list[bytes]:
+        wire = Wire(key=key.encode())
+        return [topic, *wire.serialize(wire.msg("status", {"execution_state": "idle"}))]
+
+    for key in ("first", "second", "third"):
+        parts = seal.renew([*signed(key), b"a buffer"])
+        assert (parts[0], parts[-1]) == (topic, b"a buffer")
+        rest = now.feed_identities(parts[:-1])[1]
+        assert rest[0] == now.sign(rest[1:]), f"{key} fits"
+    for other in (signed("now"), signed("a stranger's"), [topic], [topic, b"<IDS|MSG>"]):
+        assert seal.renew(list(other)) == other

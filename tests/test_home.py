@@ -215,3 +215,15 @@ def test_a_seat_that_is_taken_and_cleared_all_the_time_is_never_two_agents(folde
         thread.join(timeout=60)
     assert taken == [50] * 4 and not crowds
     assert folders == {f"{folder}/run/rkernel/c0de-127.0.0.1-0"}, "none looked elsewhere"
+
+
+# --- all agents ----------------------------------------------------------------------------------
+
+
+def test_what_is_no_agents_folder_is_passed_over(folder: Path, seat: Seat) -> None:
+    state = {"port": 1, "token": "00"}
+    seat.write_state(state)
+    stray = folder / "run" / "rkernel" / "stray"
+    stray.touch()
+    assert state in home.agents()
+    assert stray.exists()

@@ -210,3 +210,28 @@ def test_a_call_after_the_end_does_no_harm() -> None:
     loop = Loop()
     loop.close()
     loop.call_soon(lambda: None)
+
+
+def test_a_timer_of_a_month_may_be_the_only_one() -> None:
+    """What selectors take at once has a limit."""
+    loop = Loop()
+    loop.call_later(30 * 86400.0, lambda: None)
+    other = threading.Timer(0.05, lambda: loop.call_soon(loop.stop))
+    other.start()
+    try:
+        loop.run()
+    finally:
+        other.join()
+        loop.close()
+
+
+def test_timers_that_were_called_off_do_not_pile_up(loop: Loop) -> None:
+    """As those of a link that is up for months: each is set, and called off when all is well."""
+    ran: list[str] = []
+    loop.call_later(0.01, lambda: ran.append("stays"))
+    for _ in range(10_000):
+        loop.call_later(3600.0, lambda: None)()
+    assert len(loop._timers) < 200
+    loop.call_later(0.02, loop.stop)
+    loop.run()
+    assert ran == ["stays"]

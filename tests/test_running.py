@@ -19,6 +19,8 @@ from jupyter_client import BlockingKernelClient
 from kernels import Frontend, is_idle, launched, started
 
 from rkernel_launcher import errors, ways
+from rkernel_launcher.agent import Agent
+from rkernel_launcher.kernel import Kernel
 from rkernel_launcher.target import Target
 
 READY = 60.0  # seconds
@@ -199,6 +201,38 @@ def test_what_a_board_says_cannot_steer_the_terminal(home: Board) -> None:
                 assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", run.stdout)
             other.say("end")
             other.wait_for("ended")
+
+
+@pytest.mark.parametrize("kernel", ["/../../victim/settings", "zz", "", "a" * 33, 1, None])
+def test_a_kernels_id_is_nothing_but_hexadecimal_digits(kernel: object) -> None:
+    """It is shown, compared with what users type, and may be a part of names."""
+    told = {"pid": 1, "owner": "ann@pc", "state": "idle", "age": 1, "memory": 1}
+    told |= {"away": 1, "keep_alive": 1}
+    agent = Agent(1, b"")
+    assert Kernel.read(agent, {**told, "kernel": "c0ffee"}).id == "c0ffee"
+    with pytest.raises((ValueError, TypeError)):
+        Kernel.read(agent, {**told, "kernel": kernel})
+
+
+def test_a_board_that_invents_a_kernels_id_harms_no_file(home: Board) -> None:
+    folder = Path(home.environment["JUPYTER_RUNTIME_DIR"])
+    (folder / "kernel-rkernel-").mkdir(parents=True)
+    victim = folder.parent / "victim" / "settings.json"
+    victim.parent.mkdir()
+    victim.write_text("{}")
+    told = {"kernel": "/../../victim/settings", "pid": 1, "owner": "", "state": "idle", "age": 1}
+    told |= {"memory": 1, "away": 1, "keep_alive": 1}
+    runtime = Path(home.runtime)
+    agents.launch(runtime, patch=f"agent.Agent.describe = lambda self: [{told!r}]")
+    agent = agents.find(runtime)
+    try:
+        for arguments in (["ps", "pi"], ["attach", "pi"], ["attach", "pi", "/"]):
+            assert_refused(rkernel(*arguments), errors.BoardMisbehaved, "kernels")
+        assert victim.read_text() == "{}"
+    finally:
+        agent.signal(signal.SIGTERM)
+        wait_until(lambda: not agents.alive(agent.pid), "the agent ends", READY)
+        (runtime / "log").unlink()
 
 
 # --- attach -------------------------------------------------------------------------------------

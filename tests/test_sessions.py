@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import pytest
 from agents import LIMIT, Agent, Frontend, Session, alive, running
 from boards import wait_until
 
+from board_agent import bootstrap
 from board_agent.handshake import EXPIRED, NEW, NO_MEMORY, REPLACED, RESUMED, STOPPED
+from board_agent.home import Seat
 from board_agent.spool import MEMORY
 
 MEGABYTE = 1 << 20
@@ -364,6 +367,22 @@ def test_a_launcher_that_ends_its_kernel_leaves_no_session() -> None:
         assert agent.log == ""
 
 
+def test_a_launcher_that_knows_all_of_a_dead_kernel_leaves_no_session() -> None:
+    """Also if it vanishes without a word, as one that is killed does."""
+    with running(idle=1) as agent, Session(agent) as session:
+        pid = session.start()["pid"]
+        with Frontend(session) as frontend:
+            frontend.listen()
+            os.kill(pid, signal.SIGKILL)
+            assert session.wait_for("ended")["status"] == -signal.SIGKILL
+            session.until(lambda: session.over >= set(session.carried), "the streams end")
+            session.link.acknowledge()
+            assert session.is_served()
+            session.break_off()
+            wait_until(lambda: not alive(agent.pid), "the agent ends", LIMIT)
+        assert agent.log == ""
+
+
 def test_a_launcher_that_says_end_before_its_kernel_is_there(agent: Agent) -> None:
     with Session(agent) as observer, Session(agent) as session:
         session.say("start", key="k", python=sys.executable, workdir="/tmp")
@@ -385,6 +404,25 @@ def test_a_kernel_that_somebody_stops_is_told_as_such(agent: Agent, session: Ses
         assert not kernels(another)
 
 
+def test_stopping_goes_on_past_an_agent_that_does_not_answer(
+    agent: Agent, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, folder in (("XDG_RUNTIME_DIR", agent.runtime), ("HOME", agent.runtime)):
+        monkeypatch.setenv(name, str(folder))
+    ready = session.start()
+    seat = Seat("a-mum-one", "127.0.0.1:0")
+    assert seat.take() and Path(seat.folder) < agent.folder, "it is asked first"
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        seat.write_state({"port": nobody.getsockname()[1], "token": "00"})
+        try:
+            assert bootstrap.stop([ready["kernel"]]) == {}
+            wait_until(lambda: not alive(ready["pid"]), "the kernel ends", LIMIT)
+            assert bootstrap.stop(["no such kernel"])["error"], "the mum one may have it"
+        finally:
+            seat.clear()
+
+
 def test_a_launcher_that_is_started_again_replaces_its_kernel(
     agent: Agent, session: Session
 ) -> None:
@@ -394,6 +432,23 @@ def test_a_launcher_that_is_started_again_replaces_its_kernel(
         new = again.start(key="same")["pid"]
         assert not alive(old) and alive(new)
         assert session.resume() == REPLACED
+
+
+def test_of_two_that_start_with_one_key_the_first_gets_no_kernel_later(
+    agent: Agent, session: Session
+) -> None:
+    """As when a frontend kills a launcher that still waits for the former kernel to end."""
+    old = session.start(key="same")["pid"]
+    with Session(agent) as killed, Session(agent) as again:
+        os.kill(old, signal.SIGSTOP)  # it takes a while to end, since it has to be killed
+        killed.say("start", key="same", python=sys.executable, workdir="/tmp")
+        assert killed.is_served() and alive(old)
+        killed.break_off()
+        new = again.start(key="same")["pid"]
+        assert not alive(old)
+        wait_until(lambda: len(kernels(again)) == 1, "one kernel is left", LIMIT)
+        assert [kernel["pid"] for kernel in kernels(again)] == [new]
+        assert killed.resume() == REPLACED
 
 
 @pytest.mark.parametrize("orphans", [1, 2])

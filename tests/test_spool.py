@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from commands import disk
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from requirements import skip_or_fail
 
 from board_agent import spool as spool_module
 from board_agent.spool import LIMIT, MEMORY, SHARE, Spool, is_disk
@@ -294,3 +296,18 @@ def test_a_mount_may_have_any_name(small_disk: Path) -> None:
         assert not is_disk(str(odd))
     finally:
         subprocess.run(["umount", odd], check=True, timeout=30)
+
+
+def test_an_overlay_is_where_what_is_written_to_it_goes(tmp_path: Path) -> None:
+    with disk(tmp_path / "memory", "size=1m") as memory:
+        lower, upper, work, mounted = (memory / name for name in ("lower", "upper", "work", "all"))
+        for made in (lower, upper, work, mounted):
+            made.mkdir()
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, mounted]
+        if subprocess.run(mount, capture_output=True, timeout=30).returncode:
+            skip_or_fail("mounting an overlay for the test needs root, and overlayfs")
+        try:
+            assert not is_disk(str(mounted))
+        finally:
+            subprocess.run(["umount", mounted], check=True, timeout=30)
