@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from jupyter_client.connect import write_connection_file
 from jupyter_core.paths import jupyter_runtime_dir
 
 from .errors import BadConnectionFile
@@ -44,6 +43,8 @@ class Connection:
 @contextmanager
 def made() -> Iterator[Path]:
     """Make a connection file that no frontend has written, for our user alone, and remove it."""
+    from jupyter_client.connect import write_connection_file  # heavy, and not for the launcher
+
     path = Path(jupyter_runtime_dir(), f"kernel-rkernel-{secrets.token_hex(4)}.json")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_connection_file(str(path), key=secrets.token_hex(32).encode())

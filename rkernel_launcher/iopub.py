@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
-from jupyter_client.session import Session
 from zmq.utils.monitor import recv_monitor_message
 
 from .connection_file import Connection
@@ -138,9 +137,7 @@ class Voice:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._session = Session(
-            key=connection.key.encode(), signature_scheme=connection.signature_scheme
-        )
+        self._connection = connection
         self._cell: Any = None  # header of the request that runs
 
     def hear(self, parts: list[Any]) -> None:
@@ -162,9 +159,13 @@ class Voice:
         """Return a message that shows text on stderr of the cell; None when none runs."""
         if self._cell is None:
             return None
+        from jupyter_client.session import Session  # 0.3 s, which few launchers have to spend
+
+        key, scheme = self._connection.key.encode(), self._connection.signature_scheme
+        session = Session(key=key, signature_scheme=scheme)
         content = {"name": "stderr", "text": text}
-        message = self._session.msg("stream", content, parent={"header": self._cell})
-        return [bytes(p) for p in self._session.serialize(message, ident=b"stream.stderr")]
+        message = session.msg("stream", content, parent={"header": self._cell})
+        return [bytes(part) for part in session.serialize(message, ident=b"stream.stderr")]
 
 
 class Seal:

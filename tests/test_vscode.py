@@ -30,6 +30,7 @@ from kernels import Message
 pytest_plugins = ["board_fixture"]
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+NO_LEASE = ("--keep-alive", "0")  # a launcher that a test kills leaves nothing to the next one
 PROBE_EVERY = 0.2  # seconds
 ASK_EVERY = 0.5  # seconds
 
@@ -166,7 +167,7 @@ def opened(board: Board, stdin: int | IO[bytes] | None = None) -> Iterator[Host]
     output = folder / "output"
     with theirs, output.open("wb") as log:
         process = subprocess.Popen(
-            [part.replace("{connection_file}", str(file)) for part in board.argv()],
+            [part.replace("{connection_file}", str(file)) for part in board.argv(*NO_LEASE)],
             cwd=folder,
             env=board.environment,
             stdin=theirs if stdin is None else stdin,
