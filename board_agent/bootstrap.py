@@ -50,7 +50,12 @@ def ensure_agent(
 
 
 def find_agents() -> Dict[str, Any]:
-    """Return how to reach the agents that run here, each with its kernels, or None if it is mum."""
+    """Return how to reach the agents that run here."""
+    return {"agents": agents()}
+
+
+def find_kernels() -> Dict[str, Any]:
+    """Return the same, each with its kernels, or None if it is mum."""
     found = []
     for state in agents():
         try:

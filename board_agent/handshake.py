@@ -1,15 +1,15 @@
 """How the two ends of a link prove that they hold the same token, and agree on where to go on.
 
-Sans-I/O. The launcher says hello with a nonce, the agent answers with its own; the launcher proves
-itself first, so that an agent tells a stranger nothing. Under its proof the launcher names a
-session and the last frame that it has of it; under its own, the agent says what it knows of that
-session. docs/protocol.md describes every byte.
+Sans-I/O, but for `shake_hands`. The launcher says hello with a nonce, the agent answers with its
+own; the launcher proves itself first, so that an agent tells a stranger nothing. Under its proof
+the launcher names a session and the last frame that it has of it; under its own, the agent says
+what it knows of that session. docs/protocol.md describes every byte.
 """
 
 import hmac
 import os
 import struct
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 VERSION = 2
 MAGIC = b"rkernel"
@@ -165,3 +165,20 @@ class Agent(_Handshake):
         assert self.claim is not None
         before = self._peer_hello + self._hello + CLAIM.pack(*self.claim)
         self._prove(before, ANSWER.pack(status, received))
+
+
+def shake_hands(sock: Any, shake: Launcher) -> Tuple[int, int]:
+    """Go through the launcher's handshake on a blocking socket, and return the agent's answer.
+
+    Takes nothing of what follows. Raises EOFError when the agent hangs up, a HandshakeError, or
+    OSError.
+    """
+    sock.sendall(shake.take())
+    while shake.answer is None:
+        data = sock.recv(1)
+        if not data:
+            raise EOFError("it hung up")
+        shake.receive(data)
+        if out := shake.take():
+            sock.sendall(out)
+    return shake.answer

@@ -46,6 +46,8 @@ class Leg:
     def watch(self) -> None:
         """Listen to the connection as far as there is room; send and write what waits."""
         self._empty_spool()
+        if self._relay.legs.get(self.number) is not self:
+            return  # the spool was lost, and all with it
         if not (self._reading or self._writing or self._waiting or self._spooling):
             self.close()
             return
@@ -181,10 +183,10 @@ class Leg:
         self._rewatch()
 
     def _give_up(self, why: str) -> None:
-        self._relay.message({"type": "note", "text": why})
         self._spooling = False
         self._link.reset(self.number)
         self.close()
+        self._relay.message({"type": "note", "text": why})  # last: it makes others look at us
 
     def _fail(self) -> None:
         """Give up writing; what the connection said before still goes out."""

@@ -11,6 +11,7 @@ from .link import Link, ProtocolError
 
 SECONDS = 10.0  # for an agent to answer, and for kernels to end
 POLL = 0.1
+_TROUBLES = (OSError, EOFError, ValueError, KeyError, ProtocolError, handshake.HandshakeError)
 
 
 class NoAnswer(Exception):
@@ -38,7 +39,9 @@ def _ask(state: Dict[str, Any], to_stop: List[str]) -> List[Dict[str, Any]]:
     """End kernels, and return all that are there."""
     try:
         with socket.create_connection(("127.0.0.1", int(state["port"])), SECONDS) as sock:
-            _shake_hands(sock, bytes.fromhex(state["token"]))
+            session = os.urandom(handshake.SESSION)
+            shake = handshake.Launcher(bytes.fromhex(state["token"]), session, 0)
+            handshake.shake_hands(sock, shake)
             link = Link()
             for kernel in to_stop:
                 link.message({"type": "stop", "kernel": kernel})
@@ -48,19 +51,12 @@ def _ask(state: Dict[str, Any], to_stop: List[str]) -> List[Dict[str, Any]]:
                 for event in link.receive(_some(sock)):
                     if isinstance(event, Message) and event.content.get("type") == "kernels":
                         return list(event.content["kernels"])
-    except (OSError, ValueError, KeyError, ProtocolError, handshake.HandshakeError) as error:
+    except _TROUBLES as error:
         raise NoAnswer(str(error)) from None
 
 
-def _shake_hands(sock: socket.socket, token: bytes) -> None:
-    shake = handshake.Launcher(token, os.urandom(handshake.SESSION), 0)
-    while shake.answer is None:
-        sock.sendall(shake.take())
-        shake.receive(_some(sock, 1))  # byte by byte: what follows is the link's
-
-
-def _some(sock: socket.socket, size: int = 1 << 16) -> bytes:
-    data = sock.recv(size)
+def _some(sock: socket.socket) -> bytes:
+    data = sock.recv(1 << 16)
     if not data:
-        raise ConnectionResetError("it hung up")
+        raise EOFError("it hung up")
     return data

@@ -40,19 +40,25 @@ def shake_hands(
     """Prove ourselves to the agent at the other end of `sock`, and have it prove itself.
 
     Parameters: session and received, what goes on there and the last frame that came here; host,
-    its name for people. Raises NotAnAgent, OtherAgent, LinkRefused, WrongToken or HandshakeCut.
+    its name for people. Closes the connection when it raises NotAnAgent, OtherAgent, LinkRefused,
+    WrongToken or HandshakeCut.
     """
+    try:
+        return _shake_hands(sock, agent, session, received, host)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _shake_hands(
+    sock: socket.socket, agent: Agent, session: bytes, received: int, host: str
+) -> Answer:
     sock.settimeout(SECONDS)
     shake = handshake.Launcher(agent.token, session, received)
     try:
-        sock.sendall(shake.take())
-        while shake.answer is None:
-            data = sock.recv(1)
-            if not data:
-                raise errors.LinkRefused(host=host)
-            shake.receive(data)
-            if out := shake.take():
-                sock.sendall(out)
+        answer = Answer(*handshake.shake_hands(sock, shake))
+    except EOFError as error:
+        raise errors.LinkRefused(host=host) from error
     except handshake.OtherVersion as error:
         raise errors.OtherAgent(host=host, version=error.version) from error
     except handshake.NotOurs as error:
@@ -62,4 +68,4 @@ def shake_hands(
     except OSError as error:
         raise errors.HandshakeCut(host=host, detail=str(error)) from error
     sock.settimeout(None)
-    return Answer(*shake.answer)
+    return answer

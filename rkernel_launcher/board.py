@@ -76,16 +76,16 @@ class Board:
             raise _agent_error(said, self.bind)
         return _agent(said)
 
-    def agents(self) -> list[tuple[Agent, list[Kernel] | None]]:
-        """Return the agents that run on the board, each with its kernels, or None if it is mum."""
-        said = self._call("find_agents")
-        return [(_agent(agent), _kernels(agent)) for agent in said["agents"]]
+    def kernels(self) -> tuple[list[Kernel], bool]:
+        """Return the kernels that run on the board, and whether all agents there have answered."""
+        found = [_kernels(agent) for agent in self._call("find_kernels")["agents"]]
+        return [kernel for some in found for kernel in some or []], None not in found
 
     def stop(self, kernels: list[str]) -> None:
         """End kernels on the board, by their ids. Raises KernelsStay."""
         said = self._call("stop", kernels=kernels)
         if "error" in said:
-            raise errors.KernelsStay(host=self.target.host or "this machine", detail=said["error"])
+            raise errors.KernelsStay(host=self.target.name, detail=said["error"])
 
     def look_again(self) -> list[Agent]:
         """Reach the board anew and return the agents that run there now.
@@ -95,7 +95,7 @@ class Board:
         board = self.again()
         try:
             board.prepare()
-            return [agent for agent, _ in board.agents()]
+            return [_agent(agent) for agent in board._call("find_agents")["agents"]]
         finally:
             board.close()
 

@@ -133,7 +133,7 @@ class Channels:
             self._connection,
             upstream=f"tcp://127.0.0.1:{listener.getsockname()[1]}",
             bind=lambda sock: self._bind_zmq(sock, "iopub"),
-            on_subscribed=lambda: None if former_keys else self._loop.call_soon(self._listen),
+            on_subscribed=lambda: self._loop.call_soon(self._listen),
             on_client=lambda: self._loop.call_soon(subscribe) if former_keys else None,
             former_keys=former_keys,
         )

@@ -39,7 +39,7 @@ def facts(found: dict[str, Any], target: Target) -> None:
     Parameters: found, what `Board.facts` returned. Raises UnknownBoard, NoIpykernel, OldPackages,
     NoMemory.
     """
-    host = target.host or "this machine"
+    host = target.name
     if found["system"] not in _SYSTEMS.get(target.via, ("Linux",)):
         raise UnknownBoard(host=host, system=found["system"], machine=found["machine"])
     if found["missing"]:
@@ -95,7 +95,7 @@ def running(
     Parameters: environment of the launcher, ours by default; seconds that it may take to start.
     Raises KernelSilent, or CheckFailed with what the launcher said.
     """
-    host = target.host or "this machine"
+    host = target.name
     argv = [sys.executable, "-m", "rkernel_launcher", *targets.to_argv(target)]
     with tempfile.TemporaryDirectory(prefix="rkernel-") as folder:
         manager = _Manager(connection_file=str(Path(folder, "rkernel-check.json")))
@@ -139,7 +139,7 @@ def kernel(target: Target, seconds: float = READY_SECONDS) -> None:
 
     Parameters: seconds that it may take to start. Raises KernelSilent or CheckFailed.
     """
-    host = target.host or "this machine"
+    host = target.name
     printed: list[str] = []
 
     def note(message: dict[str, Any]) -> None:

@@ -153,10 +153,10 @@ def remove(names: tuple[str, ...]) -> None:
 def ps(name: str, as_json: bool) -> None:
     """List the kernels that run on the board of the kernel NAME."""
     with _at_board(kernelspec.target_of(name)) as board:
-        agents = board.agents()
+        found, complete = board.kernels()
     report = Report()
-    report.running([kernel for _, kernels in agents for kernel in kernels or []], as_json)
-    if any(kernels is None for _, kernels in agents):
+    report.running(found, as_json)
+    if not complete:
         report.warn("An agent there does not answer; it may be of another version of rkernel.")
 
 
@@ -172,7 +172,7 @@ def stop(name: str, kernel: str | None, orphans: bool, everything: bool) -> None
         raise click.UsageError(wrong, click.get_current_context())
     wanted = kernelspec.target_of(name)
     with _at_board(wanted) as board:
-        found = [k for _, kernels in board.agents() for k in kernels or []]
+        found, _ = board.kernels()
         if kernel is not None:
             found = [_pick(found, kernel, wanted)]
         elif orphans:
@@ -195,7 +195,7 @@ def attach(settings: dict[str, bool], name: str, kernel: str | None) -> None:
 
     wanted = kernelspec.target_of(name)
     with _at_board(wanted) as board:
-        found = [k for _, kernels in board.agents() for k in kernels or []]
+        found, _ = board.kernels()
     chosen = _pick(found, kernel, wanted) if kernel is not None else _last_orphan(found, wanted)
     report = Report()
     with connection_file.made() as path:
@@ -219,14 +219,14 @@ def _pick(found: list[Kernel], wanted: str, where: Target) -> Kernel:
     """Return the kernel whose id begins with what the user says. Raises NoKernel."""
     fitting = [kernel for kernel in found if kernel.id.startswith(wanted)]
     if len(fitting) != 1:
-        raise errors.NoKernel(kernel=wanted, host=where.host or "this machine")
+        raise errors.NoKernel(kernel=wanted, host=where.name)
     return fitting[0]
 
 
 def _last_orphan(found: list[Kernel], where: Target) -> Kernel:
     orphans = [kernel for kernel in found if kernel.away is not None]
     if not orphans:
-        raise errors.NoOrphan(host=where.host or "this machine")
+        raise errors.NoOrphan(host=where.name)
     return min(orphans, key=lambda kernel: kernel.away or 0.0)
 
 

@@ -51,7 +51,7 @@ def gone(status: int, host: str, keep_alive: str) -> KernelGone:
 
 def missing(package: str, host: str) -> NoIpykernel:
     """Return the error for a package that the kernel could not import."""
-    return NoIpykernel(package=package, host=host or "this machine", hint=_INSTALL)
+    return NoIpykernel(package=package, host=host, hint=_INSTALL)
 
 
 def died(status: int, output: str) -> KernelDied:

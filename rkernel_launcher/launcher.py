@@ -23,7 +23,8 @@ from board_agent.link import Link, ProtocolError
 from board_agent.loop import Loop
 from board_agent.relay import Relay
 
-from . import agent, connection_file, endings, errors, system, target, ways
+from . import agent, connection_file, endings, errors, system, ways
+from . import target as targets
 from .agent import Agent, Answer
 from .board import Board
 from .channels import Channels
@@ -39,6 +40,7 @@ DRAIN_SECONDS = 2.0  # of silence in which more of a kernel's last output may st
 DRAIN_POLL = 0.02
 QUOTED_OUTPUT = 2000  # characters
 NOTICE_SECONDS = 2.0  # an outage that is shorter is not worth a word in the cell
+FOREVER = float("inf")
 LEASE_MARGIN = 30.0  # seconds: the board's lease begins a little later than ours
 
 
@@ -58,6 +60,7 @@ class Launcher:
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._target = target
+        self._keep_alive = targets.seconds(target.keep_alive)
         self._connection = connection_file.read(path)
         self._attach = attach
         self._on_ready = on_ready
@@ -108,7 +111,7 @@ class Launcher:
             reached.prepare()
             found = self._attach.agent if self._attach else reached.start_agent()
             sock = reached.connect(found.port)
-            agent.shake_hands(sock, found, self._session, 0, self._name)
+            agent.shake_hands(sock, found, self._session, 0, self._target.name)
             reached.end_session()
         except errors.RkernelError as error:
             self._loop.call_soon(functools.partial(self._finish, error))
@@ -123,7 +126,6 @@ class Launcher:
         self._board, self._agent = reached, found
         sock.setblocking(False)
         self._relay.resume(sock, 0)
-        keep_alive = target.seconds(self._target.keep_alive)
         self._relay.message(
             {
                 "type": "attach" if self._attach else "start",
@@ -136,14 +138,10 @@ class Launcher:
                 "env": self._target.env,
                 "debugger": self._target.debugger,
                 "owner": _owner(),
-                "keep_alive": keep_alive if keep_alive < float("inf") else None,
+                "keep_alive": self._keep_alive if self._keep_alive < FOREVER else None,
                 "silence": self._target.link_timeout,
             }
         )
-
-    @property
-    def _name(self) -> str:
-        return self._target.host or "this machine"
 
     # --- what the board says --------------------------------------------------------------------
 
@@ -168,14 +166,14 @@ class Launcher:
 
     def _failure(self, content: dict[str, Any]) -> errors.RkernelError:
         if self._attach and content.get("reason") == "busy":
-            return errors.KernelBusy(kernel=self._attach.id, host=self._name)
+            return errors.KernelBusy(kernel=self._attach.id, host=self._target.name)
         if self._attach and content.get("reason") == "gone":
-            return errors.NoKernel(kernel=self._attach.id, host=self._name)
+            return errors.NoKernel(kernel=self._attach.id, host=self._target.name)
         return errors.KernelNotStarted(detail=printable(str(content.get("detail"))))
 
     def _be_ready(self, content: dict[str, Any]) -> None:
         if missing := content.get("missing"):
-            self._finish(endings.missing(printable(str(missing)), self._target.host))
+            self._finish(endings.missing(printable(str(missing)), self._target.name))
             return
         former_keys = [str(key) for key in content.get("former_keys", [])]
         version = printable(str(content["ipykernel"]))
@@ -221,8 +219,8 @@ class Launcher:
         log.info("the link is lost: %s", error)
         if self._ending:
             self._finish(0)
-        elif target.seconds(self._target.keep_alive) == 0:
-            self._finish(errors.LinkLost(host=self._name, detail=str(error), keep_alive="0"))
+        elif self._keep_alive == 0:
+            self._finish(errors.LinkLost(host=self._target.name, detail=str(error), keep_alive="0"))
         else:
             self._be_down(self._relay.heard_at if isinstance(error, TimeoutError) else None)
             self._reconnect()
@@ -231,30 +229,29 @@ class Launcher:
         """Wait for the link to come back, for as long as the kernel on the board waits for us."""
         if self._lost_at is not None:
             return  # it broke again before it was of use
-        keep_alive = target.seconds(self._target.keep_alive)
         self._lost_at = time.monotonic() if since is None else since
         self._interrupted = False
         down = time.monotonic() - self._lost_at
         self._loop.call_later(max(0.0, NOTICE_SECONDS - down), self._notice)
-        if keep_alive < float("inf"):
-            left = keep_alive - down + LEASE_MARGIN
+        if self._keep_alive < FOREVER:
+            left = self._keep_alive - down + LEASE_MARGIN
             self._cancel_give_up = self._loop.call_later(left, self._give_up)
 
     def _notice(self) -> None:
         down = 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
         if down >= NOTICE_SECONDS and not self._noticed and self._channels is not None:
             self._noticed = True
-            self._channels.say(f"link to {self._name} lost, reconnecting…\n")
+            self._channels.say(f"link to {self._target.name} lost, reconnecting…\n")
 
     def _give_up(self) -> None:
-        facts = {"host": self._name, "keep_alive": self._target.keep_alive}
+        facts = {"host": self._target.name, "keep_alive": self._target.keep_alive}
         self._finish(errors.LinkLost(**facts, detail="it did not come back"))
 
     def _reconnect(self) -> None:
         """Dial the agent again: the link is lost, or its other end does not answer."""
         if self._reconnection is not None or self._board is None or self._ending:
             return
-        if self._relay.connected and target.seconds(self._target.keep_alive) == 0:
+        if self._relay.connected and self._keep_alive == 0:
             return  # a second connection would cost the first, and with it the kernel
         assert self._agent is not None
         self._reconnection = Reconnection(
@@ -294,7 +291,7 @@ class Launcher:
         begun = self._relay.link.received > 0  # else a new session is as good as the old one
         if answer.status != handshake.RESUMED and (begun or answer.status != handshake.NEW):
             sock.close()
-            self._finish(endings.gone(answer.status, self._name, self._target.keep_alive))
+            self._finish(endings.gone(answer.status, self._target.name, self._target.keep_alive))
             return
         sock.setblocking(False)
         try:
@@ -316,7 +313,7 @@ class Launcher:
 
     def _on_gone(self) -> None:
         self._reconnection = None
-        self._finish(endings.gone(handshake.NEW, self._name, self._target.keep_alive))
+        self._finish(endings.gone(handshake.NEW, self._target.name, self._target.keep_alive))
 
     # --- what the frontend and the user want ----------------------------------------------------
 

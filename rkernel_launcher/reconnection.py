@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 
 from . import errors
 from .agent import Agent, Answer, shake_hands
@@ -94,19 +94,12 @@ class Reconnection:
 
     def _connect(self) -> bool:
         sock = self._board.redial(self._agent.port)
-        try:
-            received = self._claim().result()
-        except CancelledError:
-            received = None
+        received = self._claim().result()
         if received is None or self._stopped.is_set():
             sock.close()
             return True
-        try:
-            host = self._board.target.host or "this machine"
-            answer = shake_hands(sock, self._agent, self._session, received, host)
-        except BaseException:
-            sock.close()
-            raise
+        name = self._board.target.name
+        answer = shake_hands(sock, self._agent, self._session, received, name)
         self._on_back(sock, answer)
         return True
 

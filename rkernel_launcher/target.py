@@ -36,6 +36,11 @@ class Target:
     link_timeout: float = 10.0
     reattach: bool = False
 
+    @property
+    def name(self) -> str:
+        """What people call the board."""
+        return self.host or "this machine"
+
 
 def split_host(text: str) -> tuple[str | None, str, int | None]:
     """Return user, host and port of `[USER@]HOST[:PORT]`; an IPv6 address with a port has brackets.

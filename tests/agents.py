@@ -25,7 +25,7 @@ from boards import wait_until
 from jupyter_client.session import Session as Wire
 
 from board_agent.events import Data, Ended, Event, Message, Opened, Pong, Reset
-from board_agent.handshake import NEW, RESUMED, SESSION, Launcher
+from board_agent.handshake import NEW, RESUMED, SESSION, Launcher, shake_hands
 from board_agent.link import Link
 
 LIMIT = 30.0
@@ -294,22 +294,6 @@ class Session:
             self.link.consumed(event.stream, len(event.data))
         elif isinstance(event, (Ended, Reset)):
             self.over.add(event.stream)
-
-
-def shake_hands(sock: socket.socket, shake: Launcher) -> tuple[int, int]:
-    """Go through the handshake, or raise what is wrong; return the agent's answer.
-
-    EOFError: the agent hung up.
-    """
-    sock.sendall(shake.take())
-    while shake.answer is None:
-        data = sock.recv(1)
-        if not data:
-            raise EOFError
-        shake.receive(data)
-        if out := shake.take():
-            sock.sendall(out)
-    return shake.answer
 
 
 class Frontend:

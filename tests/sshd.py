@@ -18,8 +18,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
+from typing import NoReturn
 
 from rkernel_launcher.target import Target
 
@@ -172,7 +171,7 @@ def account(password: str) -> Iterator[Account]:
     Parameters: `password`, empty for an account that needs none.
     """
     if os.geteuid() != 0 or shutil.which("useradd") is None:
-        pytest.skip("making an account for the test needs root and useradd")
+        _lack("making an account for the test needs root and useradd")
     with _folder() as home:
         name = f"rk-{home.name[-8:].lower()}"
         _run("useradd", "-M", "-d", str(home), "-s", "/bin/sh", name)
@@ -243,10 +242,16 @@ def _run(*command: str, said: str | None = None, environment: dict[str, str] | N
     assert result.returncode == 0, f"{shlex.join(command)}: {result.stderr}"
 
 
+def _lack(reason: str) -> NoReturn:
+    from requirements import skip_or_fail  # the benchmarks, which use this module, have no such
+
+    skip_or_fail(reason)
+
+
 def _find(program: str) -> str:
     path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if path is None:
-        pytest.skip(f"{program} is not installed")
+        _lack(f"{program} is not installed")
     return path
 
 

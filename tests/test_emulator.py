@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from emulator.image import SUITES, available
 from emulator.machine import RPYC_PORT, SSH_PORT, BoardFailure, Machine
+from requirements import skip_or_fail
 
 from rkernel_launcher.rpyc_session import over_tcp
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.board
 @pytest.fixture(scope="module", params=SUITES)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     if reason := available():
-        pytest.skip(reason)
+        skip_or_fail(reason)
     with Machine(request.param, memory=128) as running:
         yield running
 
@@ -68,7 +69,7 @@ def test_its_plug_can_be_pulled_and_put_back(machine: Machine) -> None:
 
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     if reason := available():
-        pytest.skip(reason)
+        skip_or_fail(reason)
     command = [sys.executable, "-m", "tests.emulator", SUITES[0], "--memory", "64"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:

@@ -266,7 +266,10 @@ def test_subshells_run_beside_a_busy_cell(kernel: Frontend) -> None:
     if "kernel subshells" not in info.get("supported_features", []):
         pytest.skip("the board's ipykernel has no subshells")
     shell = kernel.control("create_subshell_request")["content"]["subshell_id"]
-    busy = kernel.send("import threading\ngate = threading.Event()\nassert gate.wait(60)")
+    busy = kernel.send(
+        "import threading\ngate = threading.Event()\nprint('waiting')\nassert gate.wait(60)"
+    )
+    kernel.until_printed("waiting")  # there is a gate
     message = kernel.client.session.msg(
         "execute_request", {"code": "gate.set()\nprint('beside')", "silent": False}
     )

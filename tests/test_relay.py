@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import random
 import socket
 import struct
@@ -17,6 +18,7 @@ from board_agent.iopub import Tape
 from board_agent.link import ACK, CHUNK, HEADER, HELD_URGENT, PING, WINDOW, Link, ProtocolError
 from board_agent.loop import Loop
 from board_agent.relay import BACKLOG, Relay
+from board_agent.spool import Spool
 
 LIMIT = 30.0
 MEGABYTE = 1 << 20
@@ -491,6 +493,29 @@ def test_what_was_spooled_comes_also_if_nothing_follows(loop: Loop) -> None:
         pair.resume(unblocked(tcp_pair()))
         pair.until(lambda: len(frontend.received) == len(noise), "all has come")
         assert frontend.received == noise
+
+
+def test_a_disk_that_fails_costs_its_stream_only(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Spool, size: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Pair(loop, unblocked(tcp_pair())) as pair:
+        frontend, kernel = pair.connected("iopub")
+        other, other_kernel = pair.connected("shell")
+        pair.launcher.relay.suspend()
+        pair.until(lambda: not pair.agent.relay.connected, "the agent has noticed")
+        leg = pair.agent.relay.legs[1]
+        kernel.send(random.Random(1).randbytes(2 * CHUNK))
+        pair.until(lambda: leg._spooling, "something is spooled")
+        monkeypatch.setattr(Spool, "take", fail)
+        pair.resume(unblocked(tcp_pair()))
+        pair.until(lambda: frontend.over, "the stream is over")
+        [note] = pair.launcher.messages
+        assert note["type"] == "note" and "Input/output error" in note["text"]
+        other_kernel.send(b"unharmed")
+        pair.until(lambda: other.received == b"unharmed", "the other stream goes on")
 
 
 def test_a_number_that_cannot_be_is_refused(lone: Lone) -> None:
