@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from boards import LIMIT, wait_until
 from requirements import skip_or_fail
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -97,7 +98,7 @@ class Lab:
         """Click a kernel's card in the launcher, and wait until the kernel is idle."""
         self.find(f'{_CARD}[title^="{kernel}"]', "the kernel's card").click()
         self.find(".jp-Notebook .cm-content", "the notebook's first cell")
-        self.wait_for_status("idle")
+        self.wait_for_status("Idle")
 
     def run(self, code: str) -> int:
         """Type code into the last cell and run it; return the cell's place."""
@@ -139,9 +140,16 @@ class Lab:
         self.find(".jp-Dialog .jp-mod-accept", "the dialog's button").click()
 
     def wait_for_status(self, status: str) -> None:
-        """Wait until the notebook shows the kernel's status: idle, busy, …"""
-        selector = f'.jp-Notebook-ExecutionIndicator[data-status="{status}"]'
-        self.find(selector, f"a kernel that is {status}")
+        """Wait until the status bar shows the kernel's status: Idle, Busy, …
+
+        The notebook's round indicator says "idle" also while there is no connection to a kernel.
+        """
+
+        def shown() -> bool:
+            bars = self._browser.find_elements(By.CSS_SELECTOR, ".jp-StatusBar-Left")
+            return any(f"| {status}" in bar.text for bar in bars)
+
+        self._wait(shown, f"a kernel that is {status}")
 
     def screenshot(self, name: str) -> None:
         """Keep a picture of the page among the tests' artefacts."""
@@ -162,9 +170,11 @@ class Lab:
     def _cells(self) -> list[WebElement]:
         return self._browser.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-Cell")
 
-    def _wait(self, condition: object, what: str) -> None:
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
         message = f"waited {self._limit:.0f} s for {what}"
-        WebDriverWait(self._browser, self._limit, 0.1).until(lambda _: condition(), message)  # type: ignore[operator]
+        redrawn = [StaleElementReferenceException]  # between finding an element and looking at it
+        wait = WebDriverWait(self._browser, self._limit, 0.1, redrawn)
+        wait.until(lambda _: condition(), message)
 
 
 _CARD = '.jp-LauncherCard[data-category="Notebook"]'

@@ -1,4 +1,4 @@
-"""Real JupyterLab in a real browser, with a kernel on a any_board."""
+"""Real JupyterLab in a real browser, with a kernel on a board."""
 
 from __future__ import annotations
 
@@ -64,5 +64,5 @@ def test_a_notebook_on_the_board(any_board: boards.Board, lab: browser.Lab) -> N
         lambda: len(any_board.kernels() - before - {kernel}) == 1, "another kernel", any_board.limit
     )
     assert kernel not in any_board.kernels()
-    lab.wait_for_status("idle")
+    lab.wait_for_status("Idle")
     lab.wait_for_output(lab.run("kept"), "NameError")
