@@ -10,11 +10,12 @@ import faulthandler
 import json
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 from typing import Any, Dict, List
+
+from . import lifeline
 
 GRACE = 1.5  # seconds between a polite end and the final one
 
@@ -24,23 +25,23 @@ _app: Any = None
 
 def main(argv: List[str]) -> None:
     """Run a kernel until it is shut down."""
-    lifeline = socket.socket(fileno=int(argv[0]))
+    lifeline.take(int(argv[0]))
     connection_file, workdir = argv[1:3]
     debugger = "--debugger" in argv[3:]
-    threading.Thread(target=_watch_lifeline, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=_watch_lifeline, daemon=True).start()
     _settle(workdir)
     global _app
     try:
         _app = _make_app(connection_file, debugger)
     except ImportError as error:
-        _tell(lifeline, {"missing": error.name or "ipykernel", "detail": str(error)})
+        lifeline.tell({"missing": error.name or "ipykernel", "detail": str(error)})
         sys.exit(1)
     import ipykernel
     from tornado.ioloop import IOLoop
 
     # Not before it runs: what closes a kernel waits for ever for one that is still being set up.
     IOLoop.current().add_callback(signal.signal, signal.SIGTERM, _end_politely)
-    _tell(lifeline, {"ready": True, "ipykernel": ipykernel.__version__})
+    lifeline.tell({"ready": True, "ipykernel": ipykernel.__version__})
     _app.start()
 
 
@@ -76,12 +77,11 @@ def _end(signum: int, frame: Any) -> None:
     os._exit(0)
 
 
-def _watch_lifeline(lifeline: socket.socket) -> None:
+def _watch_lifeline() -> None:
     try:
-        with lifeline.makefile("rb") as lines:
-            for line in lines:
-                with contextlib.suppress(Exception):  # whatever it is, this thread has to stay
-                    _take_key(lifeline, json.loads(line))
+        for line in lifeline.lines():
+            with contextlib.suppress(Exception):  # whatever it is, this thread has to stay
+                _take_key(json.loads(line))
     except OSError:
         pass
     _agent_is_gone.set()
@@ -90,15 +90,11 @@ def _watch_lifeline(lifeline: socket.socket) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _take_key(lifeline: socket.socket, wanted: Dict[str, str]) -> None:
+def _take_key(wanted: Dict[str, str]) -> None:
     """Sign with another launcher's key from now on; we are ready when the agent asks for it."""
     _app.session.signature_scheme = wanted["signature_scheme"]
     _app.session.key = wanted["key"].encode()
-    _tell(lifeline, {"rekeyed": True})
-
-
-def _tell(lifeline: socket.socket, content: Dict[str, Any]) -> None:
-    lifeline.sendall(json.dumps(content).encode() + b"\n")
+    lifeline.tell({"rekeyed": True})
 
 
 def _make_app(connection_file: str, debugger: bool) -> Any:

@@ -24,6 +24,7 @@ LONG_PAUSE = 2.0  # the same while it is down
 _TEMPORARY = os.environ.get("TMPDIR", "/tmp")  # where a debugger's kernel keeps its cells
 FORMER_KEYS = 8  # that are remembered
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+SOCKETS = (*CHANNELS, "video")  # the last is there once the kernel shows pictures
 
 
 class CannotStart(Exception):
@@ -92,7 +93,7 @@ class Kernel:
         sock = socket.socket(socket.AF_UNIX)
         sock.setblocking(False)  # a kernel that takes no connections must not stop the agent
         try:
-            sock.connect("%s/k-%d" % (self._folder, CHANNELS.index(channel) + 1))
+            sock.connect("%s/k-%d" % (self._folder, SOCKETS.index(channel) + 1))
         except (OSError, ValueError):
             sock.close()
             raise OSError("the kernel does not serve %s" % channel) from None
@@ -171,7 +172,7 @@ class Kernel:
             self._heed(line)
 
     def _heed(self, line: bytes) -> None:
-        """Take what the kernel module says: that it is ready, and then that it has a new key."""
+        """Take what the kernel says: it is ready; then, it shows pictures or has a new key."""
         try:
             content = dict(json.loads(line))
         except (TypeError, ValueError, RecursionError):
@@ -182,6 +183,9 @@ class Kernel:
                 return
             self._ready = dict(content, type="ready", pid=self.pid, kernel=self.id)
             self.relay.message(self._ready)
+        elif content.get("video"):
+            self._ready["video"] = True
+            self.relay.message({"type": "video"})
         elif self._changes and content.get("rekeyed"):
             self._changes -= 1
             if not self._changes:

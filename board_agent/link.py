@@ -3,6 +3,7 @@
 Sans-I/O: bytes and calls in, events and bytes out. docs/protocol.md describes every byte. Both ends
 use this class; only the launcher opens streams. When a connection breaks, the link goes on over the
 next one: what was sent and not acknowledged is sent again, so that all arrives once and in order.
+Video is the exception: old pictures are worth nothing, so they are sent once, or not at all.
 """
 
 import json
@@ -24,7 +25,7 @@ HELD_URGENT = HELD + 2 * CHUNK  # the same for control and stdin
 OVERHEAD = 200  # bytes of memory that a frame takes besides its payload
 
 # Frame kinds. Those up to PACKED are numbered: they change state, and must arrive exactly once.
-MESSAGE, OPEN, DATA, END, RESET, CREDIT, PACKED, ACK, PING, PONG = range(10)
+MESSAGE, OPEN, DATA, END, RESET, CREDIT, PACKED, ACK, PING, PONG, VIDEO = range(11)
 
 PRECEDENCE = {"control": 0, "stdin": 1, "shell": 2, "iopub": 3, "files": 4, "video": 5}
 
@@ -39,10 +40,14 @@ _Frame = Tuple[int, int, int, bytes]  # number, kind, stream, payload
 class _Stream:
     """What the link knows of one stream."""
 
-    __slots__ = ("credit", "granted", "local_end", "precedence", "remote_end", "resetting", "spent")
+    __slots__ = (
+        *("credit", "fleeting", "granted", "local_end"),
+        *("precedence", "remote_end", "resetting", "spent"),
+    )
 
     def __init__(self, channel: str) -> None:
         self.precedence = PRECEDENCE[channel]
+        self.fleeting = channel == "video"  # its data is in frames without a number
         self.credit = WINDOW  # bytes we may still send
         self.granted = WINDOW  # bytes the peer may still send
         self.spent = 0  # bytes consumed here and not yet granted again
@@ -92,6 +97,7 @@ class Link:
         self._check_acknowledged(received)
         self._buffer.clear()  # of a frame that was cut, which the peer sends again
         self._replay = deque(self._held_frames)
+        self._drop_video()
         self._pong_due = False
         self._unacknowledged = 0  # the peer has been told in the same way
 
@@ -131,8 +137,10 @@ class Link:
         if stream.local_end or not 0 < len(data) <= min(stream.credit, CHUNK):
             raise ValueError("%d bytes cannot be sent on stream %d now" % (len(data), number))
         stream.credit -= len(data)
-        packed = pack(data)
-        if packed is None:
+        packed = None if stream.fleeting else pack(data)
+        if stream.fleeting:
+            self._queue(stream.precedence, VIDEO, number, data)
+        elif packed is None:
             self._queue(stream.precedence, DATA, number, data)
         else:
             self._queue(stream.precedence, PACKED, number, packed)
@@ -166,6 +174,10 @@ class Link:
         self._queue(stream.precedence, RESET, number)
         if stream.remote_end:  # nothing more can come: no answer to wait for
             del self._streams[number]
+
+    def fleeting(self) -> List[int]:
+        """Return the streams that do not outlive a connection: their user has to reset them."""
+        return [number for number, stream in self._streams.items() if stream.fleeting]
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
@@ -233,6 +245,14 @@ class Link:
             if kind in (DATA, PACKED)
         ]
 
+    def _drop_video(self) -> None:
+        rank = PRECEDENCE["video"]
+        queue, self._queues[rank] = self._queues[rank], deque()
+        self._backlog[rank] = 0
+        for kind, stream, payload in queue:
+            if kind != VIDEO:
+                self._queue(rank, kind, stream, payload)
+
     def _queue(self, rank: int, kind: int, stream: int, payload: bytes = b"") -> None:
         self._queues[rank].append((kind, stream, payload))
         self._backlog[rank] += HEADER.size + len(payload)
@@ -285,11 +305,16 @@ class Link:
             stream = self._stream(number)
             if kind == PACKED:
                 payload = _unpacked(payload)
-            if stream.remote_end or not 0 < len(payload) <= min(stream.granted, CHUNK):
-                raise ProtocolError("%d bytes on stream %d" % (len(payload), number))
-            stream.granted -= len(payload)
-            if not stream.resetting:
-                events.append(Data(number, payload))
+            if stream.fleeting:
+                raise ProtocolError("numbered data on stream %d" % number)
+            self._take_in(number, stream, payload, events)
+        elif kind == VIDEO:
+            self._check_opened(number)
+            if number in self._streams:  # else it crossed with our last word on the stream
+                stream = self._streams[number]
+                if not stream.fleeting:
+                    raise ProtocolError("data without a number on stream %d" % number)
+                self._take_in(number, stream, payload, events)
         elif kind == CREDIT:
             self._credited(number, payload, events)
         elif kind == MESSAGE:
@@ -312,6 +337,13 @@ class Link:
             events.append(Pong())
         elif kind != ACK:
             raise ProtocolError("a frame of kind %d" % kind)
+
+    def _take_in(self, number: int, stream: _Stream, payload: bytes, events: List[Event]) -> None:
+        if stream.remote_end or not 0 < len(payload) <= min(stream.granted, CHUNK):
+            raise ProtocolError("%d bytes on stream %d" % (len(payload), number))
+        stream.granted -= len(payload)
+        if not stream.resetting:
+            events.append(Data(number, payload))
 
     def _stream(self, number: int) -> _Stream:
         try:

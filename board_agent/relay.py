@@ -107,6 +107,10 @@ class Relay:
         transport.close()
         self._out = b""
         self._watched = (False, False)
+        for number in self.link.fleeting():
+            self.link.reset(number)
+            if number in self.legs:
+                self.legs[number].close()
         self._rewatch_legs()
 
     def close(self) -> None:

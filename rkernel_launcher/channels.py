@@ -69,6 +69,13 @@ class Channels:
         if self._iopub is not None:
             self._iopub.say(text)
 
+    def show_video(self, rate: int) -> None:
+        """Show the kernel's pictures, `rate` a second of each stream, until the link breaks."""
+        assert self._relay is not None and self._iopub is not None
+        ours, theirs = socket.socketpair()
+        self._relay.connect("video", theirs)
+        self._iopub.watch(ours, rate)
+
     def _listen(self) -> None:
         for channel in RELAYED:
             listener = self._reserved[channel]

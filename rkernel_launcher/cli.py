@@ -97,6 +97,13 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     help="How long a board may be silent until its link is given up and dialled anew.",
 )
 @click.option(
+    "--frame-rate",
+    type=int,
+    default=Target.frame_rate,
+    show_default=True,
+    help="Pictures a second of a live stream, at most.",
+)
+@click.option(
     "--reattach", is_flag=True, help="Take over a kernel whose PC is gone, if there is one."
 )
 @click.option("--debugger", is_flag=True, help="Offer JupyterLab's debugger; takes memory.")
@@ -254,6 +261,7 @@ def _target(
     target.seconds(options["keep_alive"])
     target.check_port("--link-port", options["link_port"])
     target.check_timeout(options["link_timeout"])
+    target.check_rate(options["frame_rate"])
     return Target(
         host=name,
         user=user or said_user,

@@ -1,12 +1,16 @@
 """iopub on the PC: what the kernel publishes comes once, and is handed to every client from here.
 
-Also the place where the launcher itself has something to say in a cell.
+Also the place where the launcher itself has something to say in a cell, and pictures to show.
 """
 
 from __future__ import annotations
 
+import base64
+import functools
 import hmac
 import json
+import queue
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +18,10 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from board_agent.video import FIRST, LAST
+
 from .connection_file import Connection
+from .video import Frame, Video
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -64,6 +71,10 @@ class Fanout:
         self._downstream.xpub_verbose = True  # each subscription earns a welcome from the kernel
         bind(self._downstream)
 
+        self._viewers: set[bytes] = set()  # topics that clients have subscribed to
+        self._video: Video | None = None
+        self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._stopping = False
         self._orders = context.socket(zmq.PAIR)
         self._orders.bind("inproc://iopub-orders")
         self._remote = context.socket(zmq.PAIR)
@@ -73,35 +84,50 @@ class Fanout:
 
     def say(self, text: str) -> None:
         """Show text on stderr of the cell that runs, if one does."""
-        self._remote.send(text.encode())
+        self._order(lambda: self._publish(self._voice.say(text)))
+
+    def watch(self, sock: socket.socket, rate: int) -> None:
+        """Show the pictures that come from a connection to the kernel.
+
+        Parameters: sock, closed here in the end; rate, pictures a second of a stream.
+        """
+        self._order(functools.partial(self._watch, sock, rate))
 
     def close(self) -> None:
         """End, once what has come has been handed on."""
-        self._remote.send(b"")
+        self._order(self._stop)
         self._remote.close()
         self._thread.join()
+
+    def _order(self, task: Callable[[], None]) -> None:
+        self._todo.put(task)
+        self._remote.send(b"")
+
+    def _stop(self) -> None:
+        self._stopping = True
 
     def _run(self) -> None:
         try:
             self._serve()
         finally:
+            if self._video is not None:
+                self._video.close()
             for sock in (self._upstream, self._monitor, self._downstream, self._orders):
                 sock.close()
 
     def _serve(self) -> None:
         """Pass messages down and subscriptions up until told to stop; then what is on its way."""
-        poller = zmq.Poller()
+        poller = self._poller = zmq.Poller()
         for sock in (self._upstream, self._downstream, self._orders, self._monitor):
             poller.register(sock, zmq.POLLIN)
-        connected = stopping = visited = False
-        while connected or not stopping:
-            ready = dict(poller.poll(LINGER if stopping else None))
+        connected = visited = False
+        while connected or not self._stopping:
+            ready = dict(poller.poll(LINGER if self._stopping else None))
             if not ready:
                 break
             if self._orders in ready:
-                text = self._orders.recv().decode()
-                stopping = not text
-                self._publish(self._voice.say(text) if text else None)
+                self._orders.recv()
+                self._todo.get_nowait()()
             if self._monitor in ready:
                 event = recv_monitor_message(self._monitor)["event"]
                 connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -112,6 +138,8 @@ class Fanout:
                 self._on_client()
             self._pass_down()
             self._pass_up()
+            if self._video is not None and self._video.fileno() in ready:
+                self._show()
 
     def _pass_down(self) -> None:
         while int(self._upstream.get(zmq.EVENTS)) & zmq.POLLIN:
@@ -123,7 +151,36 @@ class Fanout:
 
     def _pass_up(self) -> None:
         while int(self._downstream.get(zmq.EVENTS)) & zmq.POLLIN:
-            self._upstream.send_multipart(self._downstream.recv_multipart())
+            parts = self._downstream.recv_multipart()
+            (self._viewers.add if parts[0][:1] == b"\x01" else self._viewers.discard)(parts[0][1:])
+            self._upstream.send_multipart(parts)
+        if self._video is not None:
+            self._video.grant(wanted=bool(self._viewers))
+
+    # --- pictures -------------------------------------------------------------------------------
+
+    def _watch(self, sock: socket.socket, rate: int) -> None:
+        self._forget_video()
+        self._video = Video(sock, rate)
+        self._poller.register(self._video.fileno(), zmq.POLLIN)
+        self._video.grant(wanted=bool(self._viewers))
+
+    def _forget_video(self) -> None:
+        if self._video is not None:
+            self._poller.unregister(self._video.fileno())
+            self._video.close()
+            self._video = None
+
+    def _show(self) -> None:
+        assert self._video is not None
+        frames = self._video.receive()
+        if frames is None:
+            self._forget_video()
+            return
+        self._pass_down()  # what the kernel said before it
+        for frame in {frame.stream: frame for frame in frames}.values():
+            self._publish(self._voice.show(frame))
+        self._video.grant(wanted=bool(self._viewers))
 
     def _publish(self, parts: list[bytes] | None) -> None:
         if parts is not None:
@@ -139,10 +196,19 @@ class Voice:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._cell: Any = None  # header of the request that runs
+        self._displays: set[str] = (
+            set()
+        )  # of it, that have had their first picture, and not the last
+        self._session: Any = None
 
     def hear(self, parts: list[Any]) -> None:
         """Follow what the kernel publishes: only what tells whether a cell runs is looked into."""
-        if not bytes(parts[0]).endswith(b".status"):
+        topic = bytes(parts[0])
+        if topic.startswith(FIRST):
+            self._displays.add(topic[len(FIRST) :].decode("ascii", "replace"))
+        elif topic.startswith(LAST):
+            self._displays.discard(topic[len(LAST) :].decode("ascii", "replace"))
+        if not topic.endswith(b".status"):
             return
         try:
             start = [bytes(part) for part in parts[:3]].index(_DELIMITER)
@@ -150,6 +216,7 @@ class Voice:
             runs = content["execution_state"] == "busy"
             if runs and parent["msg_type"] == "execute_request":
                 self._cell = parent
+                self._displays.clear()
             elif not runs and self._cell and parent["msg_id"] == self._cell["msg_id"]:
                 self._cell = None
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
@@ -157,15 +224,31 @@ class Voice:
 
     def say(self, text: str) -> list[bytes] | None:
         """Return a message that shows text on stderr of the cell; None when none runs."""
+        return self._message("stream", {"name": "stderr", "text": text}, b"stream.stderr")
+
+    def show(self, frame: Frame) -> list[bytes] | None:
+        """Return a message that shows a picture in its cell; None when that does not run."""
+        if self._cell is None or frame.cell != self._cell["msg_id"]:
+            return None
+        if frame.display not in self._displays:
+            return None  # not yet, or not any more: what the kernel itself publishes counts
+        content = {
+            "data": {frame.mime: base64.b64encode(frame.data).decode()},
+            "metadata": {},
+            "transient": {"display_id": frame.display},
+        }
+        return self._message("update_display_data", content, b"display_data")
+
+    def _message(self, kind: str, content: dict[str, Any], topic: bytes) -> list[bytes] | None:
         if self._cell is None:
             return None
-        from jupyter_client.session import Session  # 0.3 s, which few launchers have to spend
+        if self._session is None:
+            from jupyter_client.session import Session  # 0.3 s, which few launchers have to spend
 
-        key, scheme = self._connection.key.encode(), self._connection.signature_scheme
-        session = Session(key=key, signature_scheme=scheme)
-        content = {"name": "stderr", "text": text}
-        message = session.msg("stream", content, parent={"header": self._cell})
-        return [bytes(part) for part in session.serialize(message, ident=b"stream.stderr")]
+            key, scheme = self._connection.key.encode(), self._connection.signature_scheme
+            self._session = Session(key=key, signature_scheme=scheme)
+        message = self._session.msg(kind, content, parent={"header": self._cell})
+        return [bytes(part) for part in self._session.serialize(message, ident=topic)]
 
 
 class Seal:

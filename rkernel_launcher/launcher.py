@@ -76,6 +76,7 @@ class Launcher:
         self._reconnection: Reconnection | None = None
         self._lost_at: float | None = None  # monotonic, while the link is down
         self._noticed = False
+        self._shows_video = False
         self._interrupted = False  # since the link went down
         self._cancel_give_up: Callable[[], None] = lambda: None
         self._ending = False
@@ -159,6 +160,8 @@ class Launcher:
             log.info("the kernel wrote: %s", printable(str(content.get("text", ""))))
         elif kind == "note":
             log.info("the board says: %s", printable(str(content.get("text", ""))))
+        elif kind == "video":
+            self._show_video()
         elif kind == "ended":
             self._drain(content, time.monotonic())
         elif kind == "failed":
@@ -185,7 +188,14 @@ class Launcher:
         except errors.PortInUse as error:
             self._finish(error)
         else:
+            if content.get("video"):
+                self._show_video()
             self._on_ready()
+
+    def _show_video(self) -> None:
+        self._shows_video = True
+        if self._channels is not None and self._relay.connected:
+            self._channels.show_video(self._target.frame_rate)
 
     def _drain(self, content: dict[str, Any], since: float) -> None:
         """Let the kernel's last messages come before its end is taken for the end of all.
@@ -310,6 +320,8 @@ class Launcher:
         if self._noticed and self._channels is not None:
             self._channels.say(f"…back after {down:.0f} s\n")
         self._noticed = False
+        if self._shows_video:
+            self._show_video()
 
     def _on_gone(self) -> None:
         self._reconnection = None

@@ -35,6 +35,7 @@ class Target:
     debugger: bool = False
     link_timeout: float = 10.0
     reattach: bool = False
+    frame_rate: int = 30
 
     @property
     def name(self) -> str:
@@ -69,6 +70,13 @@ def check_timeout(value: float) -> float:
     """Return the seconds after which a silent link is given up. Raises BadOption."""
     if not 2 <= value <= 600:
         raise BadOption(option="--link-timeout", value=value, detail="it is 2 to 600 seconds")
+    return value
+
+
+def check_rate(value: int) -> int:
+    """Return the pictures a second that are wanted of a stream. Raises BadOption."""
+    if not 1 <= value <= 60:
+        raise BadOption(option="--frame-rate", value=value, detail="it is 1 to 60 a second")
     return value
 
 
@@ -110,6 +118,8 @@ def to_argv(target: Target) -> list[str]:
         argv += ["--keep-alive", target.keep_alive]
     if target.link_timeout != Target.link_timeout:
         argv += ["--link-timeout", f"{target.link_timeout:g}"]
+    if target.frame_rate != Target.frame_rate:
+        argv += ["--frame-rate", str(target.frame_rate)]
     for name in ("debugger", "reattach"):
         if getattr(target, name):
             argv.append(f"--{name}")
@@ -126,6 +136,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--link-port", type=int, default=AGENT_PORT)
     parser.add_argument("--keep-alive", default=Target.keep_alive)
     parser.add_argument("--link-timeout", type=float, default=Target.link_timeout)
+    parser.add_argument("--frame-rate", type=int, default=Target.frame_rate)
     parser.add_argument("--debugger", action="store_true")
     parser.add_argument("--reattach", action="store_true")
 
@@ -161,4 +172,5 @@ def from_arguments(arguments: argparse.Namespace) -> Target:
         debugger=arguments.debugger,
         link_timeout=check_timeout(arguments.link_timeout),
         reattach=arguments.reattach,
+        frame_rate=check_rate(arguments.frame_rate),
     )

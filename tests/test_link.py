@@ -9,6 +9,7 @@ import random
 import re
 import struct
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from board_agent.link import (
     PONG,
     PRECEDENCE,
     RESET,
+    VIDEO,
     WINDOW,
     Link,
     ProtocolError,
@@ -54,7 +56,7 @@ from board_agent.packing import SMALLEST, pack, unpack
 from board_agent.relay import BACKLOG
 from board_agent.spool import MEMORY as SPOOL_MEMORY
 
-CHANNELS = sorted(PRECEDENCE)
+CHANNELS = sorted(set(PRECEDENCE) - {"video"})  # what has to arrive; video has tests below
 EVERYTHING = 1 << 40
 _REPEAT = 1 << 18
 _PATTERN = bytes(random.Random(7).choices(b"abcd", k=_REPEAT))  # unique, and yet worth packing
@@ -989,3 +991,76 @@ def test_a_long_frame_in_small_parts_is_cheap(monkeypatch: pytest.MonkeyPatch) -
     ]
     assert len(events) == 1
     assert looked["headers"] <= len(message) / 100 + 1
+
+
+# --- video --------------------------------------------------------------------------------------
+
+
+def test_video_comes_in_order_and_last_of_all() -> None:
+    launcher, agent, number = connected("video")
+    other = launcher.open("iopub")
+    settle(launcher, agent)
+    agent.send(number, b"one")
+    agent.send(number, b"two")
+    agent.send(other, b"text")
+    kinds = [(kind, stream) for kind, stream, *_ in frames(agent.take(EVERYTHING))]
+    assert kinds == [(DATA, other), (VIDEO, number), (VIDEO, number)]
+
+
+def test_video_is_flow_controlled_and_not_kept() -> None:
+    launcher, agent, number = connected("video")
+    sent = 0
+    while room := agent.credit(number):
+        agent.send(number, bytes(room))
+        sent += room
+        assert launcher.receive(agent.take(EVERYTHING)) == [Data(number, bytes(room))]
+    assert sent == WINDOW and agent.held == 0
+    launcher.consumed(number, WINDOW)
+    agent.receive(launcher.take(EVERYTHING))
+    assert agent.credit(number) == CHUNK
+
+
+def test_video_is_never_sent_again() -> None:
+    launcher, agent, number = connected("video")
+    agent.send(number, b"lost on the way")
+    agent.take(EVERYTHING)
+    agent.send(number, b"never left")
+    for end in (launcher, agent):
+        assert end.fleeting() == [number]
+        end.reset(number)
+    launcher.resume(agent.received)
+    agent.resume(launcher.received)
+    told = settle(launcher, agent)
+    assert not [event for events in told for event in events if isinstance(event, Data)]
+    assert launcher.fleeting() == agent.fleeting() == []
+    fresh = launcher.open("video")
+    settle(launcher, agent)
+    agent.send(fresh, b"new")
+    assert launcher.receive(agent.take(EVERYTHING)) == [Data(fresh, b"new")]
+
+
+def test_video_that_crosses_a_reset_is_passed_over() -> None:
+    launcher, agent, number = connected("video")
+    launcher.reset(number)
+    agent.send(number, b"late")
+    assert launcher.receive(agent.take(EVERYTHING)) == []
+    settle(launcher, agent)
+    assert launcher.receive(frame(VIDEO, number, acked=2, payload=b"late")) == []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(lambda video, other: frame(VIDEO, other, payload=b"x"), id="not video"),
+        pytest.param(lambda video, other: frame(VIDEO, 77, payload=b"x"), id="never opened"),
+        pytest.param(lambda video, other: frame(VIDEO, video, 9, payload=b"x"), id="a number"),
+        pytest.param(lambda video, other: frame(VIDEO, video), id="no bytes"),
+        pytest.param(lambda video, other: frame(DATA, video, 3, payload=b"x"), id="data"),
+    ],
+)
+def test_video_that_breaks_the_protocol(broken: Callable[[int, int], bytes]) -> None:
+    launcher, agent, video = connected("video")
+    other = launcher.open("shell")
+    settle(launcher, agent)
+    with pytest.raises(ProtocolError):
+        agent.receive(broken(video, other))

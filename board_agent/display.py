@@ -1,0 +1,228 @@
+"""Show pictures under the cell that runs: `from board_agent.display import show`.
+
+A cell's first picture of a stream and its last one are ordinary output of the kernel: they come in
+order, whatever happens to the link. Those between them go over a lane of their own, on which only
+the newest counts.
+"""
+
+import base64
+import collections
+import logging
+import os
+import select
+import socket
+import threading
+import time
+import uuid
+from typing import Any, Counter, Deque, Dict, List, Optional, Tuple
+
+from . import lifeline
+from .encoders import encode
+from .pictures import Picture, take
+from .video import FIRST, FULL, LAST, Lane, Shown, head
+
+log = logging.getLogger(__name__)
+
+SOCKET = 6  # of the kernel's sockets, see SOCKETS in `kernels`
+LONGEST_NAME = 100  # characters of a stream's name
+_lock = threading.Lock()
+_display: Optional["Display"] = None
+_forked = False
+
+
+def show(image: Any, stream: str = "", bgr: bool = False) -> None:
+    """Show a picture under the cell, in place of the one before it.
+
+    Returns at once; the picture may be changed afterwards.
+    Parameters: image, of PIL, NumPy (uint8: height x width, or with 3 or 4 colours) or maix, the
+    bytes of a JPEG or PNG, or an object with `_repr_jpeg_` or `_repr_png_`; stream, a name, to show
+    several pictures in one cell; bgr, whether an array's colours are in the order of OpenCV.
+    Raises TypeError or ValueError for what is no picture, RuntimeError outside a kernel.
+    """
+    if not isinstance(stream, str) or len(stream) > LONGEST_NAME:
+        raise TypeError("stream is a name of up to %d characters, not %r" % (LONGEST_NAME, stream))
+    picture = take(image, bgr)
+    _instance().show(picture, stream)
+
+
+def _instance() -> "Display":
+    global _display
+    with _lock:
+        if _display is None:
+            if _forked:
+                raise RuntimeError("show() works in the kernel's own process, not in a child of it")
+            if not lifeline.is_there():
+                raise RuntimeError("show() works in a notebook, on a kernel that rkernel started")
+            _display = Display()
+        return _display
+
+
+def _forget() -> None:
+    global _display, _forked, _lock
+    _display, _forked, _lock = None, True, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+class Display:
+    """What the kernel of this process shows, and the thread that sends it."""
+
+    def __init__(self) -> None:
+        from ipykernel.kernelapp import IPKernelApp
+
+        app: Any = IPKernelApp.instance()
+        self._publisher = app.shell.display_pub
+        self._lane = Lane()
+        self._guard = threading.Lock()  # of all that follows
+        self._now: Dict[Tuple[str, str], Shown] = {}  # by cell and stream: what is to be seen
+        self._complete: Dict[str, Picture] = {}  # by display: what was published at full quality
+        self._depth: Counter[str] = collections.Counter()  # of cells: magics run cells in cells
+        self._over: Deque[str] = collections.deque(maxlen=8)  # cells that have ended
+        app.shell.events.register("pre_execute", self._on_cell)
+        app.shell.events.register("post_execute", self._on_cell_end)
+        self._wakes, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        self._listener = socket.socket(socket.AF_UNIX)
+        folder = os.path.dirname(app.abs_connection_file)
+        self._listener.bind("%s/k-%d" % (folder, SOCKET))
+        self._listener.listen(8)
+        self._viewer: Optional[socket.socket] = None
+        threading.Thread(target=self._run, name="display", daemon=True).start()
+        lifeline.tell({"video": True})
+
+    def show(self, picture: Picture, stream: str) -> None:
+        """Show a picture: publish it if it is the first, else leave it for who sends it."""
+        now, cell = time.monotonic(), self._cell()
+        with self._guard:
+            known = self._now.get((cell, stream))
+        display = uuid.uuid4().hex if known is None else known.display
+        shown = Shown(stream, cell, display, picture, now)
+        if cell and known is None:
+            shown = self._open(shown)
+        with self._guard:
+            if cell:
+                self._now[cell, stream] = shown
+            # In the cell, the first one is to be seen already.
+            wake = self._lane.put(shown._replace(cell="") if known is None else shown)
+        if wake:
+            self._wake()
+
+    def _cell(self) -> str:
+        """Return the request that runs; an empty name if none does."""
+        cell = str((self._publisher.parent_header or {}).get("msg_id", ""))
+        in_cell = threading.current_thread() is threading.main_thread()
+        with self._guard:
+            if not in_cell and cell in self._over:
+                return ""  # a thread that a cell has left behind
+            if cell and not self._depth[cell]:
+                self._depth[cell] = 1
+        return cell
+
+    def _open(self, shown: Shown) -> Shown:
+        """Publish a stream's first picture in a cell; return it as it was published."""
+        complete = self._at_full_quality(shown.picture)
+        self._publish("display_data", shown.display, complete, FIRST)
+        with self._guard:
+            self._complete[shown.display] = complete
+        return shown._replace(picture=complete)
+
+    def _at_full_quality(self, picture: Picture) -> Picture:
+        return picture._replace(mode="", pixels=encode(picture, FULL))
+
+    def _publish(self, kind: str, display: str, picture: Picture, topic: bytes) -> None:
+        content = {
+            "data": {picture.mime: base64.b64encode(picture.pixels).decode()},
+            "metadata": {},
+            "transient": {"display_id": display},
+        }
+        ident, publisher = topic + display.encode(), self._publisher
+        publisher._flush_streams()
+        publisher.session.send(
+            publisher.pub_socket, kind, content, parent=publisher.parent_header, ident=ident
+        )
+
+    # --- cells ----------------------------------------------------------------------------------
+
+    def _on_cell(self) -> None:
+        cell = str((self._publisher.parent_header or {}).get("msg_id", ""))
+        with self._guard:
+            self._depth[cell] += 1
+
+    def _on_cell_end(self) -> None:
+        """Publish each stream's last picture, before the frontend hears that the cell ended."""
+        cell = str((self._publisher.parent_header or {}).get("msg_id", ""))
+        with self._guard:
+            self._depth[cell] -= 1
+            if self._depth[cell] > 0:
+                return
+            del self._depth[cell]
+            self._over.append(cell)
+            shown = [self._now.pop(key) for key in list(self._now) if key[0] == cell]
+            last = [one for one in shown if one.picture is not self._complete.pop(one.display)]
+        for one in last:
+            picture = self._at_full_quality(one.picture)
+            self._publish("update_display_data", one.display, picture, LAST)
+
+    # --- to the viewer --------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        try:
+            self._waker.send(b"\0")
+        except OSError:
+            pass  # it has been woken often enough
+
+    def _run(self) -> None:
+        while True:
+            with self._guard:
+                now = time.monotonic()
+                shown, quality = self._lane.take(now), self._lane.quality
+                wait = self._lane.wait(now)
+            if shown is not None:
+                self._send(shown, quality)
+                wait = 0.0
+            self._listen(wait)
+
+    def _send(self, shown: Shown, quality: int) -> None:
+        assert self._viewer is not None
+        try:
+            data = encode(shown.picture, quality)
+            delay = time.monotonic() - shown.at
+            self._viewer.sendall(head(shown, data, delay) + data)
+        except OSError:
+            self._lose_viewer()
+        except Exception:
+            log.exception("a picture could not be encoded")
+
+    def _listen(self, wait: Optional[float]) -> None:
+        """Wait for anything to happen, at most so many seconds."""
+        socks: List[Any] = [self._wakes, self._listener]
+        if self._viewer is not None:
+            socks.append(self._viewer)
+        ready = select.select(socks, [], [], wait)[0]
+        if self._wakes in ready:
+            self._wakes.recv(4096)
+        if self._viewer in ready:
+            self._hear()
+        if self._listener in ready:
+            self._lose_viewer()
+            self._viewer, _ = self._listener.accept()
+
+    def _hear(self) -> None:
+        assert self._viewer is not None
+        try:
+            data = self._viewer.recv(4096)
+        except OSError:
+            data = b""
+        if data:
+            with self._guard:
+                self._lane.heard(data)
+        else:
+            self._lose_viewer()
+
+    def _lose_viewer(self) -> None:
+        if self._viewer is not None:
+            self._viewer.close()
+            self._viewer = None
+        with self._guard:
+            self._lane.lose()

@@ -1,0 +1,156 @@
+"""JPEG encoders: the best of those that are on the board.
+
+Each is a function of a picture and a quality (1 to 100) that returns a JPEG. libjpeg-turbo by
+itself is the fastest; OpenCV and Pillow bring a copy of it along, with more around it.
+"""
+
+import ctypes
+import importlib
+import logging
+import threading
+from typing import Any, Callable, Dict, NamedTuple, Optional
+
+from .pictures import Picture
+
+log = logging.getLogger(__name__)
+
+
+class Encoder(NamedTuple):
+    """A way to make a JPEG; `name` is for people."""
+
+    name: str
+    encode: Callable[[Picture, int], bytes]
+
+
+class NoEncoder(ValueError):
+    """There is nothing on this board that makes a JPEG."""
+
+
+_LIBRARIES = ("libturbojpeg.so.0", "libturbojpeg.so")
+_FORMATS = {"RGB": 0, "BGR": 1, "RGBX": 2, "L": 6}  # of TurboJPEG: TJPF_RGB, BGR, RGBX, GRAY
+_420, _GRAY = 2, 3  # TJSAMP_420, TJSAMP_GRAY
+_chosen: Optional[Encoder] = None
+_lock = threading.Lock()  # the cell's thread and the one that sends both encode
+
+
+def encode(picture: Picture, quality: int) -> bytes:
+    """Return a picture as JPEG, or as it is if it is a file already. Raises NoEncoder."""
+    global _chosen
+    if not picture.mode:
+        return bytes(picture.pixels)
+    with _lock:
+        if _chosen is None:
+            _chosen = choose()
+            log.debug("pictures are encoded by %s", _chosen.name)
+        return _chosen.encode(_opaque(picture), quality)
+
+
+def choose() -> Encoder:
+    """Return the best encoder that works here. Raises NoEncoder."""
+    for name, make in _MAKERS.items():
+        try:
+            return Encoder(name, make())
+        except (ImportError, OSError, AttributeError):
+            continue
+    raise NoEncoder(
+        "there is nothing on this board that makes a JPEG; install one of libturbojpeg0, "
+        "python3-opencv and python3-pil, or show the bytes of a JPEG or PNG"
+    )
+
+
+def _opaque(picture: Picture) -> Picture:
+    """Return the picture without transparency, which a JPEG does not have."""
+    if picture.mode != "RGBA":
+        return picture
+    if not isinstance(picture.pixels, bytes):
+        return picture._replace(mode="RGB", pixels=picture.pixels.convert("RGB"))
+    return picture._replace(mode="RGBX")
+
+
+def _raw(picture: Picture) -> bytes:
+    pixels = picture.pixels
+    return pixels if isinstance(pixels, bytes) else bytes(pixels.tobytes())
+
+
+def _make_turbojpeg() -> Callable[[Picture, int], bytes]:
+    library = _load()
+    library.tjInitCompress.restype = ctypes.c_void_p
+    library.tjFree.argtypes = [ctypes.c_void_p]
+    library.tjFree.restype = None
+    library.tjGetErrorStr.restype = ctypes.c_char_p
+    library.tjCompress2.argtypes = [
+        *(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int),
+        *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int),
+    ]
+    handle = library.tjInitCompress()
+    if not handle:
+        raise OSError("libturbojpeg does not start")
+
+    def compress(picture: Picture, quality: int) -> bytes:
+        data = ctypes.c_void_p()
+        size = ctypes.c_ulong()
+        sampling = _GRAY if picture.mode == "L" else _420
+        failed = library.tjCompress2(
+            *(handle, _raw(picture), picture.width, 0, picture.height, _FORMATS[picture.mode]),
+            *(ctypes.byref(data), ctypes.byref(size), sampling, quality, 0),
+        )
+        try:
+            if failed:
+                raise ValueError("libturbojpeg: %s" % library.tjGetErrorStr().decode())
+            return ctypes.string_at(data.value or 0, size.value)
+        finally:
+            library.tjFree(data)
+
+    return compress
+
+
+def _load() -> Any:
+    for name in _LIBRARIES[:-1]:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    return ctypes.CDLL(_LIBRARIES[-1])
+
+
+def _make_opencv() -> Callable[[Picture, int], bytes]:
+    cv2: Any = importlib.import_module("cv2")
+    numpy: Any = importlib.import_module("numpy")
+    to_bgr = {"RGB": cv2.COLOR_RGB2BGR, "RGBX": cv2.COLOR_RGBA2BGR}
+
+    def compress(picture: Picture, quality: int) -> bytes:
+        colours = {"L": 1, "RGBX": 4}.get(picture.mode, 3)
+        shape = (picture.height, picture.width, colours)
+        array = numpy.frombuffer(_raw(picture), numpy.uint8).reshape(shape)
+        if picture.mode in to_bgr:
+            array = cv2.cvtColor(array, to_bgr[picture.mode])
+        done, data = cv2.imencode(".jpg", array, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if not done:
+            raise ValueError("OpenCV could not encode the picture")
+        return bytes(data.tobytes())
+
+    return compress
+
+
+def _make_pillow() -> Callable[[Picture, int], bytes]:
+    images: Any = importlib.import_module("PIL.Image")
+    io: Any = importlib.import_module("io")
+
+    def compress(picture: Picture, quality: int) -> bytes:
+        image = picture.pixels
+        if isinstance(image, bytes):
+            size, raw = (picture.width, picture.height), {"BGR": "BGR", "RGBX": "RGBX"}
+            mode = "L" if picture.mode == "L" else "RGB"
+            image = images.frombytes(mode, size, image, "raw", raw.get(picture.mode, mode), 0, 1)
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        return bytes(file.getvalue())
+
+    return compress
+
+
+_MAKERS: Dict[str, Callable[[], Callable[[Picture, int], bytes]]] = {
+    "libjpeg-turbo": _make_turbojpeg,
+    "OpenCV": _make_opencv,
+    "Pillow": _make_pillow,
+}

@@ -1,0 +1,247 @@
+"""Pictures that are shown on a board, as a frontend gets them.
+
+Each picture is of one grey, so that it says by itself which one it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import statistics
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import boards
+import pytest
+from kernels import Frontend, Message, attached, is_idle, started
+from PIL import Image, ImageStat
+
+DRAW = """
+import time
+from PIL import Image
+from board_agent.display import show
+def grey(level, size=(64, 48)):
+    return Image.new("RGB", size, (level, level, level))
+"""
+LAST = 200
+FILM = f"""
+for level in range(0, {LAST} + 1, 4):
+    show(grey(level))
+    time.sleep(1 / 50)
+"""
+
+
+@pytest.fixture
+def kernel(any_board: boards.Board) -> Iterator[Frontend]:
+    with started(any_board) as frontend:
+        frontend.run(DRAW)
+        yield frontend
+
+
+def everywhere(*more: str) -> pytest.MarkDecorator:
+    boards = ["local", *(pytest.param(name, marks=pytest.mark.board) for name in more)]
+    return pytest.mark.parametrize("any_board", boards, indirect=True)
+
+
+def data(content: dict[str, Any]) -> bytes:
+    (text,) = content["data"].values()
+    return base64.b64decode(text)
+
+
+def level(content: dict[str, Any]) -> int:
+    """Return the grey of a picture."""
+    return round(statistics.mean(ImageStat.Stat(Image.open(io.BytesIO(data(content)))).mean))
+
+
+def displays(messages: list[Message]) -> list[dict[str, Any]]:
+    """Return the pictures among messages, checked: shown first, then updated, one type."""
+    found = [m for m in messages if m["msg_type"] in ("display_data", "update_display_data")]
+    streams: dict[str, list[Message]] = {}
+    for message in found:
+        streams.setdefault(message["content"]["transient"]["display_id"], []).append(message)
+    for of_stream in streams.values():
+        kinds = [message["msg_type"] for message in of_stream]
+        assert kinds == ["display_data"] + ["update_display_data"] * (len(kinds) - 1)
+        assert len({tuple(message["content"]["data"]) for message in of_stream}) == 1
+        assert all(message["content"]["metadata"] == {} for message in of_stream)
+    return [message["content"] for message in found]
+
+
+@everywhere()
+def test_one_picture(kernel: Frontend) -> None:
+    result = kernel.run("show(grey(100))")
+    (picture,) = displays(result.published)
+    assert list(picture["data"]) == ["image/jpeg"] and abs(level(picture) - 100) <= 2
+    assert Image.open(io.BytesIO(data(picture))).size == (64, 48)
+
+
+@everywhere("bookworm")
+def test_a_film(kernel: Frontend) -> None:
+    result = kernel.run(FILM)
+    levels = [level(picture) for picture in displays(result.published)]
+    assert levels[0] <= 2 and abs(levels[-1] - LAST) <= 2
+    assert len(levels) > 10
+    assert all(later > sooner - 3 for sooner, later in pairwise(levels)), levels
+    again = displays(kernel.run("show(grey(9))").published)
+    assert [abs(level(picture) - 9) <= 2 for picture in again] == [True]
+
+
+@everywhere()
+def test_no_more_than_thirty_a_second(kernel: Frontend) -> None:
+    code = "end = time.monotonic() + 2\nwhile time.monotonic() < end: show(grey(7))"
+    assert 30 <= len(displays(kernel.run(code).published)) <= 2 * 30 + 4
+
+
+@everywhere()
+def test_as_many_as_are_asked_for(any_board: boards.Board) -> None:
+    with started(any_board, "--frame-rate", "5") as kernel:
+        kernel.run(DRAW)
+        code = "end = time.monotonic() + 2\nwhile time.monotonic() < end: show(grey(7))"
+        assert 5 <= len(displays(kernel.run(code).published)) <= 2 * 5 + 4
+
+
+@everywhere()
+def test_several_streams_in_one_cell(kernel: Frontend) -> None:
+    code = """
+for level in range(0, 101, 5):
+    show(grey(level), stream="left"); show(grey(200 - level), stream="right"); time.sleep(0.03)
+"""
+    shown = displays(kernel.run(code).published)
+    last = {picture["transient"]["display_id"]: level(picture) for picture in shown}
+    assert sorted(last.values()) == pytest.approx([100, 100], abs=2)
+
+
+@everywhere()
+def test_the_last_picture_is_at_full_quality_and_there_before_the_end(kernel: Frontend) -> None:
+    code = """
+import random
+noise = Image.frombytes("RGB", (64, 48), random.Random(1).randbytes(64 * 48 * 3))
+for _ in range(20): show(noise); time.sleep(0.02)
+"""
+    first, *between, last = displays(kernel.run(code).published)
+    assert data(first) == data(last)
+    assert between and all(len(data(picture)) < len(data(last)) for picture in between)
+
+
+@everywhere()
+@pytest.mark.parametrize("end", ["raise KeyError(7)", "interrupt"])
+def test_a_loop_that_is_cut_short(kernel: Frontend, end: str) -> None:
+    endless = "while True: time.sleep(0.01)"
+    body = endless if end == "interrupt" else end
+    number = kernel.send(f"{FILM}print('shown', flush=True)\n{body}")
+    published = kernel.until_printed("shown")
+    if end == "interrupt":
+        kernel.manager.interrupt_kernel()
+    result = kernel.finish(number)
+    assert result.reply["content"]["ename"] == (
+        "KeyError" if "raise" in end else "KeyboardInterrupt"
+    )
+    assert abs(level(displays(published + result.published)[-1]) - LAST) <= 2
+
+
+@everywhere()
+def test_show_goes_on_after_a_restart(kernel: Frontend) -> None:
+    kernel.run(FILM)
+    kernel.restart()
+    kernel.run(DRAW)
+    assert len(displays(kernel.run(FILM).published)) > 10
+
+
+@everywhere()
+def test_a_second_client_sees_the_next_picture(kernel: Frontend) -> None:
+    number = kernel.send(
+        "level = 0\nwhile level < 250: show(grey(level)); level += 1; time.sleep(0.03)"
+    )
+    kernel.until(lambda m: m["msg_type"] == "update_display_data", "the film runs")
+    client = kernel.manager.blocking_client()
+    client.start_channels()
+    try:
+        message = client.get_iopub_msg(timeout=kernel.limit)
+        while message["msg_type"] != "update_display_data":
+            message = client.get_iopub_msg(timeout=kernel.limit)
+        assert message["parent_header"]["msg_id"] == number and level(message["content"]) < 250
+    finally:
+        client.stop_channels()
+    kernel.manager.interrupt_kernel()
+    kernel.finish(number)
+
+
+@everywhere()
+def test_a_thread_that_outlives_its_cell_publishes_nothing(kernel: Frontend) -> None:
+    kernel.run(
+        "import threading\nstop = threading.Event()\n"
+        "def film():\n    while not stop.wait(0.01): show(grey(50))\n"
+        "thread = threading.Thread(target=film)\nthread.start(); time.sleep(0.3)"
+    )
+    with attached(kernel) as other:
+        answered = other.run("'idle'")
+    assert answered.reply["content"]["status"] == "ok"
+    quiet = kernel.run("stop.set(); thread.join()")
+    assert not displays(quiet.published)
+
+
+@everywhere()
+def test_pictures_of_magics_that_run_cells(kernel: Frontend) -> None:
+    code = f"get_ipython().run_cell('pass')\nshow(grey(0))\nget_ipython().run_cell('pass'){FILM}"
+    shown = displays(kernel.run(code).published)
+    assert len({picture["transient"]["display_id"] for picture in shown}) == 1
+    assert abs(level(shown[-1]) - LAST) <= 2
+
+
+@everywhere()
+def test_what_is_no_picture(kernel: Frontend) -> None:
+    code = "try: show({})\nexcept Exception as error: print(type(error).__name__, error)"
+    for wrong, expected in [
+        ("object()", "TypeError cannot show 'object'; expected a PIL image, a NumPy array"),
+        ("b'GIF89a'", "ValueError cannot show bytes that begin with b'GIF89a'; expected a JPEG"),
+        ("grey(1), stream=3", "TypeError stream is a name of up to 100 characters, not 3"),
+    ]:
+        assert kernel.run(code.format(wrong)).text().startswith(expected)
+    assert len(displays(kernel.run("show(grey(1))").published)) == 1
+
+
+@everywhere()
+def test_children_are_told_that_they_cannot(kernel: Frontend) -> None:
+    code = """
+show(grey(3))
+import os
+reading, writing = os.pipe()
+if not (child := os.fork()):
+    try: show(grey(4))
+    except RuntimeError as error: os.write(writing, str(error).encode())
+    os._exit(0)
+os.waitpid(child, 0)
+print(os.read(reading, 999).decode())
+"""
+    assert "not in a child of it" in kernel.run(code).text()
+
+
+def test_outside_a_kernel() -> None:
+    from board_agent.display import show
+
+    with pytest.raises(RuntimeError, match="on a kernel that rkernel started"):
+        show(Image.new("L", (2, 2)))
+
+
+@everywhere()
+def test_nothing_is_encoded_without_viewers(kernel: Frontend) -> None:
+    kernel.run(
+        "from board_agent import encoders\ncount = 0\nencode = encoders._MAKERS\n"
+        "from board_agent import display\nbefore = display.encode\n"
+        "def counted(*a):\n    global count\n    count += 1\n    return before(*a)\n"
+        "display.encode = counted"
+    )
+    number = kernel.send("for _ in range(50): show(grey(8)); time.sleep(0.02)")
+    kernel.client.iopub_channel.stop()  # nobody listens
+    kernel.reply(number)
+    with attached(kernel) as other:
+        assert int(other.value("count")) <= 2 + 2  # the first and the last; those under way
+
+
+@everywhere()
+def test_output_is_not_held_up(kernel: Frontend) -> None:
+    code = f"{FILM}".replace("show(grey(level))", "show(grey(level, (640, 480))); print(level)")
+    result = kernel.run(code)
+    assert result.text() == "".join(f"{n}\n" for n in range(0, LAST + 1, 4))
+    assert is_idle(result.reply["parent_header"]["msg_id"])(result.published[-1])
