@@ -1,11 +1,14 @@
 """JPEG encoders: the best of those that are on the board.
 
 Each is a function of a picture and a quality (1 to 100) that returns a JPEG. libjpeg-turbo by
-itself is the fastest; OpenCV and Pillow bring a copy of it along, with more around it.
+itself is the fastest; OpenCV and Pillow bring a copy of it along, with more around it. The one of
+maix comes last: it is another libjpeg, and ends the process if that finds a fault.
 """
 
+import contextlib
 import ctypes
 import importlib
+import importlib.util
 import logging
 import threading
 from typing import Any, Callable, Dict, NamedTuple, Optional
@@ -56,6 +59,18 @@ def choose() -> Encoder:
         "there is nothing on this board that makes a JPEG; install one of libturbojpeg0, "
         "python3-opencv and python3-pil, or show the bytes of a JPEG or PNG"
     )
+
+
+def name() -> str:
+    """Return the name of the encoder that would be chosen, without loading it; empty if none."""
+    for name, module in _MODULES.items():
+        if module is None:
+            with contextlib.suppress(OSError):
+                _load()
+                return name
+        elif importlib.util.find_spec(module) is not None:
+            return name
+    return ""
 
 
 def _opaque(picture: Picture) -> Picture:
@@ -149,8 +164,24 @@ def _make_pillow() -> Callable[[Picture, int], bytes]:
     return compress
 
 
+def _make_maix() -> Callable[[Picture, int], bytes]:
+    rgb2jpg: Any = importlib.import_module("maix.utils").rgb2jpg
+
+    def compress(picture: Picture, quality: int) -> bytes:
+        pixels, colours = _raw(picture), (3, 2)  # how many, and which: libjpeg's JCS_RGB
+        if picture.mode == "L":
+            colours = (1, 1)
+        elif picture.mode != "RGB":
+            raise ValueError("maix encodes RGB and grey only, not %s" % picture.mode)
+        return bytes(rgb2jpg(pixels, picture.width, picture.height, *colours, quality))
+
+    return compress
+
+
 _MAKERS: Dict[str, Callable[[], Callable[[Picture, int], bytes]]] = {
     "libjpeg-turbo": _make_turbojpeg,
     "OpenCV": _make_opencv,
     "Pillow": _make_pillow,
+    "maix": _make_maix,
 }
+_MODULES = {"libjpeg-turbo": None, "OpenCV": "cv2", "Pillow": "PIL", "maix": "maix"}

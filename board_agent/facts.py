@@ -9,6 +9,7 @@ import sys
 from importlib import metadata
 from typing import Any, Dict, List, Optional, Tuple
 
+from . import encoders
 from .memory import memory_of_board
 
 PACKAGES = ("ipykernel", "pyzmq", "tornado", "jupyter_client", "IPython", "debugpy", "maixpy3")
@@ -29,6 +30,7 @@ def collect() -> Dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "missing": [name for name in MODULES if not _has_module(name)],
         "requires": _requires("ipykernel"),
+        "encoder": encoders.name(),
         "memory_total": memory.get("MemTotal"),
         "memory_available": memory.get("MemAvailable"),
         "installers": [name for name in ("apt-get", "opkg", "apk", "dnf") if shutil.which(name)],

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any, Dict, List
 
-from . import lifeline
+from . import lifeline, maix_hook
 
 GRACE = 1.5  # seconds between a polite end and the final one
 
@@ -30,6 +30,7 @@ def main(argv: List[str]) -> None:
     debugger = "--debugger" in argv[3:]
     threading.Thread(target=_watch_lifeline, daemon=True).start()
     _settle(workdir)
+    maix_hook.install()
     global _app
     try:
         _app = _make_app(connection_file, debugger)

@@ -82,6 +82,8 @@ def _of_array(array: Any, bgr: bool) -> Picture:
 
 def _of_maix(image: Any) -> Picture:
     """Copy the pixels of an image of maix, whose bytes are of the mode that it names."""
+    if image.mode == "RGB16":
+        image = image.copy().convert("RGB")  # which changes what it is called on
     mode, width, height = str(image.mode), int(image.width), int(image.height)
     if mode not in _PLAIN or mode == "RGBX":
         raise ValueError("cannot show an image of mode %s; expected RGB, RGBA or L" % mode)

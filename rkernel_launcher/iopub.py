@@ -196,9 +196,7 @@ class Voice:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._cell: Any = None  # header of the request that runs
-        self._displays: set[str] = (
-            set()
-        )  # of it, that have had their first picture, and not the last
+        self._displays: set[str] = set()  # of it, between their first and their last picture
         self._session: Any = None
 
     def hear(self, parts: list[Any]) -> None:

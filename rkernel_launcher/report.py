@@ -25,6 +25,7 @@ _NAMES = {
     "python": "Python",
     "packages": "Kernel",
     "memory": "Memory",
+    "encoder": "Pictures",
 }
 _KERNEL = ("ipykernel", "pyzmq", "IPython")
 _RUNNING = ("Kernel", "State", "Age", "Memory", "Owner", "Launcher")
@@ -75,6 +76,7 @@ class Report:
             "python": f"{facts['python']} ({facts['executable']})",
             "packages": ", ".join(f"{n} {facts['packages'][n] or 'missing'}" for n in _KERNEL),
             "memory": _memory(facts["memory_available"], facts["memory_total"]),
+            "encoder": facts.get("encoder"),
         }
         for name, title in _NAMES.items():
             if told[name]:

@@ -15,8 +15,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import boards
 import pytest
 from conftest import KEPT
+from kernels import started
 from pythons import interpreters, rpyc_folder
 
 MAIXPY3 = "0.5.3"
@@ -384,3 +386,24 @@ def test_the_server_of_maix_has_the_pictures_too(run: Run) -> None:
         mjpg.MjpgSrv.server.server_close()
     """
     assert run(source, before=PICTURE, rpyc=True) == "True 1\n"
+
+
+def test_a_camera_in_a_notebook(home: boards.Board, maix: Path) -> None:
+    """What Sipeed's notebooks do: until the user interrupts, and then variables are still there."""
+    path = os.pathsep.join(map(str, (STAND_IN, maix)))
+    with started(home, "--env", f"PYTHONPATH={path}") as kernel:
+        number = kernel.send(
+            "from maix import camera, display\ncount = 0\n"
+            "while True: display.show(camera.capture()); count += 1"
+        )
+        shown = kernel.until(lambda m: m["msg_type"] == "update_display_data", "it is live")
+        assert "image/jpeg" in shown[-1]["content"]["data"]
+        kernel.manager.interrupt_kernel()
+        result = kernel.finish(number)
+        assert result.reply["content"]["ename"] == "KeyboardInterrupt"
+        assert int(kernel.value("count")) > 1
+        assert not kernel.run("display.show(camera.capture(), remote_show=False)").of(
+            "display_data"
+        )
+        unknown = kernel.run("display.show(camera.capture()); from maix import mjpg")
+        assert len(unknown.of("display_data")) == 1 and not unknown.text("stderr")

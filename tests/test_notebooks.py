@@ -1,7 +1,9 @@
-"""Notebooks like those of Sipeed's rpyc_ikernel, executed by nbclient on a any_board."""
+"""Notebooks like those of Sipeed's rpyc_ikernel, executed by nbclient on a board."""
 
 from __future__ import annotations
 
+import base64
+import io
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import boards
 import nbformat
 import pytest
+from PIL import Image
 
 FOLDER = Path(__file__).parent / "notebooks"
 
@@ -48,14 +51,40 @@ def test_the_display_notebook(any_board: boards.Board, tmp_path: Path) -> None:
     assert image[0].data["image/png"].startswith("iVBOR")
 
 
-def executed(name: str, any_board: boards.Board, folder: Path) -> list[list[nbformat.NotebookNode]]:
-    """Have `jupyter execute` run a notebook on the board; return the outputs of its cells."""
+@pytest.mark.parametrize("with_papermill", [False, True], ids=["nbclient", "papermill"])
+def test_the_video_notebook(any_board: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
+    """A saved notebook holds one picture of each stream: the last."""
+    nothing, film, streams, one = executed("video.ipynb", any_board, tmp_path, with_papermill)
+    assert nothing == []
+    [last] = pictures(film)
+    assert last.size == (240, 240)
+    yellow, blue = last.getpixel((200, 120)), last.getpixel((2, 2))
+    assert yellow[0] > 200 and blue[0] > 200  # the bar has reached the right edge
+    assert sorted(picture.size for picture in pictures(streams)) == [(24, 32), (32, 24)]
+    assert [abs(p.getpixel((9, 9)) - 100) < 8 for p in pictures(streams)] == [True, True]
+    assert [picture.size for picture in pictures(one)] == [(240, 240)]
+    assert one[1].text == "after the picture\n"
+
+
+def pictures(outputs: list[nbformat.NotebookNode]) -> list[Image.Image]:
+    found = [output.data["image/jpeg"] for output in outputs if "data" in output]
+    return [Image.open(io.BytesIO(base64.b64decode(text))) for text in found]
+
+
+def executed(
+    name: str, any_board: boards.Board, folder: Path, with_papermill: bool = False
+) -> list[list[nbformat.NotebookNode]]:
+    """Have `jupyter execute`, or papermill, run a notebook on the board; return the outputs."""
     boards.write_spec(folder / "kernels", "board", any_board.argv())
     shutil.copy(FOLDER / name, folder)
     limit = int(any_board.limit)
     command = [sys.executable, "-c", "from nbclient.cli import main; main()"]  # jupyter execute
+    command += [name, "--kernel_name=board", "--inplace", f"--startup_timeout={limit}"]
+    if with_papermill:
+        command = [sys.executable, "-m", "papermill", "--kernel", "board", "--no-progress-bar"]
+        command += ["--start-timeout", str(limit), name, name]
     run = subprocess.run(
-        [*command, name, "--kernel_name=board", "--inplace", f"--startup_timeout={limit}"],
+        command,
         cwd=folder,
         env={**any_board.environment, "JUPYTER_PATH": str(folder)},
         capture_output=True,

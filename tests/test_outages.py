@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import pytest
 import zmq
@@ -13,6 +16,7 @@ from boards import wait_until
 from commands import assert_refused
 from kernels import Frontend, Message, attached_at_once, is_idle, seconds_of, started
 from network import Network
+from PIL import Image
 from remote import Remote, remote
 
 from rkernel_launcher import errors
@@ -358,3 +362,34 @@ def test_a_kernel_that_dies_meanwhile_says_so_later(kernel: Frontend, board: Rem
     board.network.restore()
     assert kernel.wait_for_end(30) == 9
     assert "ended with exit status 9" in kernel.said()
+
+
+# --- pictures -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [dropped, swallowed])
+def test_a_film_goes_on_after_a_cut(kernel: Frontend, cut: Callable[[Network], None]) -> None:
+    """No old picture comes after the cut, and the last one of all is there at the end."""
+    number = kernel.send(
+        "import time\nfrom PIL import Image\nfrom board_agent.display import show\n"
+        "for level in range(200):\n"
+        "    show(Image.new('L', (16, 16), level)); print(level, flush=True); time.sleep(0.05)"
+    )
+    begun = kernel.until(lambda m: m["msg_type"] == "update_display_data", "the film runs")
+    lost(kernel, cut)
+    time.sleep(OUTAGE)
+    back(kernel)
+    more = kernel.until(lambda m: m["msg_type"] == "update_display_data", "the film goes on")
+    published = all_of(kernel, number, begun + more)
+    assert text(published) == "".join(f"{n}\n" for n in range(200))
+    levels = [grey(message) for message in published if "data" in message["content"]]
+    assert len(levels) > 40 and max(later - sooner for sooner, later in pairwise(levels)) > 30
+    assert levels == sorted(levels) and levels[-1] == pytest.approx(199, abs=2)
+
+
+def grey(message: Message) -> int:
+    """Return the level of a picture, to the next two: a JPEG is not exact."""
+    data = base64.b64decode(message["content"]["data"]["image/jpeg"])
+    value = Image.open(io.BytesIO(data)).getpixel((8, 8))
+    assert isinstance(value, int)
+    return value

@@ -16,6 +16,7 @@ from pythons import interpreters
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "board_agent").glob("*.py"))
 MAY_IMPORT = {
+    "display": {"ipykernel"},
     "kernel": {"ipykernel", "tornado"},
     "kernelapp": {"ipykernel", "zmq"},
 }  # the board's own

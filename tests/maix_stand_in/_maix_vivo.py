@@ -13,7 +13,7 @@ class _v83x_vivo:  # noqa: N801
     def get(self, show=False, save=False):
         """Return a picture for the user and one for the neural network, each all of one grey."""
         self._count += 1
-        return [] if busy else [bytes([self._count]) * (w * h * 3) for w, h in self._sizes]
+        return [] if busy else [bytes([self._count % 256]) * (w * h * 3) for w, h in self._sizes]
 
     def set(self, rgb):
         drawn.append(rgb)
