@@ -392,6 +392,13 @@ class KernelDied(RkernelError):
     remedy = "{hint}"
 
 
+class VideoPortInUse(RkernelError):
+    """The port for pictures in a browser cannot be had."""
+
+    message = "Pictures cannot be served at port {port} of this PC: {detail}."
+    remedy = "End the program that has the port, or choose another one."
+
+
 # --- kernelspecs ------------------------------------------------------------------------------
 
 
