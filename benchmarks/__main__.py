@@ -1,13 +1,13 @@
-"""Measure rkernel: beside other launchers, when the network is cut, or for long."""
+"""Measure rkernel: beside other launchers, when the network is cut, for long, or live pictures."""
 
 from __future__ import annotations
 
 import signal
 import sys
 
-from . import compare, link, soak
+from . import compare, link, soak, video
 
-COMMANDS = {"link": link.main, "soak": soak.main}
+COMMANDS = {"link": link.main, "soak": soak.main, "video": video.main}
 
 
 def main(arguments: list[str]) -> int:

@@ -19,6 +19,7 @@ from board_agent.relay import Relay
 from . import system
 from .connection_file import CHANNELS, Connection
 from .errors import PortInUse
+from .gallery import Gallery
 from .iopub import Context, Fanout, Socket
 
 RELAYED = ("shell", "control", "stdin")
@@ -29,10 +30,12 @@ class Channels:
     """Hold the endpoints of a connection file.
 
     From the start nobody else can take them; clients are let in by `serve`.
-    Parameters: loop; connection. Raises PortInUse.
+    Parameters: loop; connection; gallery, where pictures are put for others than the clients.
+    Raises PortInUse.
     """
 
-    def __init__(self, loop: Loop, connection: Connection) -> None:
+    def __init__(self, loop: Loop, connection: Connection, gallery: Gallery | None = None) -> None:
+        self._gallery = gallery
         self._loop = loop
         self._connection = connection
         self._reserved: dict[str, socket.socket] = {}
@@ -75,6 +78,11 @@ class Channels:
         ours, theirs = socket.socketpair()
         self._relay.connect("video", theirs)
         self._iopub.watch(ours, rate)
+
+    def mind_viewers(self) -> None:
+        """See whether pictures are wanted by others than the clients."""
+        if self._iopub is not None:
+            self._iopub.look()
 
     def _listen(self) -> None:
         for channel in RELAYED:
@@ -143,6 +151,7 @@ class Channels:
             on_subscribed=lambda: self._loop.call_soon(self._listen),
             on_client=lambda: self._loop.call_soon(subscribe) if former_keys else None,
             former_keys=former_keys,
+            gallery=self._gallery,
         )
 
     def _accept_upstream(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 from . import check, connection_file, errors, kernelspec, logs, target, ways
+from . import view as views
 from .board import Board
 from .kernel import Kernel
 from .report import Report
@@ -104,6 +106,23 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     help="Pictures a second of a live stream, at most.",
 )
 @click.option(
+    "--video",
+    type=click.Choice(target.VIDEOS),
+    default=Target.video,
+    show_default=True,
+    help="Where live pictures go: to the notebook, or in addition to a page on this PC.",
+)
+@click.option(
+    "--video-port",
+    type=int,
+    default=target.VIDEO_PORT,
+    show_default=True,
+    help="The port of that page, on this PC's loopback.",
+)
+@click.option(
+    "--video-path", metavar="NAME", help="Its path; random, and so a secret, if not given."
+)
+@click.option(
     "--reattach", is_flag=True, help="Take over a kernel whose PC is gone, if there is one."
 )
 @click.option("--debugger", is_flag=True, help="Offer JupyterLab's debugger; takes memory.")
@@ -152,6 +171,18 @@ def remove(names: tuple[str, ...]) -> None:
     report = Report()
     report.say(f"Removed {', '.join(names)}.")
     report.say("All that is left on a board is the folder ~/.cache/rkernel, about 1 MB.")
+
+
+@rkernel.command()
+@click.argument("name")
+def view(name: str) -> None:
+    """Open a page with the live pictures of the kernel NAME in the browser.
+
+    The kernel has to be added with --video mjpeg, and to run.
+    """
+    url, page = views.find(kernelspec.target_of(name))
+    Report().say(f"The pictures are at {url}")
+    webbrowser.open(page.as_uri())
 
 
 @rkernel.command()
@@ -262,6 +293,8 @@ def _target(
     target.check_port("--link-port", options["link_port"])
     target.check_timeout(options["link_timeout"])
     target.check_rate(options["frame_rate"])
+    target.check_port("--video-port", options["video_port"])
+    target.check_path(options["video_path"])
     return Target(
         host=name,
         user=user or said_user,

@@ -392,6 +392,20 @@ class KernelDied(RkernelError):
     remedy = "{hint}"
 
 
+class VideoPortInUse(RkernelError):
+    """The port for pictures in a browser cannot be had."""
+
+    message = "Pictures cannot be served at port {port} of this PC: {detail}."
+    remedy = "End the program that has the port, or choose another one with --video-port."
+
+
+class NoView(RkernelError):
+    """No launcher serves the pictures of a board."""
+
+    message = "No kernel on {host} serves its pictures now."
+    remedy = "Add it with rkernel add --video mjpeg, and start it in a notebook."
+
+
 # --- kernelspecs ------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from zmq.utils.monitor import recv_monitor_message
 from board_agent.video import FIRST, LAST
 
 from .connection_file import Connection
+from .gallery import Gallery
 from .video import Frame, Video
 
 Socket = zmq.Socket[bytes]
@@ -37,7 +38,8 @@ class Fanout:
     Parameters: context; connection; upstream, the endpoint where the kernel's iopub is to be had;
     bind, which gives a socket the clients' endpoint; on_subscribed, called in the thread once the
     kernel sends all it publishes; on_client, called there when the first client subscribes;
-    former_keys, that a kernel which was taken over signed with before.
+    former_keys, that a kernel which was taken over signed with before; gallery, for those who look
+    at pictures elsewhere.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Fanout:
         on_subscribed: Callable[[], None],
         on_client: Callable[[], None],
         former_keys: list[str],
+        gallery: Gallery | None = None,
     ) -> None:
+        self._gallery = gallery
         self._on_subscribed = on_subscribed
         self._on_client = on_client
         self._voice = Voice(connection)
@@ -92,6 +96,10 @@ class Fanout:
         Parameters: sock, closed here in the end; rate, pictures a second of a stream.
         """
         self._order(functools.partial(self._watch, sock, rate))
+
+    def look(self) -> None:
+        """See whether pictures are wanted in the gallery."""
+        self._order(lambda: None)
 
     def close(self) -> None:
         """End, once what has come has been handed on."""
@@ -140,6 +148,14 @@ class Fanout:
             self._pass_up()
             if self._video is not None and self._video.fileno() in ready:
                 self._show()
+            if self._video is not None and self._wanted():
+                self._video.grant()
+
+    def _wanted(self) -> bool:
+        """Say whether there is somebody to see pictures."""
+        if self._gallery is not None and self._gallery.watched:
+            return True
+        return bool(self._viewers) and self._voice.in_cell
 
     def _pass_down(self) -> None:
         while int(self._upstream.get(zmq.EVENTS)) & zmq.POLLIN:
@@ -154,8 +170,6 @@ class Fanout:
             parts = self._downstream.recv_multipart()
             (self._viewers.add if parts[0][:1] == b"\x01" else self._viewers.discard)(parts[0][1:])
             self._upstream.send_multipart(parts)
-        if self._video is not None:
-            self._video.grant(wanted=bool(self._viewers))
 
     # --- pictures -------------------------------------------------------------------------------
 
@@ -163,7 +177,6 @@ class Fanout:
         self._forget_video()
         self._video = Video(sock, rate)
         self._poller.register(self._video.fileno(), zmq.POLLIN)
-        self._video.grant(wanted=bool(self._viewers))
 
     def _forget_video(self) -> None:
         if self._video is not None:
@@ -180,7 +193,8 @@ class Fanout:
         self._pass_down()  # what the kernel said before it
         for frame in {frame.stream: frame for frame in frames}.values():
             self._publish(self._voice.show(frame))
-        self._video.grant(wanted=bool(self._viewers))
+            if self._gallery is not None:
+                self._gallery.put(frame)
 
     def _publish(self, parts: list[bytes] | None) -> None:
         if parts is not None:
@@ -198,6 +212,11 @@ class Voice:
         self._cell: Any = None  # header of the request that runs
         self._displays: set[str] = set()  # of it, between their first and their last picture
         self._session: Any = None
+
+    @property
+    def in_cell(self) -> bool:
+        """Whether a cell runs."""
+        return self._cell is not None
 
     def hear(self, parts: list[Any]) -> None:
         """Follow what the kernel publishes: only what tells whether a cell runs is looked into."""

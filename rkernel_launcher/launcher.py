@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from board_agent import handshake
 from board_agent.link import Link, ProtocolError
@@ -28,10 +28,14 @@ from . import target as targets
 from .agent import Agent, Answer
 from .board import Board
 from .channels import Channels
+from .gallery import Gallery
 from .kernel import Kernel
 from .reconnection import Reconnection
 from .target import Target
 from .text import printable
+
+if TYPE_CHECKING:
+    from .view import View
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,8 @@ class Launcher:
         self._reconnection: Reconnection | None = None
         self._lost_at: float | None = None  # monotonic, while the link is down
         self._noticed = False
+        self._gallery = Gallery(self._on_watched) if target.video == "mjpeg" else None
+        self._view: View | None = None
         self._shows_video = False
         self._interrupted = False  # since the link went down
         self._cancel_give_up: Callable[[], None] = lambda: None
@@ -89,7 +95,7 @@ class Launcher:
         Raises the error that ended it, see `errors`.
         """
         try:
-            self._channels = Channels(self._loop, self._connection)
+            self._channels = Channels(self._loop, self._connection, self._gallery)
             for number in system.end_signals():
                 self._loop.on_signal(number, self._leave if self._attach else self._end)
             self._loop.on_signal(signal.SIGINT, self._leave if self._attach else self._interrupt)
@@ -188,9 +194,17 @@ class Launcher:
         except errors.PortInUse as error:
             self._finish(error)
         else:
+            if self._gallery is not None:
+                from .view import View  # and with it an HTTP server, which few launchers need
+
+                self._view = View(self._gallery, self._target)
             if content.get("video"):
                 self._show_video()
             self._on_ready()
+
+    def _on_watched(self, watched: bool) -> None:
+        if self._channels is not None:
+            self._loop.call_soon(self._channels.mind_viewers)
 
     def _show_video(self) -> None:
         self._shows_video = True
@@ -358,6 +372,8 @@ class Launcher:
     def _close(self) -> None:
         if self._reconnection is not None:
             self._reconnection.stop()
+        if self._view is not None:
+            self._view.close()
         self._ending = True
         failed_attach = self._attach and isinstance(self._result, errors.RkernelError)
         if not self._leaving and not failed_attach:

@@ -10,6 +10,8 @@ from .errors import BadOption
 
 AGENT_PORT = 18813
 RPYC_PORT = 18812
+VIDEO_PORT = 18811
+VIDEOS = ("notebook", "mjpeg")
 VIAS = ("auto", "ssh", "rpyc", "local")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -36,6 +38,9 @@ class Target:
     link_timeout: float = 10.0
     reattach: bool = False
     frame_rate: int = 30
+    video: str = "notebook"
+    video_port: int = VIDEO_PORT
+    video_path: str | None = None
 
     @property
     def name(self) -> str:
@@ -80,6 +85,13 @@ def check_rate(value: int) -> int:
     return value
 
 
+def check_path(text: str | None) -> str | None:
+    """Return the path of the page with pictures; empty for none. Raises BadOption."""
+    if text and not re.fullmatch(r"[\w-]+", text, re.ASCII):
+        raise BadOption(option="--video-path", value=text, detail="it is letters, digits, - and _")
+    return text
+
+
 def parse_env(items: tuple[str, ...] | list[str]) -> dict[str, str]:
     """Return the variables of `NAME=VALUE` items. Raises BadOption."""
     for item in items:
@@ -120,6 +132,12 @@ def to_argv(target: Target) -> list[str]:
         argv += ["--link-timeout", f"{target.link_timeout:g}"]
     if target.frame_rate != Target.frame_rate:
         argv += ["--frame-rate", str(target.frame_rate)]
+    if target.video == "mjpeg":
+        argv += ["--video", "mjpeg"]
+        if target.video_port != VIDEO_PORT:
+            argv += ["--video-port", str(target.video_port)]
+        if target.video_path is not None:
+            argv += ["--video-path", target.video_path]
     for name in ("debugger", "reattach"):
         if getattr(target, name):
             argv.append(f"--{name}")
@@ -137,6 +155,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-alive", default=Target.keep_alive)
     parser.add_argument("--link-timeout", type=float, default=Target.link_timeout)
     parser.add_argument("--frame-rate", type=int, default=Target.frame_rate)
+    parser.add_argument("--video", choices=VIDEOS, default=Target.video)
+    parser.add_argument("--video-port", type=int, default=VIDEO_PORT)
+    parser.add_argument("--video-path")
     parser.add_argument("--debugger", action="store_true")
     parser.add_argument("--reattach", action="store_true")
 
@@ -173,4 +194,7 @@ def from_arguments(arguments: argparse.Namespace) -> Target:
         link_timeout=check_timeout(arguments.link_timeout),
         reattach=arguments.reattach,
         frame_rate=check_rate(arguments.frame_rate),
+        video=arguments.video,
+        video_port=check_port("--video-port", arguments.video_port) or VIDEO_PORT,
+        video_path=check_path(arguments.video_path),
     )

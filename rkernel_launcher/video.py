@@ -113,9 +113,9 @@ class Video:
         self._owed += len(frames)
         return frames if data else None
 
-    def grant(self, wanted: bool) -> None:
-        """Ask for as many pictures as have come, if somebody wants to see them."""
-        if wanted and self._owed:
+    def grant(self) -> None:
+        """Ask for as many pictures as have come."""
+        if self._owed:
             self._say(b"+" * self._owed)
             self._owed = 0
 
