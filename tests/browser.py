@@ -128,6 +128,13 @@ class Lab:
         script = "return arguments[0].querySelector('.jp-Cell-outputArea img')?.naturalWidth > 0"
         return bool(self._browser.execute_script(script, self._cells()[place]))
 
+    def images(self, place: int) -> list[str]:
+        """Return the sources of the pictures in a cell's output."""
+        script = (
+            "return [...arguments[0].querySelectorAll('.jp-Cell-outputArea img')].map(i => i.src)"
+        )
+        return list(self._browser.execute_script(script, self._cells()[place]))
+
     def interrupt(self) -> None:
         """Click the toolbar's button with the square."""
         self.find('[data-command="notebook:interrupt-kernel"]', "the interrupt button").click()
