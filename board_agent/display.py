@@ -41,8 +41,7 @@ def show(image: Any, stream: str = "", bgr: bool = False) -> None:
     """
     if not isinstance(stream, str) or len(stream) > LONGEST_NAME:
         raise TypeError("stream is a name of up to %d characters, not %r" % (LONGEST_NAME, stream))
-    picture = take(image, bgr)
-    _instance().show(picture, stream)
+    (_display or _instance()).show(image, stream, bgr)
 
 
 def _instance() -> "Display":
@@ -74,8 +73,10 @@ class Display:
         app: Any = IPKernelApp.instance()
         self._publisher = app.shell.display_pub
         self._lane = Lane()
-        self._guard = threading.Lock()  # of all that follows
+        # Of all that follows. An object may show something while it is asked for its picture.
+        self._guard = threading.RLock()
         self._now: Dict[Tuple[str, str], Shown] = {}  # by cell and stream: what is to be seen
+        self._busy: Optional[Picture] = None  # what is being encoded for the viewer
         self._complete: Dict[str, Picture] = {}  # by display: what was published at full quality
         self._depth: Counter[str] = collections.Counter()  # of cells: magics run cells in cells
         self._over: Deque[str] = collections.deque(maxlen=8)  # cells that have ended
@@ -91,40 +92,39 @@ class Display:
         threading.Thread(target=self._run, name="display", daemon=True).start()
         lifeline.tell({"video": True})
 
-    def show(self, picture: Picture, stream: str) -> None:
+    def show(self, image: Any, stream: str, bgr: bool) -> None:
         """Show a picture: publish it if it is the first, else leave it for who sends it."""
-        now, cell = time.monotonic(), self._cell()
         with self._guard:
+            now, cell = time.monotonic(), self._cell()
             known = self._now.get((cell, stream))
-        display = uuid.uuid4().hex if known is None else known.display
-        shown = Shown(stream, cell, display, picture, now)
-        if cell and known is None:
-            shown = self._open(shown)
-        with self._guard:
-            if cell:
-                self._now[cell, stream] = shown
-            # In the cell, the first one is to be seen already.
-            wake = self._lane.put(shown._replace(cell="") if known is None else shown)
+            if known is not None:
+                free = None if known.picture is self._busy else known.picture
+                picture = take(image, bgr, into=free)
+                shown = for_viewer = Shown(stream, cell, known.display, picture, now)
+            else:
+                shown = Shown(stream, cell, uuid.uuid4().hex, take(image, bgr), now)
+                if cell:
+                    shown = self._open(shown)
+                for_viewer = shown._replace(cell="")  # in the cell it is to be seen already
+            self._now[cell, stream] = shown
+            wake = self._lane.put(for_viewer)
         if wake:
             self._wake()
 
     def _cell(self) -> str:
         """Return the request that runs; an empty name if none does."""
         cell = str((self._publisher.parent_header or {}).get("msg_id", ""))
-        in_cell = threading.current_thread() is threading.main_thread()
-        with self._guard:
-            if not in_cell and cell in self._over:
-                return ""  # a thread that a cell has left behind
-            if cell and not self._depth[cell]:
-                self._depth[cell] = 1
+        if cell in self._over and threading.current_thread() is not threading.main_thread():
+            return ""  # a thread that a cell has left behind
+        if cell and not self._depth[cell]:
+            self._depth[cell] = 1
         return cell
 
     def _open(self, shown: Shown) -> Shown:
         """Publish a stream's first picture in a cell; return it as it was published."""
         complete = self._at_full_quality(shown.picture)
         self._publish("display_data", shown.display, complete, FIRST)
-        with self._guard:
-            self._complete[shown.display] = complete
+        self._complete[shown.display] = complete
         return shown._replace(picture=complete)
 
     def _at_full_quality(self, picture: Picture) -> Picture:
@@ -177,6 +177,7 @@ class Display:
             with self._guard:
                 now = time.monotonic()
                 shown, quality = self._lane.take(now), self._lane.quality
+                self._busy = None if shown is None else shown.picture
                 wait = self._lane.wait(now)
             if shown is not None:
                 self._send(shown, quality)
@@ -187,6 +188,8 @@ class Display:
         assert self._viewer is not None
         try:
             data = encode(shown.picture, quality)
+            with self._guard:
+                self._busy = None
             delay = time.monotonic() - shown.at
             self._viewer.sendall(head(shown, data, delay) + data)
         except OSError:

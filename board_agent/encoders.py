@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import importlib
 import importlib.util
+import io
 import logging
 import threading
 from typing import Any, Callable, Dict, NamedTuple, Optional
@@ -77,14 +78,15 @@ def _opaque(picture: Picture) -> Picture:
     """Return the picture without transparency, which a JPEG does not have."""
     if picture.mode != "RGBA":
         return picture
-    if not isinstance(picture.pixels, bytes):
+    if hasattr(picture.pixels, "convert"):
         return picture._replace(mode="RGB", pixels=picture.pixels.convert("RGB"))
     return picture._replace(mode="RGBX")
 
 
-def _raw(picture: Picture) -> bytes:
+def _raw(picture: Picture) -> Any:
+    """Return the pixels as bytes or a bytearray."""
     pixels = picture.pixels
-    return pixels if isinstance(pixels, bytes) else bytes(pixels.tobytes())
+    return pixels if isinstance(pixels, (bytes, bytearray)) else pixels.tobytes()
 
 
 def _make_turbojpeg() -> Callable[[Picture, int], bytes]:
@@ -94,7 +96,7 @@ def _make_turbojpeg() -> Callable[[Picture, int], bytes]:
     library.tjFree.restype = None
     library.tjGetErrorStr.restype = ctypes.c_char_p
     library.tjCompress2.argtypes = [
-        *(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int),
+        *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int),
         *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int),
     ]
     handle = library.tjInitCompress()
@@ -102,11 +104,14 @@ def _make_turbojpeg() -> Callable[[Picture, int], bytes]:
         raise OSError("libturbojpeg does not start")
 
     def compress(picture: Picture, quality: int) -> bytes:
+        pixels = _raw(picture)
+        if isinstance(pixels, bytearray):
+            pixels = (ctypes.c_char * len(pixels)).from_buffer(pixels)
         data = ctypes.c_void_p()
         size = ctypes.c_ulong()
         sampling = _GRAY if picture.mode == "L" else _420
         failed = library.tjCompress2(
-            *(handle, _raw(picture), picture.width, 0, picture.height, _FORMATS[picture.mode]),
+            *(handle, pixels, picture.width, 0, picture.height, _FORMATS[picture.mode]),
             *(ctypes.byref(data), ctypes.byref(size), sampling, quality, 0),
         )
         try:
@@ -149,17 +154,19 @@ def _make_opencv() -> Callable[[Picture, int], bytes]:
 
 def _make_pillow() -> Callable[[Picture, int], bytes]:
     images: Any = importlib.import_module("PIL.Image")
-    io: Any = importlib.import_module("io")
+    importlib.import_module("PIL.JpegImagePlugin")
+    save: Any = images.SAVE["JPEG"]  # image.save() would load the plugins for other formats, too
 
     def compress(picture: Picture, quality: int) -> bytes:
         image = picture.pixels
-        if isinstance(image, bytes):
+        if isinstance(image, (bytes, bytearray)):
             size, raw = (picture.width, picture.height), {"BGR": "BGR", "RGBX": "RGBX"}
             mode = "L" if picture.mode == "L" else "RGB"
             image = images.frombytes(mode, size, image, "raw", raw.get(picture.mode, mode), 0, 1)
+        image.encoderinfo, image.encoderconfig = {"quality": quality}, ()
         file = io.BytesIO()
-        image.save(file, "JPEG", quality=quality)
-        return bytes(file.getvalue())
+        save(image, file, "")
+        return file.getvalue()
 
     return compress
 
@@ -168,7 +175,7 @@ def _make_maix() -> Callable[[Picture, int], bytes]:
     rgb2jpg: Any = importlib.import_module("maix.utils").rgb2jpg
 
     def compress(picture: Picture, quality: int) -> bytes:
-        pixels, colours = _raw(picture), (3, 2)  # how many, and which: libjpeg's JCS_RGB
+        pixels, colours = bytes(_raw(picture)), (3, 2)  # how many, and which: JCS_RGB of libjpeg
         if picture.mode == "L":
             colours = (1, 1)
         elif picture.mode != "RGB":

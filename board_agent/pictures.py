@@ -17,7 +17,7 @@ class Picture(NamedTuple):
     """A picture, as nobody will change it any more.
 
     `mode` is L, RGB, BGR or RGBA for pixels, and "" for data that is a file of type `mime`.
-    `pixels` are bytes, row by row, or an image of PIL with these pixels.
+    `pixels` are bytes or a bytearray, row by row, or an image of PIL with these pixels.
     """
 
     mode: str
@@ -27,19 +27,20 @@ class Picture(NamedTuple):
     mime: str = JPEG
 
 
-def take(image: Any, bgr: bool = False) -> Picture:
+def take(image: Any, bgr: bool = False, into: Optional[Picture] = None) -> Picture:
     """Return a copy of a picture.
 
-    Parameters: bgr, whether the colours of an array are in the order of OpenCV. Raises TypeError
-    or ValueError, which say what was expected.
+    Parameters: bgr, whether the colours of an array are in the order of OpenCV; into, a copy that
+    nobody needs any more, in whose memory the new one is put if it fits: fresh memory costs a slow
+    board more than the copy. Raises TypeError or ValueError, which say what was expected.
     """
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _file(bytes(image))
     pil: Any = sys.modules.get("PIL.Image")
     if pil is not None and isinstance(image, pil.Image):
-        return _of_pil(image)
+        return _of_pil(image, into)
     if hasattr(image, "__array_interface__"):
-        return _of_array(image, bgr)
+        return _of_array(image, bgr, into)
     if all(hasattr(image, name) for name in ("mode", "width", "height", "tobytes")):
         return _of_maix(image)
     for name in ("_repr_jpeg_", "_repr_png_"):
@@ -48,18 +49,20 @@ def take(image: Any, bgr: bool = False) -> Picture:
     raise TypeError("cannot show %r; expected %s" % (type(image).__name__, _WANTED))
 
 
-def _of_pil(image: Any) -> Picture:
-    if image.mode not in _PLAIN:
-        image = image.convert("L" if image.mode in ("1", "I", "F", "LA") else "RGB")
-    elif image.mode == "RGBX":
-        image = image.convert("RGB")
-    else:
+def _of_pil(image: Any, into: Optional[Picture]) -> Picture:
+    mode, (width, height) = image.mode, image.size
+    _check_size(width, height)
+    if into is not None and into[:3] == (mode, width, height) and hasattr(into.pixels, "paste"):
+        into.pixels.paste(image, (0, 0))
+        return into
+    if _PLAIN.get(mode) == mode:
         image = image.copy()
-    _check_size(*image.size)
-    return Picture(image.mode, image.width, image.height, image)
+    else:
+        image = image.convert("L" if mode in ("1", "I", "F", "LA") else "RGB")
+    return Picture(image.mode, width, height, image)
 
 
-def _of_array(array: Any, bgr: bool) -> Picture:
+def _of_array(array: Any, bgr: bool, into: Optional[Picture]) -> Picture:
     facts = array.__array_interface__
     shape, kind = tuple(facts["shape"]), facts["typestr"]
     if kind != "|u1":
@@ -77,7 +80,14 @@ def _of_array(array: Any, bgr: bool) -> Picture:
         raise ValueError("bgr=True is for arrays with 3 colours; this one has 4")
     _check_size(shape[1], shape[0])
     mode = {1: "L", 3: "BGR" if bgr else "RGB", 4: "RGBA"}[colours]
-    return Picture(mode, shape[1], shape[0], array.tobytes())
+    if facts.get("strides"):  # a view of another array, in whatever order
+        return Picture(mode, shape[1], shape[0], array.tobytes())
+    pixels = memoryview(array).cast("B")
+    fits = into is not None and into[:3] == (mode, shape[1], shape[0])
+    if into is not None and fits and isinstance(into.pixels, bytearray):
+        memoryview(into.pixels)[:] = pixels
+        return into
+    return Picture(mode, shape[1], shape[0], bytearray(pixels))
 
 
 def _of_maix(image: Any) -> Picture:
