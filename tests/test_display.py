@@ -82,23 +82,32 @@ def test_a_film(kernel: Frontend) -> None:
     levels = [level(picture) for picture in displays(result.published)]
     assert levels[0] <= 2 and abs(levels[-1] - LAST) <= 2
     assert len(levels) > 10
-    assert all(later > sooner - 3 for sooner, later in pairwise(levels)), levels
+    assert all(later > sooner - 5 for sooner, later in pairwise(levels)), levels
     again = displays(kernel.run("show(grey(9))").published)
     assert [abs(level(picture) - 9) <= 2 for picture in again] == [True]
 
 
 @everywhere()
 def test_no_more_than_thirty_a_second(kernel: Frontend) -> None:
-    code = "end = time.monotonic() + 2\nwhile time.monotonic() < end: show(grey(7))"
-    assert 30 <= len(displays(kernel.run(code).published)) <= 2 * 30 + 4
+    assert 2 < pictures_in_a_second(kernel) <= 30
 
 
 @everywhere()
 def test_as_many_as_are_asked_for(any_board: boards.Board) -> None:
     with started(any_board, "--frame-rate", "5") as kernel:
         kernel.run(DRAW)
-        code = "end = time.monotonic() + 2\nwhile time.monotonic() < end: show(grey(7))"
-        assert 5 <= len(displays(kernel.run(code).published)) <= 2 * 5 + 4
+        assert 2 < pictures_in_a_second(kernel) <= 5
+
+
+def pictures_in_a_second(kernel: Frontend) -> float:
+    """Return how many come of those that are shown as fast as possible, for about 2 s."""
+    result = kernel.run(
+        "begin = time.monotonic()\n"
+        "while time.monotonic() < begin + 2: show(grey(7))\n"
+        "print(time.monotonic() - begin)"
+    )
+    extra = 4  # the first, the last, those that are on their way when the cell begins or ends
+    return (len(displays(result.published)) - extra) / float(result.text())
 
 
 @everywhere()
@@ -232,11 +241,12 @@ def test_nothing_is_encoded_without_viewers(kernel: Frontend) -> None:
         "def counted(*a):\n    global count\n    count += 1\n    return before(*a)\n"
         "display.encode = counted"
     )
-    number = kernel.send("for _ in range(50): show(grey(8)); time.sleep(0.02)")
     kernel.client.iopub_channel.stop()  # nobody listens
+    number = kernel.send("for _ in range(100): show(grey(8)); time.sleep(0.02)")
     kernel.reply(number)
     with attached(kernel) as other:
-        assert int(other.value("count")) <= 2 + 2  # the first and the last; those under way
+        # The first, the last, and what was granted before the launcher knew.
+        assert 2 <= int(other.value("count")) <= 10
 
 
 @everywhere()

@@ -384,11 +384,12 @@ def test_a_film_goes_on_after_a_cut(kernel: Frontend, cut: Callable[[Network], N
     assert text(published) == "".join(f"{n}\n" for n in range(200))
     levels = [grey(message) for message in published if "data" in message["content"]]
     assert len(levels) > 40 and max(later - sooner for sooner, later in pairwise(levels)) > 30
-    assert levels == sorted(levels) and levels[-1] == pytest.approx(199, abs=2)
+    assert all(later > sooner - 5 for sooner, later in pairwise(levels))
+    assert levels[-1] == pytest.approx(199, abs=2)
 
 
 def grey(message: Message) -> int:
-    """Return the level of a picture, to the next two: a JPEG is not exact."""
+    """Return the level of a picture, nearly: a JPEG is not exact."""
     data = base64.b64decode(message["content"]["data"]["image/jpeg"])
     value = Image.open(io.BytesIO(data)).getpixel((8, 8))
     assert isinstance(value, int)
