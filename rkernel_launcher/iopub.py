@@ -29,6 +29,7 @@ Context = zmq.Context[Socket]
 
 HWM = 100_000  # messages held for a client that does not read; the stock kernel holds 1000
 LINGER = 1000  # milliseconds for the last messages to reach clients
+MOST_DISPLAYS = 256  # that are live in one cell
 _DELIMITER = b"<IDS|MSG>"
 
 
@@ -221,7 +222,7 @@ class Voice:
     def hear(self, parts: list[Any]) -> None:
         """Follow what the kernel publishes: only what tells whether a cell runs is looked into."""
         topic = bytes(parts[0])
-        if topic.startswith(FIRST):
+        if topic.startswith(FIRST) and len(self._displays) < MOST_DISPLAYS:
             self._displays.add(topic[len(FIRST) :].decode("ascii", "replace"))
         elif topic.startswith(LAST):
             self._displays.discard(topic[len(LAST) :].decode("ascii", "replace"))

@@ -166,7 +166,7 @@ class Launcher:
             log.info("the kernel wrote: %s", printable(str(content.get("text", ""))))
         elif kind == "note":
             log.info("the board says: %s", printable(str(content.get("text", ""))))
-        elif kind == "video":
+        elif kind == "video" and not self._shows_video:
             self._show_video()
         elif kind == "ended":
             self._drain(content, time.monotonic())

@@ -39,6 +39,7 @@ from requirements import skip_or_fail
 from board_agent.handshake import HELLO, MAGIC, NEW, VERSION
 from board_agent.handshake import Agent as Handshake
 from board_agent.home import Seat
+from board_agent.link import Link
 from rkernel_launcher import code, errors, ways
 from rkernel_launcher.errors import RkernelError
 from rkernel_launcher.target import Target
@@ -297,6 +298,15 @@ def breaks_off(sock: socket.socket, token: bytes) -> None:
     sock.recv(1 << 10)
 
 
+def has_pictures_of_nothing(sock: socket.socket, token: bytes) -> None:
+    """Shake hands as an agent does, and tell of pictures before there is a kernel."""
+    breaks_off(sock, token)
+    link = Link(accepts_streams=True)
+    link.message({"type": "video"})
+    sock.sendall(link.take())
+    sock.recv(1 << 10)
+
+
 @pytest.mark.parametrize(
     ("peer", "error", "words"),
     [
@@ -307,6 +317,7 @@ def breaks_off(sock: socket.socket, token: bytes) -> None:
         (says(MAGIC + bytes([VERSION]) + bytes(73)), errors.WrongToken, ""),
         (hangs_up_hard, errors.HandshakeCut, "reset"),
         (breaks_off, errors.LinkLost, ""),
+        (has_pictures_of_nothing, errors.BoardMisbehaved, ""),
     ],
 )
 def test_what_is_not_our_agent(
