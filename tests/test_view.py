@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import pytest
 from boards import Board, wait_until
 from commands import assert_refused, rkernel
@@ -74,6 +75,10 @@ def test_the_pictures_of_a_cell(home: Board, monkeypatch: pytest.MonkeyPatch) ->
         kernel.until(lambda m: m["msg_type"] == "display_data", "a picture is shown")
         picture = still(address)
         assert picture.size == (40, 30) and abs(picture.getpixel((9, 9))[0] - 200) < 5
+        film = cv2.VideoCapture(f"{address}stream.mjpg")
+        read, image = film.read()
+        film.release()
+        assert read and image.shape == (30, 40, 3) and abs(int(image[9, 9, 2]) - 200) < 5
         log = kernel.log()
         assert "pictures are served at port" in log and address not in log
         kernel.manager.interrupt_kernel()
