@@ -11,20 +11,22 @@ import logging
 import os
 import select
 import socket
+import sys
 import threading
 import time
 import uuid
-from typing import Any, Counter, Deque, Dict, List, Optional, Tuple
+from typing import Any, Counter, Dict, Optional, Tuple
 
 from . import lifeline
 from .encoders import encode
 from .pictures import Picture, take
-from .video import FIRST, FULL, LAST, Lane, Shown, head
+from .video import FIRST, FULL, LAST, LONGEST, Lane, Shown, head
 
 log = logging.getLogger(__name__)
 
 SOCKET = 6  # of the kernel's sockets, see SOCKETS in `kernels`
 LONGEST_NAME = 100  # characters of a stream's name
+PAUSE = 0.2  # seconds before a viewer that could not be let in is tried again
 _lock = threading.Lock()
 _display: Optional["Display"] = None
 _forked = False
@@ -64,6 +66,15 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
+def _depth_now() -> int:
+    """Return how many cells run in the main thread, one in the other."""
+    depth, frame = 0, sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None:
+        depth += frame.f_code.co_name == "run_cell_async"
+        frame = frame.f_back
+    return max(1, depth)
+
+
 class Display:
     """What the kernel of this process shows, and the thread that sends it."""
 
@@ -71,15 +82,18 @@ class Display:
         from ipykernel.kernelapp import IPKernelApp
 
         app: Any = IPKernelApp.instance()
-        self._publisher = app.shell.display_pub
+        self._publisher = app.real_display_pub
         self._lane = Lane()
         # Of all that follows. An object may show something while it is asked for its picture.
         self._guard = threading.RLock()
         self._now: Dict[Tuple[str, str], Shown] = {}  # by cell and stream: what is to be seen
         self._busy: Optional[Picture] = None  # what is being encoded for the viewer
         self._complete: Dict[str, Picture] = {}  # by display: what was published at full quality
-        self._depth: Counter[str] = collections.Counter()  # of cells: magics run cells in cells
-        self._over: Deque[str] = collections.deque(maxlen=8)  # cells that have ended
+        # Of the cells that run: magics run cells in cells.
+        self._depth: Counter[str] = collections.Counter()
+        header = self._publisher.parent_header or {}
+        if header.get("msg_type") == "execute_request":
+            self._depth[str(header.get("msg_id"))] = _depth_now()
         app.shell.events.register("pre_execute", self._on_cell)
         app.shell.events.register("post_execute", self._on_cell_end)
         self._wakes, self._waker = socket.socketpair()
@@ -112,13 +126,12 @@ class Display:
             self._wake()
 
     def _cell(self) -> str:
-        """Return the request that runs; an empty name if none does."""
-        cell = str((self._publisher.parent_header or {}).get("msg_id", ""))
-        if cell in self._over and threading.current_thread() is not threading.main_thread():
-            return ""  # a thread that a cell has left behind
-        if cell and not self._depth[cell]:
-            self._depth[cell] = 1
-        return cell
+        """Return the cell that runs; an empty name if none does, as for threads that were left."""
+        cell = self._request()
+        return cell if cell in self._depth else ""
+
+    def _request(self) -> str:
+        return str((self._publisher.parent_header or {}).get("msg_id", ""))
 
     def _open(self, shown: Shown) -> Shown:
         """Publish a stream's first picture in a cell; return it as it was published."""
@@ -145,19 +158,17 @@ class Display:
     # --- cells ----------------------------------------------------------------------------------
 
     def _on_cell(self) -> None:
-        cell = str((self._publisher.parent_header or {}).get("msg_id", ""))
         with self._guard:
-            self._depth[cell] += 1
+            self._depth[self._request()] += 1
 
     def _on_cell_end(self) -> None:
         """Publish each stream's last picture, before the frontend hears that the cell ended."""
-        cell = str((self._publisher.parent_header or {}).get("msg_id", ""))
+        cell = self._request()
         with self._guard:
             self._depth[cell] -= 1
             if self._depth[cell] > 0:
                 return
             del self._depth[cell]
-            self._over.append(cell)
             shown = [self._now.pop(key) for key in list(self._now) if key[0] == cell]
             last = [one for one in shown if one.picture is not self._complete.pop(one.display)]
         for one in last:
@@ -190,26 +201,38 @@ class Display:
             data = encode(shown.picture, quality)
             with self._guard:
                 self._busy = None
+            if len(data) > LONGEST:
+                raise ValueError("a picture of %d bytes" % len(data))
             delay = time.monotonic() - shown.at
             self._viewer.sendall(head(shown, data, delay) + data)
         except OSError:
             self._lose_viewer()
-        except Exception:
-            log.exception("a picture could not be encoded")
+        except Exception as error:
+            log.warning("a picture was left out: %r", error)
+            with self._guard:
+                self._lane.leave_out()
 
     def _listen(self, wait: Optional[float]) -> None:
         """Wait for anything to happen, at most so many seconds."""
-        socks: List[Any] = [self._wakes, self._listener]
-        if self._viewer is not None:
-            socks.append(self._viewer)
-        ready = select.select(socks, [], [], wait)[0]
+        socks = [self._wakes, self._listener, *filter(None, [self._viewer])]
+        poll = select.poll()
+        for sock in socks:
+            poll.register(sock, select.POLLIN)
+        numbers = {number for number, _ in poll.poll(None if wait is None else wait * 1000)}
+        ready = [sock for sock in socks if sock.fileno() in numbers]
         if self._wakes in ready:
             self._wakes.recv(4096)
         if self._viewer in ready:
             self._hear()
         if self._listener in ready:
-            self._lose_viewer()
+            self._accept()
+
+    def _accept(self) -> None:
+        self._lose_viewer()
+        try:
             self._viewer, _ = self._listener.accept()
+        except OSError:
+            time.sleep(PAUSE)  # the process has too many files open
 
     def _hear(self) -> None:
         assert self._viewer is not None

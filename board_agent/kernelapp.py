@@ -130,6 +130,7 @@ def make(connection_file: str) -> Any:
         parent_handle=1,  # somebody minds us (the lifeline), so ipykernel need not
     )
     app.initialize(["-f", connection_file])
+    app.real_display_pub = app.shell.display_pub  # %%capture puts another one in its place
     if hasattr(app.shell, "_tee"):  # IPython 9's copy of all that is printed, for %notebook alone
         app.shell._tee = lambda channel: contextlib.nullcontext()
     return app

@@ -16,6 +16,8 @@ from typing import Dict, NamedTuple, Optional
 from .pictures import Picture
 
 HEAD = struct.Struct("!IH")  # bytes of data, bytes of facts
+LONGEST = 1 << 24  # bytes of data
+MOST_STREAMS = 16  # whose pictures wait
 # Begin the topics of a stream's first and last picture in a cell; its display follows.
 FIRST, LAST = b"video.first.", b"video.last."
 FULL = 90  # quality of a cell's first and last picture, which may be kept
@@ -64,6 +66,10 @@ class Lane:
         if shown.stream in self._waiting and was_due and self._interval and not self._granted:
             self._skipped()
         self._waiting[shown.stream] = shown
+        if len(self._waiting) > MOST_STREAMS:
+            oldest = min(self._waiting.values(), key=lambda one: one.at).stream
+            del self._waiting[oldest]
+            self._due.pop(oldest, None)
         return self._granted > 0
 
     def wait(self, now: float) -> Optional[float]:
@@ -82,6 +88,11 @@ class Lane:
         self._granted -= 1
         self._sent()
         return self._waiting.pop(stream)
+
+    def leave_out(self) -> None:
+        """Take back that the last picture was sent."""
+        if self._interval is not None:
+            self._granted += 1
 
     def _skipped(self) -> None:
         self._streak = 0

@@ -73,12 +73,9 @@ class Channels:
             self._iopub.say(text)
 
     def show_video(self, rate: int) -> None:
-        """Show the kernel's pictures, `rate` a second of each stream, until the link breaks.
-
-        Raises ValueError before `serve`.
-        """
+        """Show the kernel's pictures, `rate` a second of each stream, until the link breaks."""
         if self._relay is None or self._iopub is None:
-            raise ValueError("there are no pictures before there is a kernel")
+            return  # the launcher says it again when clients can come
         ours, theirs = socket.socketpair()
         self._relay.connect("video", theirs)
         self._iopub.watch(ours, rate)

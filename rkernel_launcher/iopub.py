@@ -232,7 +232,8 @@ class Voice:
             start = [bytes(part) for part in parts[:3]].index(_DELIMITER)
             parent, content = (json.loads(bytes(parts[start + n])) for n in (3, 5))
             runs = content["execution_state"] == "busy"
-            if runs and parent["msg_type"] == "execute_request":
+            known = isinstance(parent["msg_id"], str)
+            if runs and known and parent["msg_type"] == "execute_request":
                 self._cell = parent
                 self._displays.clear()
             elif not runs and self._cell and parent["msg_id"] == self._cell["msg_id"]:
@@ -265,8 +266,11 @@ class Voice:
 
             key, scheme = self._connection.key.encode(), self._connection.signature_scheme
             self._session = Session(key=key, signature_scheme=scheme)
-        message = self._session.msg(kind, content, parent={"header": self._cell})
-        return [bytes(part) for part in self._session.serialize(message, ident=topic)]
+        try:
+            message = self._session.msg(kind, content, parent={"header": self._cell})
+            return [bytes(part) for part in self._session.serialize(message, ident=topic)]
+        except (ValueError, TypeError, RecursionError):  # the board's idea of a header, or a name
+            return None
 
 
 class Seal:

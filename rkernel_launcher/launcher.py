@@ -194,13 +194,20 @@ class Launcher:
         except errors.PortInUse as error:
             self._finish(error)
         else:
-            if self._gallery is not None:
-                from .view import View  # and with it an HTTP server, which few launchers need
-
-                self._view = View(self._gallery, self._target)
-            if content.get("video"):
+            self._open_view()
+            if content.get("video") or self._shows_video:
                 self._show_video()
             self._on_ready()
+
+    def _open_view(self) -> None:
+        if self._gallery is None:
+            return
+        from .view import View  # and with it an HTTP server, which few launchers need
+
+        try:
+            self._view = View(self._gallery, self._target)
+        except (OSError, errors.VideoPortInUse) as error:
+            log.warning("pictures are shown in the notebook only: %s", error)
 
     def _on_watched(self, watched: bool) -> None:
         if self._channels is not None:

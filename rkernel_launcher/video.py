@@ -8,12 +8,11 @@ import math
 import socket
 from typing import Any, NamedTuple
 
-from board_agent.video import HEAD
+from board_agent.video import HEAD, LONGEST
 
 log = logging.getLogger(__name__)
 
 MIMES = ("image/jpeg", "image/png")
-LONGEST = 1 << 24  # bytes of a picture
 IN_FLIGHT = 2  # pictures under way at most
 
 

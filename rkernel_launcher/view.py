@@ -6,9 +6,9 @@ import html
 import json
 import logging
 import os
-import socket
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from jupyter_core.paths import jupyter_runtime_dir
 
@@ -37,13 +37,17 @@ class View:
             self._server = MjpegServer(gallery, 0, target.video_path)
         log.info("pictures are served at port %d", self._server.port)
         self._note = _folder() / f"{os.getpid()}.json"
-        _write(self._note, json.dumps({"url": self._server.url, "argv": targets.to_argv(target)}))
+        note = {"url": self._server.url, "argv": targets.to_argv(target)}
+        try:
+            _write(self._note, json.dumps(note))
+        except OSError:
+            self._server.close()
+            raise
 
     def close(self) -> None:
         """Send the viewers away."""
         self._server.close()
-        for path in (self._note, self._note.with_suffix(".html")):
-            path.unlink(missing_ok=True)
+        _forget(self._note)
 
 
 def find(target: Target) -> tuple[str, Path]:
@@ -58,7 +62,9 @@ def find(target: Target) -> tuple[str, Path]:
             url, argv = str(content["url"]), content["argv"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if argv == targets.to_argv(target) and _answers(url):
+        if not _answers(url):
+            _forget(note)  # its launcher was killed
+        elif argv == targets.to_argv(target):
             page = note.with_suffix(".html")
             _write(page, f'<meta http-equiv="refresh" content="0;url={html.escape(url)}">\n')
             return url, page
@@ -66,12 +72,17 @@ def find(target: Target) -> tuple[str, Path]:
 
 
 def _answers(url: str) -> bool:
-    parts = urlsplit(url)
     try:
-        socket.create_connection((parts.hostname, parts.port), ANSWER_SECONDS).close()
-    except OSError:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except (OSError, ValueError):
         return False
-    return True
+
+
+def _forget(note: Path) -> None:
+    for path in (note, note.with_suffix(".html")):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _folder() -> Path:

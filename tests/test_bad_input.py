@@ -317,7 +317,7 @@ def has_pictures_of_nothing(sock: socket.socket, token: bytes) -> None:
         (says(MAGIC + bytes([VERSION]) + bytes(73)), errors.WrongToken, ""),
         (hangs_up_hard, errors.HandshakeCut, "reset"),
         (breaks_off, errors.LinkLost, ""),
-        (has_pictures_of_nothing, errors.BoardMisbehaved, ""),
+        (has_pictures_of_nothing, errors.LinkLost, ""),
     ],
 )
 def test_what_is_not_our_agent(

@@ -255,3 +255,46 @@ def test_output_is_not_held_up(kernel: Frontend) -> None:
     result = kernel.run(code)
     assert result.text() == "".join(f"{n}\n" for n in range(0, LAST + 1, 4))
     assert is_idle(result.reply["parent_header"]["msg_id"])(result.published[-1])
+
+
+@everywhere()
+def test_a_thread_that_is_left_behind_costs_no_memory(kernel: Frontend) -> None:
+    kernel.run(
+        "import threading\nstop, begun = threading.Event(), threading.Event()\n"
+        "def film():\n    while not stop.wait(0.01): show(grey(50)); begun.set()\n"
+        "thread = threading.Thread(target=film)\nthread.start()\nbegun.wait()"
+    )
+    for _ in range(5):  # not cells, but requests of the same kind of parent
+        assert kernel.reply(kernel.client.complete("sto"))["content"]["status"] == "ok"
+    kernel.run("stop.set(); thread.join()")
+    kept = "(lambda d: [len(d._now), len(d._complete), len(d._depth)])"
+    counts = kernel.value(f"{kept}(__import__('board_agent.display').display._display)")
+    assert counts == "[1, 0, 0]"  # the thread's last picture outside cells
+
+
+@everywhere()
+def test_pictures_in_a_cell_that_is_captured(kernel: Frontend) -> None:
+    result = kernel.run("%%capture said\nprint('this')\nshow(grey(60))")
+    assert not result.text() and len(displays(result.published)) == 1
+    assert len(displays(kernel.run("show(grey(61))").published)) == 1
+
+
+@everywhere()
+def test_the_first_picture_of_all_in_a_cell_within_a_cell(kernel: Frontend) -> None:
+    code = "get_ipython().run_cell('show(grey(0))')" + FILM
+    shown = displays(kernel.run(code).published)
+    assert len({picture["transient"]["display_id"] for picture in shown}) == 1
+    assert abs(level(shown[-1]) - LAST) <= 2
+
+
+@everywhere()
+def test_pictures_that_cannot_be_sent_do_not_stop_the_others(kernel: Frontend) -> None:
+    kernel.run(
+        "from board_agent import display\nreal, count = display.encode, 0\n"
+        "def failing(picture, quality):\n    global count\n"
+        "    if quality < 90: count += 1\n"
+        "    if quality < 90 and count < 9: raise MemoryError\n"
+        "    return real(picture, quality)\n"
+        "display.encode = failing"
+    )
+    assert len(displays(kernel.run(FILM * 2).published)) > 10

@@ -121,6 +121,17 @@ def test_a_viewer_that_is_lost_has_no_say_any_more() -> None:
     assert lane.take(1.0) is not None and lane.take(9.0) is None
 
 
+def test_only_so_many_streams_wait() -> None:
+    lane = Lane()
+    for number in range(100):
+        lane.put(shown(float(number), stream=str(number)))
+    lane.heard(bytes([RATE]) + b"+" * 100)
+    taken = []
+    while (one := lane.take(200.0)) is not None:
+        taken.append(one.stream)
+    assert sorted(taken) == [str(number) for number in range(84, 100)]
+
+
 @given(
     st.lists(
         st.one_of(
