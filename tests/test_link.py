@@ -526,7 +526,7 @@ NOISE = random.Random(1).randbytes(CHUNK)  # what does not get smaller by packin
 def test_the_document_has_the_same_numbers() -> None:
     text = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text()
     kinds = re.findall(r"^\| (\d+) \| ([A-Z]+) \| (yes|no) \|", text, re.MULTILINE)
-    assert len(kinds) == PONG + 1
+    assert len(kinds) == VIDEO + 1
     for number, name, numbered in kinds:
         assert getattr(link_module, name) == int(number)
         link = agent_with_stream()
