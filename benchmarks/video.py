@@ -34,6 +34,7 @@ SIZES = {"240x240": (240, 240), "640x480": (640, 480)}
 BAD = (10e6 / 8, 0.01)  # bytes a second; seconds one way
 STALL, EVERY = 3.0, 20.0  # seconds that nothing passes, and between the beginnings of that
 RECOVERY = 0.5  # seconds after a stall that count as the stall's
+NEW = 0.25  # seconds that a picture may be old to count as new
 LIMIT = 60.0  # seconds for JupyterLab to do something
 
 SOURCE = """\
@@ -217,12 +218,15 @@ def _cells(sights: list[Sight], stalls: list[float], seconds: int) -> list[str]:
     parts = [
         [s for s in calm if start + n * third <= s.at < start + (n + 1) * third] for n in (0, 2)
     ]
-    fresh = [
-        min((s.at for s in sights if s.at >= end and s.delay < 0.25), default=0) - end
-        for end in stalls
-    ]
+    fresh = [_fresh(sights, end) for end in stalls]
     after = f"{1000 * max(fresh):.0f} ms" if fresh else "-"
+    after = "never" if float("inf") in fresh else after
     return [f"{shown:.1f}", *(_delays(part) for part in (calm, *parts)), after]
+
+
+def _fresh(sights: list[Sight], end: float) -> float:
+    """Return the seconds from a stall's end until a new picture was seen."""
+    return min((s.at - end for s in sights if s.at >= end and s.delay < NEW), default=float("inf"))
 
 
 def _delays(sights: list[Sight]) -> str:
