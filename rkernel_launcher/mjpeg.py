@@ -28,11 +28,11 @@ from urllib.parse import parse_qs
 
 from .errors import VideoPortInUse
 from .gallery import Gallery
+from .target import VIDEO_PORT
 from .text import printable
 from .video import Frame
 
 HOST = "127.0.0.1"
-PORT = 18811  # MaixPy3's own MJPEG server uses it on the board
 PATIENCE = 10.0  # seconds for a client to send its request, or to take a picture
 FRESH = 2.0  # seconds for the board to send a picture when nobody has been looking
 _LOOK = 1.0  # seconds between two looks whether a client that waits for a picture is still there
@@ -62,7 +62,7 @@ class MjpegServer(ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = sys.platform != "win32"  # where it would share a port that is taken
 
-    def __init__(self, gallery: Gallery, port: int = PORT, path: str | None = None) -> None:
+    def __init__(self, gallery: Gallery, port: int = VIDEO_PORT, path: str | None = None) -> None:
         self.gallery = gallery
         path = secrets.token_urlsafe(16) if path is None else path.strip("/")
         self.root = f"/{path}/" if path else "/"

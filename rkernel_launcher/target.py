@@ -10,7 +10,7 @@ from .errors import BadOption
 
 AGENT_PORT = 18813
 RPYC_PORT = 18812
-VIDEO_PORT = 18811
+VIDEO_PORT = 18811  # MaixPy3's own MJPEG server uses it on the board
 VIDEOS = ("notebook", "mjpeg")
 VIAS = ("auto", "ssh", "rpyc", "local")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

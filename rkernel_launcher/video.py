@@ -8,11 +8,12 @@ import math
 import socket
 from typing import Any, NamedTuple
 
+from board_agent.pictures import JPEG, PNG
 from board_agent.video import HEAD, LONGEST
 
 log = logging.getLogger(__name__)
 
-MIMES = ("image/jpeg", "image/png")
+MIMES = (JPEG, PNG)
 IN_FLIGHT = 2  # pictures under way at most
 
 
