@@ -1,13 +1,13 @@
-"""Measure rkernel: beside other launchers, when the network is cut, for long, or live pictures."""
+"""Measure rkernel: beside other launchers, when the network is cut, for long, with pictures."""
 
 from __future__ import annotations
 
 import signal
 import sys
 
-from . import compare, link, soak, video
+from . import compare, frames, link, soak, video
 
-COMMANDS = {"link": link.main, "soak": soak.main, "video": video.main}
+COMMANDS = {"frames": frames.main, "link": link.main, "soak": soak.main, "video": video.main}
 
 
 def main(arguments: list[str]) -> int:

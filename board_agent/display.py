@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 SOCKET = 6  # of the kernel's sockets, see SOCKETS in `kernels`
 LONGEST_NAME = 100  # characters of a stream's name
 PAUSE = 0.2  # seconds before a viewer that could not be let in is tried again
+NICE = (
+    5  # of the thread that encodes: where there is one core, the user's code and answers go first
+)
 _lock = threading.Lock()
 _display: Optional["Display"] = None
 _forked = False
@@ -103,6 +106,9 @@ class Display:
         self._listener.bind("%s/k-%d" % (folder, SOCKET))
         self._listener.listen(8)
         self._viewer: Optional[socket.socket] = None
+        self._poll = select.poll()
+        self._poll.register(self._wakes, select.POLLIN)
+        self._poll.register(self._listener, select.POLLIN)
         threading.Thread(target=self._run, name="display", daemon=True).start()
         lifeline.tell({"video": True})
 
@@ -184,7 +190,13 @@ class Display:
             pass  # it has been woken often enough
 
     def _run(self) -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        except OSError:
+            pass  # not on this system, or not for a thread
         while True:
+            if self._viewer is not None:
+                self._hear()
             with self._guard:
                 now = time.monotonic()
                 shown, quality = self._lane.take(now), self._lane.quality
@@ -198,9 +210,12 @@ class Display:
     def _send(self, shown: Shown, quality: int) -> None:
         assert self._viewer is not None
         try:
+            start = time.thread_time()
             data = encode(shown.picture, quality)
+            cost = time.thread_time() - start
             with self._guard:
                 self._busy = None
+                self._lane.encoded(time.monotonic(), cost)
             if len(data) > LONGEST:
                 raise ValueError("a picture of %d bytes" % len(data))
             delay = time.monotonic() - shown.at
@@ -214,30 +229,29 @@ class Display:
 
     def _listen(self, wait: Optional[float]) -> None:
         """Wait for anything to happen, at most so many seconds."""
-        socks = [self._wakes, self._listener, *filter(None, [self._viewer])]
-        poll = select.poll()
-        for sock in socks:
-            poll.register(sock, select.POLLIN)
-        numbers = {number for number, _ in poll.poll(None if wait is None else wait * 1000)}
-        ready = [sock for sock in socks if sock.fileno() in numbers]
-        if self._wakes in ready:
-            self._wakes.recv(4096)
-        if self._viewer in ready:
-            self._hear()
-        if self._listener in ready:
-            self._accept()
+        if self._viewer is not None:
+            # What it grants is worth waking for once nothing is left; its end always is.
+            self._poll.modify(self._viewer, 0 if self._lane.granted else select.POLLIN)
+        for number, _ in self._poll.poll(None if wait is None else wait * 1000):
+            if number == self._wakes.fileno():
+                self._wakes.recv(4096)
+            elif number == self._listener.fileno():
+                self._accept()
 
     def _accept(self) -> None:
         self._lose_viewer()
         try:
             self._viewer, _ = self._listener.accept()
+            self._poll.register(self._viewer, select.POLLIN)
         except OSError:
             time.sleep(PAUSE)  # the process has too many files open
 
     def _hear(self) -> None:
         assert self._viewer is not None
         try:
-            data = self._viewer.recv(4096)
+            data = self._viewer.recv(4096, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
         except OSError:
             data = b""
         if data:
@@ -248,6 +262,7 @@ class Display:
 
     def _lose_viewer(self) -> None:
         if self._viewer is not None:
+            self._poll.unregister(self._viewer)
             self._viewer.close()
             self._viewer = None
         with self._guard:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import re
 import secrets
 import socket
@@ -215,7 +214,7 @@ class _Visit(BaseHTTPRequestHandler):
             "width": frame.width,
             "height": frame.height,
             "fps": round(self.server.gallery.rate(frame.stream), 1),
-            "delay": frame.delay if math.isfinite(frame.delay) else None,
+            "delay": frame.delay,
         }
 
     def _answer(self, mime: str, body: bytes, more: dict[str, str] | None = None) -> None:

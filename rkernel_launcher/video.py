@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import socket
 from typing import Any, NamedTuple
 
@@ -49,19 +48,19 @@ class Decoder:
         self._buffer += data
         frames = []
         while len(self._buffer) >= HEAD.size:
-            length, facts = HEAD.unpack_from(self._buffer)
+            length, facts, delay = HEAD.unpack_from(self._buffer)
             if length > LONGEST:
                 raise BadVideo(f"a picture of {length} bytes")
             start = HEAD.size + facts
             if len(self._buffer) < start + length:
                 break
             text, picture = self._buffer[HEAD.size : start], self._buffer[start : start + length]
-            frames.append(_frame(bytes(text), bytes(picture)))
+            frames.append(_frame(bytes(text), delay / 1e6, bytes(picture)))
             del self._buffer[: start + length]
         return frames
 
 
-def _frame(text: bytes, data: bytes) -> Frame:
+def _frame(text: bytes, delay: float, data: bytes) -> Frame:
     try:
         facts: dict[str, Any] = dict(json.loads(text))
         frame = Frame(
@@ -71,12 +70,12 @@ def _frame(text: bytes, data: bytes) -> Frame:
             mime=str(facts["mime"]),
             width=int(facts["width"]),
             height=int(facts["height"]),
-            delay=float(facts["delay"]),
+            delay=delay,
             data=data,
         )
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise BadVideo("a picture without its facts") from error
-    if frame.mime not in MIMES or not math.isfinite(frame.delay):
+    if frame.mime not in MIMES:
         raise BadVideo("a picture of no known type")
     return frame
 

@@ -173,6 +173,24 @@ def test_whatever_happens(steps: list[tuple[str, object]]) -> None:
         assert lane.take(now + 2 * STEP) is not None  # nothing waits for ever
 
 
+def test_encoding_takes_half_of_the_time_at_most() -> None:
+    lane = Lane()
+    lane.heard(bytes([30]) + b"++++")
+    sent, now = 0, 0.0
+    while now < 10:
+        lane.put(shown(now))
+        wait = lane.wait(now)
+        assert wait is not None
+        now += wait
+        assert lane.take(now)
+        lane.heard(b"+")
+        sent += 1
+        now += 0.1  # which the encoder took
+        lane.encoded(now, 0.1)
+    assert 49 <= sent <= 51
+    assert lane.quality == BEST
+
+
 @given(data=st.lists(st.binary(max_size=300), max_size=4), cut=st.integers(1, 50))
 def test_frames_arrive_as_they_were_sent(data: list[bytes], cut: int) -> None:
     wire = b"".join(head(shown(0.0, "ä", "id"), one, 0.25) + one for one in data)
@@ -184,14 +202,12 @@ def test_frames_arrive_as_they_were_sent(data: list[bytes], cut: int) -> None:
 def test_a_board_that_sends_nonsense_is_not_believed() -> None:
     good = json.loads(head(shown(0.0), b"", 0.0)[HEAD.size :])
     bad = [
-        HEAD.pack(1 << 30, 2),
-        *(HEAD.pack(0, len(text)) + text for text in (b"[]", b"{}", b"\xff", b"[" * 5000)),
+        HEAD.pack(1 << 30, 2, 0),
+        *(HEAD.pack(0, len(text), 0) + text for text in (b"[]", b"{}", b"\xff", b"[" * 5000)),
         *(
-            HEAD.pack(0, len(text)) + text
+            HEAD.pack(0, len(text), 0) + text
             for facts in (
                 {"mime": "text/html"},
-                {"delay": float("nan")},
-                {"delay": float("inf")},
                 {"width": "wide"},
                 {"height": None},
                 {"width": float("inf")},
