@@ -69,6 +69,15 @@ class Screen(RemoteFrameBuffer):
 screen = Screen(css_width=f"{scene.width}px", css_height=f"{scene.height}px")
 display(screen)
 """
+# Like maix's own encoder, and unlike Pillow's, OpenCV's does not ask what sys.stdout is: with
+# rpyc_ikernel that is the PC's, and asking takes a round trip.
+MAIX = """\
+import cv2, numpy
+from maix import display
+def maix_jpeg(image):
+    bgr = numpy.asarray(image)[..., ::-1]
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+"""
 BOARD = "import maix.mjpg; maix.mjpg.start('127.0.0.1', {}, {})"
 
 
@@ -184,8 +193,8 @@ WAYS = [
     Way(
         "seed",
         "rpyc_ikernel 0.4.0 polls MJPEG",
-        "from maix import display",
-        "display.show(jpeg(picture()), local_show=False)",
+        MAIX,
+        "display.show(maix_jpeg(picture()), local_show=False)",
         kernel=_rpyc_ikernel,
     ),
 ]
