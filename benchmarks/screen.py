@@ -134,7 +134,8 @@ def screen(way: Way, size: tuple[int, int], seconds: int, bad: bool) -> Iterator
 def stalls(networks: list[Network], seconds: float) -> Iterator[list[float]]:
     """Stall slow networks now and then; give the times when that ended.
 
-    Parameters: seconds, that the film takes: no stall is so late that nothing comes after it.
+    Parameters: seconds, that the film takes: no stall is so late that nothing comes after it; 0 for
+    none.
     """
     ended: list[float] = []
     over = threading.Event()

@@ -10,7 +10,6 @@ import argparse
 import itertools
 import os
 import sys
-from contextlib import nullcontext
 from statistics import median, quantiles
 
 from . import footprint
@@ -64,7 +63,7 @@ def film(
     with screen(way, size, seconds, bad) as shown:
         shown.watch()
         shown.play()
-        with stalls(shown.networks, seconds) if bad else nullcontext([]) as ended:
+        with stalls(shown.networks, seconds if bad else 0) as ended:
             shown.wait()
         return shown.sights(), ended
 

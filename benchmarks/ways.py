@@ -131,6 +131,8 @@ def _rpyc_ikernel(here: Place, bad: bool) -> Iterator[Kernel]:
     """
     python = peers.environment("rpyc_ikernel==0.4.0")
     ports = MJPG_PORT, RPYC_PORT
+    if taken := [port for port in ports if _listens(port)]:
+        raise peers.Failed(f"something else has port {taken[0]}")
     there = (_free_port(), _free_port()) if bad else ports
     with ExitStack() as stack:
         stack.enter_context(_maix(*there))
@@ -160,12 +162,18 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
     """Wait until something listens. Raises Failed."""
     deadline = time.monotonic() + START
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+        if _listens(port):
             return
-        except OSError:
-            time.sleep(0.05)
+        time.sleep(0.05)
     raise peers.Failed(f"the board's maix.mjpg does not serve port {port}")
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _free_port() -> int:
