@@ -6,10 +6,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from selenium.webdriver import Chrome
 
 from tests.boards import write_spec
 from tests.network import Network
@@ -63,7 +65,7 @@ class Screen:
     """A notebook with a kernel that is ready to play a film of so many seconds."""
 
     lab: Lab
-    script: Callable[[str], object]
+    browser: Chrome
     code: Path
     over: Path
     seconds: float
@@ -75,7 +77,11 @@ class Screen:
 
     def watch(self) -> None:
         """Look at the pictures from now on."""
-        self.script(WATCH)
+        self.browser.execute_script(WATCH)
+
+    def tidy(self) -> None:
+        """Have the page collect its garbage; see HeapProfiler in Chrome's DevTools protocol."""
+        self.browser.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
 
     def wait(self) -> None:
         """Wait for the film's end. Raises Failed."""
@@ -97,7 +103,7 @@ class Screen:
         return [Sight(now / 1000, _delay(now, stamp)) for now, stamp in seen]
 
     def _seen(self) -> list[list[int]]:
-        seen = self.script("return window.seen")
+        seen = self.browser.execute_script("return window.seen")
         assert isinstance(seen, list)
         return seen
 
@@ -127,7 +133,7 @@ def screen(way: Way, size: tuple[int, int], seconds: int, bad: bool) -> Iterator
         if bad:
             for network in kernel.networks:
                 network.slow(*BAD)
-        yield Screen(lab, browser.execute_script, code, over, seconds, kernel.networks)
+        yield Screen(lab, browser, code, over, seconds, kernel.networks)
 
 
 @contextmanager
