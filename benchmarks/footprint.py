@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 from statistics import linear_regression, median
 
 import psutil
@@ -19,7 +21,8 @@ PROCESSES = {  # a word of their command lines
     "launcher": "rkernel_launcher",
 }
 TIDY = "browser, its garbage collected"  # what it keeps, without what it has not tidied up yet
-HEAD = ["MB (PSS)", "at 1 min", "median of the middle", "end", "MB a minute", "range"]
+OWN = ("Pss_Anon:", "Pss_Shmem:")
+HEAD = ["MB", "at 1 min", "median of the middle", "end", "MB a minute", "range"]
 
 Sample = dict[str, float]
 
@@ -39,6 +42,8 @@ def lines(way: Way, size: tuple[int, int], minutes: int) -> list[str]:
             sample = _sample()
             shown.tidy()
             samples.append({**sample, TIDY: _sample()["browser"]})
+            sizes = [f"{name} {size:.1f}" for name, size in samples[-1].items()]
+            print(f"{at} s", *sizes, sep=" | ", file=sys.stderr, flush=True)
         shown.watch()
         shown.wait()
         sights = shown.sights()
@@ -57,15 +62,23 @@ def _row(name: str, sizes: list[float]) -> list[str]:
 
 
 def _sample() -> Sample:
-    """Return the proportional set sizes of what this process has started, in MB."""
+    """Return what the processes that this one has started take, in MB."""
     sizes = dict.fromkeys(PROCESSES, 0.0)
     for process in psutil.Process().children(recursive=True):
         try:
-            words = process.cmdline()
-            pss = process.memory_full_info().pss / 2**20
-        except psutil.Error:
+            words, size = process.cmdline(), _own(process.pid)
+        except (psutil.Error, OSError):
             continue  # it has just ended
         for name, word in PROCESSES.items():
             if any(word in part for part in words[:3]):
-                sizes[name] += pss
+                sizes[name] += size
     return sizes
+
+
+def _own(pid: int) -> float:
+    """Return a process's share of memory that is no file's, in MB; see smaps_rollup in proc(5).
+
+    Its share of files, such as libraries, would change with every other Chromium on this PC.
+    """
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(OWN)) / 1024
