@@ -46,13 +46,17 @@ def server(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     ):
         try:
             info = Path(environment["JUPYTER_RUNTIME_DIR"], f"jpserver-{process.pid}.json")
-            wait_until(info.exists, "JupyterLab starts", START)
+            wait_until(lambda: _is_written(info), "JupyterLab starts", START)
             found = json.loads(info.read_text())
             yield f"{found['url']}lab?token={found['token']}"
             process.terminate()
             process.wait(LIMIT)
         finally:
             process.kill()
+
+
+def _is_written(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 def _ask_no_questions(config: Path) -> None:

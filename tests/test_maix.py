@@ -9,19 +9,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import textwrap
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import boards
 import pytest
-from conftest import KEPT
 from kernels import started
-from pythons import interpreters, rpyc_folder
+from pythons import MAIXPY3, interpreters, maixpy3_folder, rpyc_folder
 
-MAIXPY3 = "0.5.3"
 ROOT = Path(__file__).parent.parent
 STAND_IN = Path(__file__).parent / "maix_stand_in"
 BOARD = """
@@ -48,19 +44,7 @@ Run = Callable[..., str]
 @pytest.fixture(scope="session")
 def maix() -> Path:
     """Give a folder with the Python files of maixpy3."""
-    folder = KEPT / f"maixpy3-{MAIXPY3}"
-    if not folder.exists():
-        KEPT.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=KEPT) as part:
-            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
-            whose = ["--platform", "linux_armv7l", "--python-version", "3.8"]
-            what = ["--quiet", "--no-deps", "--only-binary=:all:", "--dest", part]
-            subprocess.run([*pip, *what, *whose, f"maixpy3=={MAIXPY3}"], check=True, timeout=240)
-            with zipfile.ZipFile(next(Path(part).glob("*.whl"))) as wheel:
-                files = [name for name in wheel.namelist() if name.endswith(".py")]
-                wheel.extractall(f"{part}/new", files)
-            Path(f"{part}/new").rename(folder)
-    return folder
+    return maixpy3_folder()
 
 
 @pytest.fixture(params=["3.8", "this"])
