@@ -195,17 +195,14 @@ class Display:
         except OSError:
             pass  # not on this system, or not for a thread
         while True:
-            if self._viewer is not None:
-                self._hear()
             with self._guard:
-                now = time.monotonic()
-                shown, quality = self._lane.take(now), self._lane.quality
+                wait = self._lane.wait(time.monotonic())
+            self._listen(wait)
+            with self._guard:
+                shown, quality = self._lane.take(time.monotonic()), self._lane.quality
                 self._busy = None if shown is None else shown.picture
-                wait = self._lane.wait(now)
             if shown is not None:
                 self._send(shown, quality)
-                wait = 0.0
-            self._listen(wait)
 
     def _send(self, shown: Shown, quality: int) -> None:
         assert self._viewer is not None
@@ -237,6 +234,8 @@ class Display:
                 self._wakes.recv(4096)
             elif number == self._listener.fileno():
                 self._accept()
+        if self._viewer is not None:
+            self._hear()
 
     def _accept(self) -> None:
         self._lose_viewer()

@@ -201,6 +201,8 @@ class Link:
             self._queue(0, PONG, 0)
         elif self._unacknowledged >= ACK_EVERY:
             self._queue(0, ACK, 0)
+        if not (self._replay or any(self._queues)):
+            return b""
         parts: List[bytes] = []
         size = self._take_again(limit, parts)
         for rank, queue in enumerate(self._queues):

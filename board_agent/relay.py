@@ -16,7 +16,7 @@ from .loop import Loop
 SILENCE = 10.0  # seconds without a sign of life after which a connection is given up
 LOOKS = 3  # in that time
 ANSWER = 1.5  # seconds that the answer to a ping usually takes at most
-RECEIVE = 1 << 18  # bytes taken from the transport at once
+RECEIVE = 1 << 16  # bytes taken from the transport at once; for more, malloc would ask the system
 BACKLOG = 1 << 20  # bytes unsent at which the peer is no longer listened to
 
 
