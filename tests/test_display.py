@@ -5,17 +5,15 @@ Each picture is of one grey, so that it says by itself which one it is.
 
 from __future__ import annotations
 
-import base64
 import io
-import statistics
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import boards
 import pytest
-from kernels import Frontend, Message, attached, is_idle, started
-from PIL import Image, ImageStat
+from kernels import Frontend, attached, is_idle, started
+from PIL import Image
+from shown import data, displays, level
 
 DRAW = """
 import time
@@ -42,30 +40,6 @@ def kernel(any_board: boards.Board) -> Iterator[Frontend]:
 def everywhere(*more: str) -> pytest.MarkDecorator:
     boards = ["local", *(pytest.param(name, marks=pytest.mark.board) for name in more)]
     return pytest.mark.parametrize("any_board", boards, indirect=True)
-
-
-def data(content: dict[str, Any]) -> bytes:
-    (text,) = content["data"].values()
-    return base64.b64decode(text)
-
-
-def level(content: dict[str, Any]) -> int:
-    """Return the grey of a picture."""
-    return round(statistics.mean(ImageStat.Stat(Image.open(io.BytesIO(data(content)))).mean))
-
-
-def displays(messages: list[Message]) -> list[dict[str, Any]]:
-    """Return the pictures among messages, checked: shown first, then updated, one type."""
-    found = [m for m in messages if m["msg_type"] in ("display_data", "update_display_data")]
-    streams: dict[str, list[Message]] = {}
-    for message in found:
-        streams.setdefault(message["content"]["transient"]["display_id"], []).append(message)
-    for of_stream in streams.values():
-        kinds = [message["msg_type"] for message in of_stream]
-        assert kinds == ["display_data"] + ["update_display_data"] * (len(kinds) - 1)
-        assert len({tuple(message["content"]["data"]) for message in of_stream}) == 1
-        assert all(message["content"]["metadata"] == {} for message in of_stream)
-    return [message["content"] for message in found]
 
 
 @everywhere()
