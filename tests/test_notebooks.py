@@ -85,6 +85,13 @@ def test_the_camera_notebook(home: boards.Board, tmp_path: Path, with_papermill:
     assert [output.get("text") for output in lcd] == ["on the LCD only\n"]
 
 
+def test_a_camera_whose_loop_fails(home: boards.Board, tmp_path: Path) -> None:
+    _, failing = executed("failing.ipynb", home, tmp_path, False, *maixpy3.options())
+    [last] = pictures(failing)
+    assert abs(last.convert("L").getpixel((12, 12)) - 30) <= 2
+    assert [output.evalue for output in failing if "evalue" in output] == ["on purpose"]
+
+
 def pictures(outputs: list[nbformat.NotebookNode]) -> list[Image.Image]:
     found = [output.data["image/jpeg"] for output in outputs if "data" in output]
     return [Image.open(io.BytesIO(base64.b64decode(text))) for text in found]
