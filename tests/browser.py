@@ -62,13 +62,18 @@ def server(
     ):
         try:
             info = Path(environment["JUPYTER_RUNTIME_DIR"], f"jpserver-{process.pid}.json")
-            wait_until(info.exists, f"{module} starts", START)
+            wait_until(lambda: _is_whole(info), f"{module} starts", START)
             found = json.loads(info.read_text())
             yield f"{found['url']}{page}?token={found['token']}"
             process.terminate()
             process.wait(LIMIT)
         finally:
             process.kill()
+
+
+def _is_whole(file: Path) -> bool:
+    """Say whether a file of JSON is there, and not still being written."""
+    return file.exists() and file.read_text().rstrip().endswith("}")
 
 
 def _ask_no_questions(config: Path) -> None:
