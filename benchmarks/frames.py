@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from statistics import median
 from typing import Any
 
+from boards import Board
+from kernels import Frontend, attached, started
+
 from tests.emulator.image import SUITES
 
 from .places import place
-from .site import ROOT
 from .table import markdown
-
-sys.path.append(str(ROOT / "tests"))  # where its modules find each other
-from boards import Board
-from kernels import Frontend, attached, started
 
 SIZES = {"240x240": (240, 240), "640x480": (640, 480)}
 FRAMES = 60
@@ -63,6 +60,7 @@ show(scene)
 time.sleep(2)
 nothing = cost(lambda: None, {frames}, {pause})
 shown = cost(lambda: show(scene), {frames}, {pause})
+memory = pss() - before
 """
 AFTER = """\
 from board_agent import encoders
@@ -115,7 +113,7 @@ ROWS = {
     "show() of one that is not sent": lambda c: f"{c['unsent']:.2f} ms",
     "beside the encoder alone": lambda c: f"{100 * c['unsent'] / c['bare']:.1f} %",
     "a copy alone": lambda c: f"{c['copy']:.2f} ms",
-    "memory (PSS) of the kernel": lambda c: f"{c['memory']:+.2f} MB",
+    "memory (PSS) of the kernel, while the cell runs": lambda c: f"{c['memory']:+.2f} MB",
     "kernel_info of another client": lambda c: f"{c['calm']:.0f} ms",
     "with 30 pictures a second": lambda c: f"{c['busy']:.0f} ms",
     "beside it without": lambda c: f"{c['busy'] / c['calm']:.2f}",
@@ -129,7 +127,6 @@ def _column(board: Board, ssh: tuple[str, ...], size: tuple[int, int]) -> dict[s
     with started(board, *ssh) as kernel:
         _run(kernel, SCENE, **values)
         _run(kernel, SHOWN, **values)
-        _run(kernel, "memory = pss() - before")
         found |= json.loads(_run(kernel, AFTER, **values))
     # At one picture a second nearly none is sent.
     with started(board, *ssh, "--frame-rate", "1") as kernel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import threading
 import time
@@ -11,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from browser import Lab, chromium, server
 from selenium.webdriver import Chrome
 
 from tests.boards import write_spec
@@ -18,11 +18,7 @@ from tests.network import Network
 
 from .peers import Failed
 from .places import place
-from .site import ROOT
 from .ways import Way
-
-sys.path.append(str(ROOT / "tests"))  # where its modules find each other
-from browser import Lab, chromium, server
 
 RATE = 30  # pictures a second
 BAD = (10e6 / 8, 0.01)  # bytes a second; seconds one way

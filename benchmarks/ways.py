@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
+import maixpy3
+
 from tests.network import Network
-from tests.pythons import maixpy3_folder
 
 from . import peers
 from .places import Place
-from .site import ROOT
 
 MJPG_PORT, RPYC_PORT = 18811, 18812  # of maixpy3, fixed in rpyc_ikernel
 START = 30.0  # seconds for a board's services to come up
@@ -147,7 +147,7 @@ def _rpyc_ikernel(here: Place, bad: bool) -> Iterator[Kernel]:
 @contextmanager
 def _maix(mjpg: int, rpyc: int) -> Iterator[None]:
     """Run maixpy3's services at two ports."""
-    path = os.pathsep.join(map(str, (maixpy3_folder(), ROOT / "tests/maix_stand_in")))
+    path = os.pathsep.join(map(str, (maixpy3.files(), maixpy3.STAND_IN)))
     command = [sys.executable, "-c", BOARD.format(mjpg, rpyc)]
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}) as process:
         try:

@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: a server, headless Chromium, and what a user does in it."""
+"""JupyterLab or Notebook in a real browser: a server, headless Chromium, and what a user does."""
 
 from __future__ import annotations
 
@@ -31,32 +31,49 @@ FLAGS = [
     "--window-size=1280,1000",
 ]
 
+FILM = """\
+from PIL import Image, ImageDraw
+from board_agent.display import show
+import math, platform
+def draw(n):
+    picture = Image.new("RGB", (240, 240), "#102030")
+    pen = ImageDraw.Draw(picture)
+    for k in range(12):
+        a = (n + 30 * k) * math.pi / 180
+        x, y = 120 + 90 * math.cos(a), 120 + 90 * math.sin(a)
+        pen.ellipse((x - 14, y - 14, x + 14, y + 14), fill=(20 * k + 20, 240 - 18 * k, 160))
+    pen.text((84, 114), platform.machine() + " " + str(n), fill="white")
+    return picture"""
+
 
 @contextmanager
-def server(folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Run JupyterLab on a folder of notebooks, and give its address."""
+def server(
+    folder: Path, environment: dict[str, str], module: str = "jupyterlab", page: str = "lab"
+) -> Iterator[str]:
+    """Run JupyterLab, or another application, on a folder of notebooks; give a page's address."""
     _ask_no_questions(Path(environment["JUPYTER_CONFIG_DIR"]))
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command = [sys.executable, "-m", module, "--no-browser", "--allow-root"]
     command += [f"--ServerApp.root_dir={folder}", "--ServerApp.port=0"]
     with (
-        (folder.parent / "jupyterlab.log").open("wb") as log,
+        (folder.parent / f"{module}.log").open("wb") as log,
         subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         ) as process,
     ):
         try:
             info = Path(environment["JUPYTER_RUNTIME_DIR"], f"jpserver-{process.pid}.json")
-            wait_until(lambda: _is_written(info), "JupyterLab starts", START)
+            wait_until(lambda: _is_whole(info), f"{module} starts", START)
             found = json.loads(info.read_text())
-            yield f"{found['url']}lab?token={found['token']}"
+            yield f"{found['url']}{page}?token={found['token']}"
             process.terminate()
             process.wait(LIMIT)
         finally:
             process.kill()
 
 
-def _is_written(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > 0
+def _is_whole(file: Path) -> bool:
+    """Say whether a file of JSON is there, and not still being written."""
+    return file.exists() and file.read_text().rstrip().endswith("}")
 
 
 def _ask_no_questions(config: Path) -> None:
@@ -85,11 +102,14 @@ def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
 
 
 class Lab:
-    """A user of JupyterLab; `limit` is how many seconds the kernel may take."""
+    """A user of JupyterLab, or of Notebook, whose pages have the same parts.
+
+    `limit` is how many seconds the kernel may take.
+    """
 
     def __init__(self, browser: webdriver.Chrome, address: str, limit: float) -> None:
         self._browser = browser
-        self._limit = limit
+        self.limit = limit
         browser.get(address)
 
     def kernels(self) -> list[str]:
@@ -182,10 +202,29 @@ class Lab:
         return self._browser.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-Cell")
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        message = f"waited {self._limit:.0f} s for {what}"
+        message = f"waited {self.limit:.0f} s for {what}"
         redrawn = [StaleElementReferenceException]  # between finding an element and looking at it
-        wait = WebDriverWait(self._browser, self._limit, 0.1, redrawn)
+        wait = WebDriverWait(self._browser, self.limit, 0.1, redrawn)
         wait.until(lambda _: condition(), message)
+
+
+def assert_film_is_live(lab: Lab, screenshot: str) -> None:
+    """Run a film in the notebook that is open; its picture moves, and the last one stays."""
+    lab.run(FILM)
+    film = lab.run("for n in range(10**6): show(draw(n))")
+    wait_until(lambda: lab.has_image(film), "a picture is shown", lab.limit)
+    seen: set[str] = set()
+    wait_until(lambda: seen.update(lab.images(film)) or len(seen) > 5, "they move", lab.limit)
+    lab.screenshot(screenshot)
+    assert len(lab.images(film)) == 1
+    lab.interrupt()
+    lab.wait_for_output(film, "KeyboardInterrupt")
+    lab.wait_for_output(
+        lab.run("print(n * 0 + 77)"), "77"
+    )  # the last picture comes after the error
+    last = lab.images(film)
+    lab.wait_for_output(lab.run("print(n * 0 + 78)"), "78")
+    assert len(last) == 1 and lab.images(film) == last and lab.has_image(film)
 
 
 _CARD = '.jp-LauncherCard[data-category="Notebook"]'

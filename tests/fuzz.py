@@ -10,7 +10,10 @@ A harness takes bytes and returns nothing; whatever it raises is a bug.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
+import json
+import math
 import os
 import subprocess
 import sys
@@ -24,6 +27,13 @@ from board_agent import link as link_module
 from board_agent.events import Data, Event
 from board_agent.iopub import LONGEST_TOPIC, Tape, first_message, opening_length
 from board_agent.link import HEADER, MAX_PAYLOAD, OPEN, WINDOW, Link, ProtocolError
+from board_agent.pictures import JPEG, PNG, Picture
+from board_agent.video import FIRST, HEAD, Shown, head
+from board_agent.video import LONGEST as LONGEST_PICTURE
+from rkernel_launcher.connection_file import Connection
+from rkernel_launcher.gallery import Gallery
+from rkernel_launcher.iopub import Voice
+from rkernel_launcher.video import BadVideo, Decoder, Frame
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "tests" / "corpus"
@@ -289,6 +299,57 @@ def iopub(data: bytes) -> None:
     assert heard == (b"" if length is None else whole[length:])
 
 
+def pictures(data: bytes) -> None:
+    """The pictures of a mad kernel, and what is made of them for notebooks and viewers."""
+    drawn = Bytes(data)
+    lengths_are_right = drawn.number() % 2
+    parts = drawn.parts()
+    if lengths_are_right:  # so that what is behind them is reached
+        parts = [HEAD.pack(3, len(text)) + text + b"abc" for text in b"".join(parts).split(b"\0")]
+    frames, believed = decode(parts)
+    assert decode([b"".join(parts)])[1] == believed, "however it is cut"
+    gallery = Gallery()
+    for frame in frames:
+        assert frame.mime in (JPEG, PNG) and math.isfinite(frame.delay)
+        assert frame.data in b"".join(parts)
+        gallery.put(frame)
+        told, is_plain = in_cell(frame).show(frame), (frame.cell + frame.display).isascii()
+        assert is_update(told, frame) if told else not is_plain
+    assert {gallery.wait(name).frame for name in gallery.names()} <= set(frames)
+
+
+def decode(parts: list[bytes]) -> tuple[list[Frame], bool]:
+    """Return the frames up to the part that is not believed, and whether all were."""
+    decoder, frames = Decoder(), list[Frame]()
+    try:
+        for part in parts:
+            frames += decoder.receive(part)
+            assert len(decoder._buffer) < HEAD.size + (1 << 16) + LONGEST_PICTURE
+    except BadVideo:
+        return frames, False
+    return frames, True
+
+
+def in_cell(frame: Frame) -> Voice:
+    """Return a voice in the very cell that a picture says it is from, as far as that can be."""
+    voice = Voice(Connection("tcp", "127.0.0.1", {}, "key", "hmac-sha256"))
+    parent = {"msg_id": frame.cell, "msg_type": "execute_request"}
+    status = [b"<IDS|MSG>", b"", b"{}", parent, b"{}", {"execution_state": "busy"}]
+    as_bytes = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in status]
+    voice.hear([b"kernel.status", *as_bytes])
+    voice.hear([FIRST + frame.display.encode("ascii", "replace")])
+    return voice
+
+
+def is_update(message: list[bytes], frame: Frame) -> bool:
+    content = json.loads(message[-1])
+    return content == {
+        "data": {frame.mime: base64.b64encode(frame.data).decode()},
+        "metadata": {},
+        "transient": {"display_id": frame.display},
+    }
+
+
 HARNESSES: dict[str, Callable[[bytes], None]] = {
     harness.__name__: harness
     for harness in (
@@ -301,6 +362,7 @@ HARNESSES: dict[str, Callable[[bytes], None]] = {
         handshake_of_agent,
         unpack,
         iopub,
+        pictures,
     )
 }
 
@@ -321,6 +383,12 @@ def seeds(name: str) -> list[bytes]:
         opening = b"\xff" + bytes(8) + b"\x7f\3" + bytes(53) + b"\4\5\5READY"[:7]
         text = b'\1\7kernel.\1\x09<IDS|MSG>\0\x1a{"execution_state":"busy"}'
         return [b"\2\7\x20" + opening + text * 3]
+    if name == "pictures":
+        shown = Shown("left", "cell", "display", Picture("L", 2, 1, b"ab"), 0.0)
+        whole = head(shown, b"abc", 0.25) + b"abc"
+        odd = b'{"stream":"\\ud800","cell":[1],"display":{},"mime":"image/png","width":1e9,'
+        odd += b'"height":true,"delay":"0"}'
+        return [b"\0\x40" + whole * 2, b"\1\xff" + whole[HEAD.size : -3] + b"\0" + odd]
     return [b"\1\xff", packing._deflate(b"abc" * 1000)]
 
 
@@ -330,7 +398,7 @@ def seeds(name: str) -> list[bytes]:
 WORKER = """#!{python}
 import sys
 import atheris
-with atheris.instrument_imports(include=["board_agent"]):
+with atheris.instrument_imports(include=["board_agent", "rkernel_launcher"]):
     from tests.fuzz import HARNESSES
 atheris.Setup(sys.argv, HARNESSES["{name}"])
 atheris.Fuzz()

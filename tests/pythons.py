@@ -1,4 +1,4 @@
-"""The Python interpreters of this machine, and what boards have for them: old rpyc, maixpy3."""
+"""The Python interpreters of this machine, and old versions of rpyc for one of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
-MAIXPY3 = "0.5.3"
 PLUMBUM = "1.8.3"  # Imports on Python 3.8, and every rpyc below works with it.
 _ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
 
@@ -41,35 +39,13 @@ def rpyc_folder(version: str) -> tuple[str, Path]:
     name = subprocess.run(
         [python, "-c", _ASK.replace("%d.%d", "py%d%d")], capture_output=True, text=True, check=True
     ).stdout.strip()
-    cache = _cache()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rkernel-tests"
     folder = cache / f"rpyc-{version}-{name}"
     if not folder.exists():
+        cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as part:
             wanted = [f"rpyc=={version}", f"plumbum=={PLUMBUM}"]
             pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             subprocess.run([*pip, "--target", f"{part}/new", *wanted], check=True, timeout=240)
             Path(f"{part}/new").rename(folder)
     return python, folder
-
-
-def maixpy3_folder() -> Path:
-    """Give a folder with the Python files of maixpy3; its compiled parts run on a board only."""
-    cache = _cache()
-    folder = cache / f"maixpy3-{MAIXPY3}"
-    if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=cache) as part:
-            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
-            whose = ["--platform", "linux_armv7l", "--python-version", "3.8"]
-            what = ["--quiet", "--no-deps", "--only-binary=:all:", "--dest", part]
-            subprocess.run([*pip, *what, *whose, f"maixpy3=={MAIXPY3}"], check=True, timeout=240)
-            with zipfile.ZipFile(next(Path(part).glob("*.whl"))) as wheel:
-                files = [name for name in wheel.namelist() if name.endswith(".py")]
-                wheel.extractall(f"{part}/new", files)
-            Path(f"{part}/new").rename(folder)
-    return folder
-
-
-def _cache() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rkernel-tests"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

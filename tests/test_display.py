@@ -5,17 +5,15 @@ Each picture is of one grey, so that it says by itself which one it is.
 
 from __future__ import annotations
 
-import base64
 import io
-import statistics
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import boards
 import pytest
-from kernels import Frontend, Message, attached, is_idle, started
-from PIL import Image, ImageStat
+from kernels import Frontend, attached, attached_at_once, is_idle, started
+from PIL import Image
+from shown import data, displays, level
 
 DRAW = """
 import time
@@ -42,30 +40,6 @@ def kernel(any_board: boards.Board) -> Iterator[Frontend]:
 def everywhere(*more: str) -> pytest.MarkDecorator:
     boards = ["local", *(pytest.param(name, marks=pytest.mark.board) for name in more)]
     return pytest.mark.parametrize("any_board", boards, indirect=True)
-
-
-def data(content: dict[str, Any]) -> bytes:
-    (text,) = content["data"].values()
-    return base64.b64decode(text)
-
-
-def level(content: dict[str, Any]) -> int:
-    """Return the grey of a picture."""
-    return round(statistics.mean(ImageStat.Stat(Image.open(io.BytesIO(data(content)))).mean))
-
-
-def displays(messages: list[Message]) -> list[dict[str, Any]]:
-    """Return the pictures among messages, checked: shown first, then updated, one type."""
-    found = [m for m in messages if m["msg_type"] in ("display_data", "update_display_data")]
-    streams: dict[str, list[Message]] = {}
-    for message in found:
-        streams.setdefault(message["content"]["transient"]["display_id"], []).append(message)
-    for of_stream in streams.values():
-        kinds = [message["msg_type"] for message in of_stream]
-        assert kinds == ["display_data"] + ["update_display_data"] * (len(kinds) - 1)
-        assert len({tuple(message["content"]["data"]) for message in of_stream}) == 1
-        assert all(message["content"]["metadata"] == {} for message in of_stream)
-    return [message["content"] for message in found]
 
 
 @everywhere()
@@ -150,6 +124,39 @@ def test_a_loop_that_is_cut_short(kernel: Frontend, end: str) -> None:
 
 
 @everywhere()
+def test_interrupts_anywhere_in_show(kernel: Frontend) -> None:
+    for _ in range(8):
+        number = kernel.send("while True: show(grey(70, (640, 480)))")
+        begun = kernel.until(lambda m: m["msg_type"] == "update_display_data", "the film runs")
+        kernel.manager.interrupt_kernel()
+        result = kernel.finish(number)
+        assert result.reply["content"]["ename"] == "KeyboardInterrupt"
+        shown = displays([m for m in begun if m["parent_header"].get("msg_id") == number])
+        assert len({one["transient"]["display_id"] for one in shown}) == 1
+    assert len(displays(kernel.run(FILM).published)) > 10
+
+
+@everywhere()
+def test_an_exception_right_after_the_last_picture(kernel: Frontend) -> None:
+    result = kernel.run(f"{FILM}    if level == 100: 1 / 0")
+    assert result.reply["content"]["ename"] == "ZeroDivisionError"
+    assert abs(level(displays(result.published)[-1]) - 100) <= 2
+
+
+@everywhere()
+@pytest.mark.parametrize("now", [False, True])
+def test_a_restart_in_the_middle_of_a_film(kernel: Frontend, now: bool) -> None:
+    kernel.send("while True: show(grey(250)); time.sleep(0.01)")
+    kernel.until(lambda m: m["msg_type"] == "update_display_data", "the film runs")
+    kernel.restart(now)
+    kernel.run(DRAW)
+    number = kernel.send(FILM)
+    published = kernel.until(is_idle(number), "the new film ends")  # whatever cell it is of
+    levels = [level(picture) for picture in displays(published)]
+    assert len(levels) > 10 and max(levels) <= LAST + 2, "no picture is of the old kernel"
+
+
+@everywhere()
 def test_show_goes_on_after_a_restart(kernel: Frontend) -> None:
     kernel.run(FILM)
     kernel.restart()
@@ -158,22 +165,16 @@ def test_show_goes_on_after_a_restart(kernel: Frontend) -> None:
 
 
 @everywhere()
-def test_a_second_client_sees_the_next_picture(kernel: Frontend) -> None:
-    number = kernel.send(
-        "level = 0\nwhile level < 250: show(grey(level)); level += 1; time.sleep(0.03)"
-    )
+def test_a_second_client_sees_the_next_picture_and_the_last(kernel: Frontend) -> None:
+    number = kernel.send(FILM * 3)
     kernel.until(lambda m: m["msg_type"] == "update_display_data", "the film runs")
-    client = kernel.manager.blocking_client()
-    client.start_channels()
-    try:
-        message = client.get_iopub_msg(timeout=kernel.limit)
-        while message["msg_type"] != "update_display_data":
-            message = client.get_iopub_msg(timeout=kernel.limit)
-        assert message["parent_header"]["msg_id"] == number and level(message["content"]) < 250
-    finally:
-        client.stop_channels()
-    kernel.manager.interrupt_kernel()
-    kernel.finish(number)
+    with attached_at_once(kernel) as other:
+        heard = other.until(is_idle(number), "the film ends")
+    told = kernel.finish(number).published
+    seen = [m for m in heard if m["msg_type"] == "update_display_data"]
+    assert len(seen) > 10 and {m["parent_header"]["msg_id"] for m in seen} == {number}
+    assert seen == [m for m in told if m["msg_type"] == "update_display_data"][-len(seen) :]
+    assert abs(level(seen[-1]["content"]) - LAST) <= 2
 
 
 @everywhere()

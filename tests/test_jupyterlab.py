@@ -68,36 +68,8 @@ def test_a_notebook_on_the_board(any_board: boards.Board, lab: browser.Lab) -> N
     lab.wait_for_output(lab.run("kept"), "NameError")
 
 
-FILM = """\
-from PIL import Image, ImageDraw
-from board_agent.display import show
-import math, platform
-def draw(n):
-    picture = Image.new("RGB", (240, 240), "#102030")
-    pen = ImageDraw.Draw(picture)
-    for k in range(12):
-        a = (n + 30 * k) * math.pi / 180
-        x, y = 120 + 90 * math.cos(a), 120 + 90 * math.sin(a)
-        pen.ellipse((x - 14, y - 14, x + 14, y + 14), fill=(20 * k + 20, 240 - 18 * k, 160))
-    pen.text((84, 114), platform.machine() + " " + str(n), fill="white")
-    return picture"""
-
-
 def test_pictures_are_live_and_the_last_one_stays(
     any_board: boards.Board, lab: browser.Lab
 ) -> None:
     lab.new_notebook(NAME)
-    lab.run(FILM)
-    film = lab.run("for n in range(10**6): show(draw(n))")
-    boards.wait_until(lambda: lab.has_image(film), "a picture is shown", any_board.limit)
-    seen: set[str] = set()
-    boards.wait_until(
-        lambda: seen.update(lab.images(film)) or len(seen) > 5, "they move", any_board.limit
-    )
-    lab.screenshot(f"video-{any_board.shell('uname -m').strip()}.png")
-    assert len(lab.images(film)) == 1
-    lab.interrupt()
-    lab.wait_for_output(film, "KeyboardInterrupt")
-    last = lab.images(film)
-    lab.wait_for_output(lab.run("print(n * 0 + 77)"), "77")
-    assert lab.images(film) == last and lab.has_image(film)
+    browser.assert_film_is_live(lab, f"video-{any_board.shell('uname -m').strip()}.png")

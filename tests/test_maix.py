@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import boards
+import maixpy3
 import pytest
 from kernels import started
-from pythons import MAIXPY3, interpreters, maixpy3_folder, rpyc_folder
+from pythons import interpreters, rpyc_folder
 
 ROOT = Path(__file__).parent.parent
-STAND_IN = Path(__file__).parent / "maix_stand_in"
 BOARD = """
 import logging, os, signal, sys, threading, types
 from types import SimpleNamespace
@@ -41,14 +41,8 @@ PICTURE = "from maix import image; img = image.new((32, 24), (1, 2, 3), 'RGB')\n
 Run = Callable[..., str]
 
 
-@pytest.fixture(scope="session")
-def maix() -> Path:
-    """Give a folder with the Python files of maixpy3."""
-    return maixpy3_folder()
-
-
 @pytest.fixture(params=["3.8", "this"])
-def run(request: pytest.FixtureRequest, maix: Path) -> Run:
+def run(request: pytest.FixtureRequest) -> Run:
     """Give a function that runs a source on the board's Python, and returns what that printed."""
     if request.param == "3.8" and "3.8" not in interpreters():
         pytest.skip("there is no Python 3.8 here")
@@ -57,13 +51,15 @@ def run(request: pytest.FixtureRequest, maix: Path) -> Run:
     def run(
         source: str,
         *more: Path,
-        maix: Path | None = maix,
+        maix: bool = True,
         hook: str = HOOK,
         before: str = "",
         warn: str = "error",
         rpyc: bool = False,
     ) -> str:
-        path = [ROOT, STAND_IN, *more, *filter(None, [maix])]
+        path = [ROOT, maixpy3.STAND_IN, *more]
+        if maix:
+            path.append(maixpy3.files())
         if rpyc:
             path.append(rpyc_folder("5.3.1")[1])
         lacking = "" if rpyc else "sys.modules['rpyc'] = None\n"
@@ -117,7 +113,7 @@ def test_a_board_without_maix_has_the_usual_error(run: Run) -> None:
         except ModuleNotFoundError as error:
             print(error)
     """
-    assert run(source, maix=None) == "No module named 'maix'\n" * 2
+    assert run(source, maix=False) == "No module named 'maix'\n" * 2
 
 
 def test_the_import_keeps_the_handler_and_a_reload_does(run: Run) -> None:
@@ -132,7 +128,7 @@ def test_the_import_keeps_the_handler_and_a_reload_does(run: Run) -> None:
     assert signal.signal is real
     print(maix.version)
     """
-    assert run(source) == f"{MAIXPY3}\n"
+    assert run(source) == f"{maixpy3.VERSION}\n"
 
 
 def test_an_interrupt_after_the_import_ends_a_loop(run: Run) -> None:
@@ -372,10 +368,9 @@ def test_the_server_of_maix_has_the_pictures_too(run: Run) -> None:
     assert run(source, before=PICTURE, rpyc=True) == "True 1\n"
 
 
-def test_a_camera_in_a_notebook(home: boards.Board, maix: Path) -> None:
+def test_a_camera_in_a_notebook(home: boards.Board) -> None:
     """What Sipeed's notebooks do: until the user interrupts, and then variables are still there."""
-    path = os.pathsep.join(map(str, (STAND_IN, maix)))
-    with started(home, "--env", f"PYTHONPATH={path}") as kernel:
+    with started(home, *maixpy3.options()) as kernel:
         number = kernel.send(
             "from maix import camera, display\ncount = 0\n"
             "while True: display.show(camera.capture()); count += 1"

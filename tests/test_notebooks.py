@@ -11,14 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import boards
+import maixpy3
 import nbformat
 import pytest
 from PIL import Image
 
 FOLDER = Path(__file__).parent / "notebooks"
 
-
-pytestmark = pytest.mark.parametrize(
+everywhere = pytest.mark.parametrize(
     "any_board",
     [
         "local",
@@ -27,8 +27,10 @@ pytestmark = pytest.mark.parametrize(
     ],
     indirect=True,
 )
+both = pytest.mark.parametrize("with_papermill", [False, True], ids=["nbclient", "papermill"])
 
 
+@everywhere
 def test_the_usage_notebook(any_board: boards.Board, tmp_path: Path) -> None:
     outputs = executed("usage.ipynb", any_board, tmp_path)
     uname, exception, division, loop, words, magic = outputs
@@ -42,6 +44,7 @@ def test_the_usage_notebook(any_board: boards.Board, tmp_path: Path) -> None:
     assert "Wall time" in magic[0].text
 
 
+@everywhere
 def test_the_display_notebook(any_board: boards.Board, tmp_path: Path) -> None:
     html, frames, handle, image = executed("display.ipynb", any_board, tmp_path)
     assert html[0].data["text/html"] == "<b>bold</b>"
@@ -51,7 +54,8 @@ def test_the_display_notebook(any_board: boards.Board, tmp_path: Path) -> None:
     assert image[0].data["image/png"].startswith("iVBOR")
 
 
-@pytest.mark.parametrize("with_papermill", [False, True], ids=["nbclient", "papermill"])
+@everywhere
+@both
 def test_the_video_notebook(any_board: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
     """A saved notebook holds one picture of each stream: the last."""
     nothing, film, streams, one = executed("video.ipynb", any_board, tmp_path, with_papermill)
@@ -66,18 +70,40 @@ def test_the_video_notebook(any_board: boards.Board, tmp_path: Path, with_paperm
     assert one[1].text == "after the picture\n"
 
 
+@both
+def test_the_camera_notebook(home: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
+    """What Sipeed's notebooks do, with maixpy3's own files: each cell keeps its last picture."""
+    options = maixpy3.options()
+    _, film, drawing, lcd = executed("camera.ipynb", home, tmp_path, with_papermill, *options)
+    [last] = pictures(film)
+    level = last.convert("L").getpixel((12, 12))
+    assert last.size == (24, 24) and abs(level - 60) <= 2  # each of its 60 has its number for grey
+    [last] = pictures(drawing)
+    assert last.size == (48, 24)
+    red, blue = last.getpixel((30, 12)), last.getpixel((46, 12))
+    assert red[0] > 200 > 60 > red[2] and blue[2] > 200 > 60 > blue[0]  # it is at 40
+    assert [output.get("text") for output in lcd] == ["on the LCD only\n"]
+
+
+def test_a_camera_whose_loop_fails(home: boards.Board, tmp_path: Path) -> None:
+    _, failing = executed("failing.ipynb", home, tmp_path, False, *maixpy3.options())
+    [last] = pictures(failing)
+    assert abs(last.convert("L").getpixel((12, 12)) - 30) <= 2
+    assert [output.evalue for output in failing if "evalue" in output] == ["on purpose"]
+
+
 def pictures(outputs: list[nbformat.NotebookNode]) -> list[Image.Image]:
     found = [output.data["image/jpeg"] for output in outputs if "data" in output]
     return [Image.open(io.BytesIO(base64.b64decode(text))) for text in found]
 
 
 def executed(
-    name: str, any_board: boards.Board, folder: Path, with_papermill: bool = False
+    name: str, board: boards.Board, folder: Path, with_papermill: bool = False, *options: str
 ) -> list[list[nbformat.NotebookNode]]:
     """Have `jupyter execute`, or papermill, run a notebook on the board; return the outputs."""
-    boards.write_spec(folder / "kernels", "board", any_board.argv())
+    boards.write_spec(folder / "kernels", "board", board.argv(*options))
     shutil.copy(FOLDER / name, folder)
-    limit = int(any_board.limit)
+    limit = int(board.limit)
     command = [sys.executable, "-c", "from nbclient.cli import main; main()"]  # jupyter execute
     command += [name, "--kernel_name=board", "--inplace", f"--startup_timeout={limit}"]
     if with_papermill:
@@ -86,7 +112,7 @@ def executed(
     run = subprocess.run(
         command,
         cwd=folder,
-        env={**any_board.environment, "JUPYTER_PATH": str(folder)},
+        env={**board.environment, "JUPYTER_PATH": str(folder)},
         capture_output=True,
         text=True,
         timeout=3 * limit,

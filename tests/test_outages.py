@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import signal
 import subprocess
 import time
@@ -16,8 +14,8 @@ from boards import wait_until
 from commands import assert_refused
 from kernels import Frontend, Message, attached_at_once, is_idle, seconds_of, started
 from network import Network
-from PIL import Image
 from remote import Remote, remote
+from shown import displays, level
 
 from rkernel_launcher import errors
 
@@ -382,15 +380,7 @@ def test_a_film_goes_on_after_a_cut(kernel: Frontend, cut: Callable[[Network], N
     more = kernel.until(lambda m: m["msg_type"] == "update_display_data", "the film goes on")
     published = all_of(kernel, number, begun + more)
     assert text(published) == "".join(f"{n}\n" for n in range(200))
-    levels = [grey(message) for message in published if "data" in message["content"]]
+    levels = [level(picture) for picture in displays(published)]
     assert len(levels) > 40 and max(later - sooner for sooner, later in pairwise(levels)) > 30
     assert all(later > sooner - 5 for sooner, later in pairwise(levels))
     assert levels[-1] == pytest.approx(199, abs=2)
-
-
-def grey(message: Message) -> int:
-    """Return the level of a picture, nearly: a JPEG is not exact."""
-    data = base64.b64decode(message["content"]["data"]["image/jpeg"])
-    value = Image.open(io.BytesIO(data)).getpixel((8, 8))
-    assert isinstance(value, int)
-    return value

@@ -25,7 +25,8 @@ import pytest
 import zmq
 from boards import Board, wait_until, write_spec
 from jupyter_client.session import Session
-from kernels import Message
+from kernels import Message, is_idle
+from shown import displays, level
 
 pytest_plugins = ["board_fixture"]
 
@@ -110,13 +111,16 @@ class Host:
 
     def printed(self, number: str) -> str:
         """Return what a cell prints, once it is done."""
-        text = ""
-        while True:
+        return "".join(message["content"].get("text", "") for message in self.published(number))
+
+    def published(self, number: str) -> list[Message]:
+        """Return what a cell publishes, once it is done."""
+        found: list[Message] = []
+        while not (found and is_idle(number)(found[-1])):
             message = self.receive("iopub")
             if message["parent_header"].get("msg_id") == number:
-                text += message["content"].get("text", "")
-                if message["content"].get("execution_state") == "idle":
-                    return text
+                found.append(message)
+        return found
 
     def execute(self, code: str) -> str:
         """Send a cell."""
@@ -237,6 +241,27 @@ def test_one_identity_on_shell_control_and_stdin(host: Host) -> None:
     host.session.send(host.sockets["stdin"], "input_reply", {"value": "世界"}, parent=question)
     assert host.reply("shell", number)["status"] == "ok"
     assert host.printed(host.execute("print(name)")) == "世界\n"
+
+
+FILM = """\
+import time
+from PIL import Image
+from board_agent.display import show
+for level in range(0, 101, 2):
+    show(Image.new("L", (64, 48), level), stream="left")
+    show(Image.new("L", (64, 48), 200 - level), stream="right")
+    time.sleep(0.02)"""
+
+
+def test_pictures_are_such_that_they_are_swapped_in_place(host: Host) -> None:
+    """A type or metadata that changed would have all outputs of the cell drawn again."""
+    seen: set[str] = set()
+    for _ in range(2):
+        pictures = displays(host.published(host.execute(FILM)))  # which looks at what is constant
+        last = {picture["transient"]["display_id"]: picture for picture in pictures}
+        assert sorted(map(level, last.values())) == pytest.approx([100, 100], abs=2)
+        assert len(pictures) > 10 and not seen & last.keys(), "each run has its own"
+        seen.update(last)
 
 
 def test_interrupt_is_answered_in_time(host: Host) -> None:
