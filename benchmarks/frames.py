@@ -1,7 +1,7 @@
 """Measure what a picture costs the board: instructions, memory, and other clients' time.
 
-On an emulated board whose clock counts instructions: the times are the same however busy this
-machine is.
+The first two on an emulated board whose clock counts instructions, so that they are the same
+however busy this machine is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .table import markdown
 SIZES = {"240x240": (240, 240), "640x480": (640, 480)}
 FRAMES = 60
 PAUSE = 0.2  # seconds between pictures, so that each is sent
-ROUNDS = 40  # of kernel_info
+TURNS, ROUNDS = 6, 10  # of kernel_info: without pictures and with them in turn, each so often
 INSTRUCTIONS = 125  # million a second of the board's clock
 
 SCENE = """\
@@ -99,6 +99,10 @@ def main(arguments: list[str]) -> int:
     with place(options.suite, 1, counted=True) as here:
         ssh = "--host", here.names[0], "--keep-alive", "0"
         columns = [_column(here.board, ssh, size) for size in SIZES.values()]
+    with place(options.suite, 1) as here:
+        ssh = "--host", here.names[0], "--keep-alive", "0"
+        for column, size in zip(columns, SIZES.values(), strict=True):
+            column |= _round_trips(here.board, ssh, size)
     print(f"{options.suite}, {columns[0]['name']}; {INSTRUCTIONS} million instructions a second\n")
     rows = [[title, *(form(column) for column in columns)] for title, form in ROWS.items()]
     print(*markdown(["", *SIZES], rows), sep="\n")
@@ -132,11 +136,19 @@ def _column(board: Board, ssh: tuple[str, ...], size: tuple[int, int]) -> dict[s
     with started(board, *ssh, "--frame-rate", "1") as kernel:
         _run(kernel, SCENE, **values)
         found |= json.loads(_run(kernel, UNSENT, **values))
-    with started(board, *ssh) as kernel, attached(kernel) as other:
-        _run(kernel, SCENE + FILM + "from board_agent.display import show", **values)
-        found["calm"] = _round_trip(kernel, other, "film(lambda: None)")
-        found["busy"] = _round_trip(kernel, other, "film(lambda: show(scene))")
     return found
+
+
+def _round_trips(board: Board, ssh: tuple[str, ...], size: tuple[int, int]) -> dict[str, float]:
+    """Measure how long kernel_info takes another client, without pictures and with them."""
+    films = {"calm": "film(lambda: None)", "busy": "film(lambda: show(scene))"}
+    times: dict[str, list[float]] = {name: [] for name in films}
+    with started(board, *ssh) as kernel, attached(kernel) as other:
+        _run(kernel, SCENE + FILM + "from board_agent.display import show", size=size)
+        for _ in range(TURNS):
+            for name, film in films.items():
+                times[name] += _round_trip(kernel, other, film)
+    return {name: 1000 * median(seconds) for name, seconds in times.items()}
 
 
 def _run(kernel: Frontend, code: str, **values: object) -> str:
@@ -148,8 +160,8 @@ def _run(kernel: Frontend, code: str, **values: object) -> str:
     return result.text()
 
 
-def _round_trip(kernel: Frontend, other: Frontend, code: str) -> float:
-    """Return the ms that kernel_info takes another client on control while a cell runs."""
+def _round_trip(kernel: Frontend, other: Frontend, code: str) -> list[float]:
+    """Return the seconds that kernel_info takes another client on control while a cell runs."""
     # Its interrupt, being an error, is not to cost the cell that comes next.
     number = kernel.send("print('on')\n" + code, stop_on_error=False)
     kernel.until_printed("on")
@@ -160,4 +172,4 @@ def _round_trip(kernel: Frontend, other: Frontend, code: str) -> float:
         times.append(time.perf_counter() - start)
     kernel.control("interrupt_request")
     kernel.finish(number)
-    return 1000 * median(times)
+    return times

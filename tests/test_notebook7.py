@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -49,8 +50,12 @@ def _is_idle(address: str) -> bool:
     The page itself shows "idle" before, and drops what is run then.
     """
     parts = urllib.parse.urlsplit(address)
-    with urllib.request.urlopen(parts._replace(path="/api/kernels").geturl(), timeout=30) as answer:
-        kernels = json.load(answer)
+    kernels_page = parts._replace(path="/api/kernels").geturl()
+    try:
+        with urllib.request.urlopen(kernels_page, timeout=30) as answer:
+            kernels = json.load(answer)
+    except urllib.error.HTTPError:
+        return False  # the server answers 500 while it starts a kernel
     return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels)
 
 
