@@ -27,9 +27,7 @@ log = logging.getLogger(__name__)
 SOCKET = 6  # of the kernel's sockets, see SOCKETS in `kernels`
 LONGEST_NAME = 100  # characters of a stream's name
 PAUSE = 0.2  # seconds before a viewer that could not be let in is tried again
-NICE = (
-    5  # of the thread that encodes: where there is one core, the user's code and answers go first
-)
+NICE = 5  # of the thread that encodes: on one core, the user's code and answers go first
 _lock = threading.Lock()
 _display: Optional["Display"] = None
 _forked = False
@@ -193,7 +191,7 @@ class Display:
         try:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         except OSError:
-            pass  # not on this system, or not for a thread
+            pass  # for threads, this is Linux only
         while True:
             with self._guard:
                 wait = self._lane.wait(time.monotonic())

@@ -5,9 +5,9 @@ pictures one by one, so that no more are under way than it asked for. When it gr
 slowly than they are due, first their quality falls, then their number; what is sent is always new.
 Encoding has half of one core at most, because most encoders keep the rest of Python waiting.
 
-On the wire each picture is the length of its data and of its facts and its delay (`HEAD`), then the
-facts as JSON, then the data. The viewer's first byte says how many pictures a second it wants of a
-stream; every byte that follows grants one.
+On the wire each picture is the lengths of its data and of its facts and its delay (`HEAD`), then
+the facts as JSON, then the data. The viewer's first byte says how many pictures a second it wants
+of a stream; every byte that follows grants one.
 """
 
 import functools
@@ -65,16 +65,17 @@ class Lane:
         self.quality = BEST
 
     def put(self, shown: Shown) -> bool:
-        """Take a picture in place of the last one; say whether one can be sent, now or soon."""
+        """Take a picture in place of the last one; say whether `wait` has to be asked anew."""
         was_due = self._due.get(shown.stream, 0.0) <= shown.at
-        if shown.stream in self._waiting and was_due and self._interval and not self.granted:
+        waited = shown.stream in self._waiting
+        if waited and was_due and self._interval and not self.granted:
             self._skipped()
         self._waiting[shown.stream] = shown
         if len(self._waiting) > MOST_STREAMS:
             oldest = min(self._waiting.values(), key=lambda one: one.at).stream
             del self._waiting[oldest]
             self._due.pop(oldest, None)
-        return self.granted > 0
+        return self.granted > 0 and not waited
 
     def wait(self, now: float) -> Optional[float]:
         """Return the seconds until `take` has a picture; None if something has to happen first."""

@@ -173,6 +173,15 @@ def test_whatever_happens(steps: list[tuple[str, object]]) -> None:
         assert lane.take(now + 2 * STEP) is not None  # nothing waits for ever
 
 
+def test_who_sends_is_woken_once_for_pictures_that_replace_each_other() -> None:
+    lane = viewed()
+    assert lane.put(shown(0.0))
+    assert lane.take(0.0) is not None
+    assert lane.put(shown(0.01))  # which is not due yet
+    assert not lane.put(shown(0.02))
+    assert lane.put(shown(0.02, "other"))
+
+
 def test_encoding_takes_half_of_the_time_at_most() -> None:
     lane = Lane()
     lane.heard(bytes([30]) + b"++++")
