@@ -9,8 +9,8 @@ import contextlib
 import ctypes
 import importlib
 import importlib.util
-import io
 import logging
+import os
 import threading
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
@@ -164,11 +164,19 @@ def _make_pillow() -> Callable[[Picture, int], bytes]:
             mode = "L" if picture.mode == "L" else "RGB"
             image = images.frombytes(mode, size, image, "raw", raw.get(picture.mode, mode), 0, 1)
         image.encoderinfo, image.encoderconfig = {"quality": quality}, ()
-        file = io.BytesIO()
-        save(image, file, "")
-        return file.getvalue()
+        with _file() as file:
+            save(image, file, "")
+            file.seek(0)
+            return bytes(file.read())
 
     return compress
+
+
+def _file() -> Any:
+    """Open a file with a descriptor: only while it encodes to one does Pillow let others run."""
+    if hasattr(os, "memfd_create"):  # since Linux 3.17, if Python knows it
+        return open(os.memfd_create("picture"), "w+b", buffering=0)
+    return importlib.import_module("tempfile").TemporaryFile(buffering=0)
 
 
 def _make_maix() -> Callable[[Picture, int], bytes]:

@@ -3,7 +3,7 @@
 Each stream has room for one picture, the newest: what was there is forgotten. The viewer grants
 pictures one by one, so that no more are under way than it asked for. When it grants them more
 slowly than they are due, first their quality falls, then their number; what is sent is always new.
-Encoding has half of one core at most, because most encoders keep the rest of Python waiting.
+Encoding has half of one core at most: there may be no other, for the cell's code and for answers.
 
 On the wire each picture is the lengths of its data and of its facts and its delay (`HEAD`), then
 the facts as JSON, then the data. The viewer's first byte says how many pictures a second it wants
