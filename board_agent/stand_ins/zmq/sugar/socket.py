@@ -205,8 +205,10 @@ class Socket:
 
     def __setattr__(self, name, value):
         option = OPTIONS.get(name.lower())
-        if option is None:
+        if name in Socket.__slots__:
             object.__setattr__(self, name, value)
+        elif option is None:
+            raise not_there("zmq.Socket.%s" % name)
         elif option == z.HWM:
             self.set_hwm(value)
         else:
