@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 import zmq
+
 from board_agent.zmtp.wire import GREETING, Wire, encode
 
 ROOT = Path(__file__).parent.parent
@@ -98,12 +99,12 @@ def endpoint(bound: Any) -> str:
 
 
 def descriptors() -> set[str]:
-    return {f"{fd.name} {os.readlink(fd)}" for fd in Path("/proc/self/fd").iterdir() if fd.exists()}
+    return {f"{fd.name} {fd.readlink()}" for fd in Path("/proc/self/fd").iterdir() if fd.exists()}
 
 
 def left_since(before: set[str]) -> set[str]:
     gc.collect()
-    return descriptors() - before
+    return {fd for fd in descriptors() - before if "anon_inode" not in fd}  # those are libzmq's
 
 
 @pytest.fixture(params=["ours-libzmq", "libzmq-ours", "ours-ours", "libzmq-libzmq"])
@@ -441,8 +442,13 @@ def test_a_dealer_connects_before_anybody_is_there_and_again(pairs: Pairs) -> No
     for text in (b"early", b"again"):
         router = pairs.make(pairs.one, "ROUTER")
         bind_again(router, place)
-        if text == b"again":
-            dealer.send(text)
+
+        def arrived(router: Any = router, text: bytes = text) -> bool:
+            if text == b"again":  # the first few may be lost in a connection that just ended
+                dealer.send(text)
+            return bool(router.poll(20))
+
+        wait_until(arrived, "a message")
         assert router.recv_multipart() == [b"d", text]
         router.send_multipart([b"d", b"back"])
         assert dealer.recv() == b"back"
@@ -457,7 +463,7 @@ def test_subscriptions_outlive_the_publisher(pairs: Pairs) -> None:
         xpub = pairs.make(pairs.one, "XPUB")
         bind_again(xpub, place)
         # libzmq subscribes again when the socket is used next
-        wait_until(lambda: not sub.poll(0) and xpub.poll(20), "subscribed")
+        wait_until(lambda xpub=xpub: not sub.poll(0) and xpub.poll(20), "subscribed")
         assert xpub.recv() == b"\1a"
         xpub.send(b"a%d" % number)
         assert sub.recv() == b"a%d" % number
@@ -568,16 +574,13 @@ def test_a_router_drops_or_waits(pairs: Pairs) -> None:
     dealer = pairs.connected("DEALER", router, identity=b"d", rcvhwm=1)
     dealer.send(b"here")
     router.recv_multipart()
-    for _ in range(100):
-        router.send_multipart([b"d", b"first", LARGE], pairs.one.NOBLOCK)
     router.setsockopt(pairs.one.ROUTER_MANDATORY, 1)
-    with pytest.raises(pairs.one.Again):
-        router.send_multipart([b"d", b"second"], pairs.one.NOBLOCK)
-    first = 0
-    while dealer.poll(SHORT):
-        assert dealer.recv_multipart()[0] == b"first"
-        first += 1
-    assert 4 <= first < 60
+    count = fill(router, pairs.one, [b"d"])
+    router.setsockopt(pairs.one.ROUTER_MANDATORY, 0)
+    for _ in range(20):
+        router.send_multipart([b"d", b"dropped"], pairs.one.NOBLOCK)
+    assert [int(dealer.recv_multipart()[0]) for _ in range(count)] == list(range(count))
+    nothing(dealer)
     router.send_multipart([b"d", b"second"])
     assert dealer.recv() == b"second"
 

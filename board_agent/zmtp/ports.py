@@ -50,7 +50,7 @@ def _made(family: int) -> socket.socket:
 class Listener:
     """Takes in whoever connects. Raises OSError."""
 
-    __slots__ = ("endpoint", "_core", "_sock")
+    __slots__ = ("_core", "_sock", "endpoint")
 
     def __init__(self, core: Any, endpoint: str) -> None:
         family, address = parse(endpoint)
@@ -110,7 +110,6 @@ class Connector:
     """Connects, and again when the connection is lost. Raises OSError for what is no address."""
 
     __slots__ = (
-        "endpoint",
         "_connection",
         "_core",
         "_ending",
@@ -119,6 +118,7 @@ class Connector:
         "_sock",
         "_timer",
         "_to",
+        "endpoint",
     )
 
     def __init__(self, core: Any, endpoint: str) -> None:
@@ -242,7 +242,11 @@ class Connection:
     )
 
     def __init__(
-        self, core: Any, sock: socket.socket, owner: Optional[Connector], pipe: Optional[Pipe] = None
+        self,
+        core: Any,
+        sock: socket.socket,
+        owner: Optional[Connector],
+        pipe: Optional[Pipe] = None,
     ) -> None:
         self._core = core
         self._sock: Optional[socket.socket] = sock
