@@ -1,4 +1,4 @@
-"""The real ipykernel, unmodified, on the stand-ins for pyzmq and psutil; its clients have libzmq."""
+"""The real ipykernel, unmodified, on the stand-ins for pyzmq and psutil; clients have libzmq."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from boards import ROOT, Board, local, write_spec
 from kernels import Frontend, Message, attached_at_once, started
+from test_kernel import COMM
 from test_kernel_suite import suite
 
 STAND_INS = ROOT / "board_agent" / "stand_ins"
@@ -48,7 +49,7 @@ def threads(kernel: Frontend) -> int:
 def test_it_is_the_stand_ins_that_it_runs_on(kernel: Frontend) -> None:
     for name in ("zmq", "psutil"):
         assert str(STAND_INS / name) in kernel.value(f"__import__('{name}').__file__")
-    assert kernel.value("[m for m in __import__('sys').modules if 'cython' in m]") == "[]"
+    assert kernel.value("'zmq.backend' in __import__('sys').modules") == "False"
 
 
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
@@ -127,21 +128,14 @@ def test_ten_megabytes_are_displayed(kernel: Frontend) -> None:
 
 
 def test_binary_buffers_each_way(kernel: Frontend) -> None:
-    code = """
-from ipykernel.comm import Comm
-def opened(comm, message):
-    @comm.on_msg
-    def echo(message):
-        comm.send({}, buffers=[bytes(part)[::-1] for part in message["buffers"]])
-get_ipython().kernel.comm_manager.register_target("echo", opened)
-"""
-    kernel.run(code)
-    session, shell = kernel.client.session, kernel.client.shell_channel
-    shell.send(session.msg("comm_open", {"comm_id": "c", "target_name": "echo", "data": {}}))
-    message = session.msg("comm_msg", {"comm_id": "c", "data": {}})
+    assert kernel.run(COMM).reply["content"]["status"] == "ok"
+    session, socket = kernel.client.session, kernel.client.shell_channel.socket
+    opening = {"comm_id": "c", "target_name": "echo", "data": {}}
+    session.send(socket, session.msg("comm_open", opening))
     buffers = [os.urandom(1 << 20), b"", b"small"]
-    session.send(shell.socket, message, buffers=buffers)
-    *_, answer = kernel.until(lambda m: m["msg_type"] == "comm_msg", "the echo")
+    session.send(socket, session.msg("comm_msg", {"comm_id": "c", "data": {}}), buffers=buffers)
+    *_, answer = kernel.until(lambda m: m["content"].get("data", {}).get("sizes"), "the echo")
+    assert answer["content"]["data"] == {"sizes": [1 << 20, 0, 5]}
     assert [bytes(part) for part in answer["buffers"]] == [part[::-1] for part in buffers]
 
 
@@ -150,12 +144,13 @@ def test_what_threads_and_children_print_is_shown(kernel: Frontend) -> None:
 import multiprocessing, threading
 fork = multiprocessing.get_context("fork")
 for kind in (threading.Thread, fork.Process):
-    workers = [kind(target=print, args=(kind.__name__, i), kwargs={"flush": True}) for i in range(5)]
+    texts = [f"<{kind.__name__} {i}>" for i in range(5)]
+    workers = [kind(target=print, args=(text,), kwargs={"flush": True}) for text in texts]
     for worker in workers: worker.start()
     for worker in workers: worker.join()
 """
     kernel.send(code)
-    wanted = {f"{kind} {i}" for kind in ("Thread", "ForkProcess") for i in range(5)}
+    wanted = {f"<{kind} {i}>" for kind in ("Thread", "ForkProcess") for i in range(5)}
     found: list[str] = []
 
     def all_shown(message: Message) -> bool:
@@ -177,7 +172,7 @@ def test_usage_is_told_as_by_the_real_ones(board: Board, spec: Path, kernel: Fro
     assert mine["host_virtual_memory"].keys() == theirs["host_virtual_memory"].keys()
     for name in mine.keys() & theirs.keys():
         assert type(mine[name]) is type(theirs[name]), name
-    assert 5e6 < mine["kernel_memory"] < theirs["kernel_memory"] * 1.5
+    assert theirs["kernel_memory"] / 5 < mine["kernel_memory"] < theirs["kernel_memory"] * 5
 
 
 def test_subshells(kernel: Frontend) -> None:
