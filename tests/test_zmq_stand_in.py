@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -25,15 +26,24 @@ def board() -> Iterator[Board]:
 
 
 @pytest.fixture(scope="module", params=PYTHONS)
-def spec(board: Board, board_python: str, request: pytest.FixtureRequest) -> Path:
-    """A kernelspec of a kernel on the stand-ins, in a folder where jupyter_client looks."""
-    python = board_python if request.param == "oldest" else sys.executable
+def python(board_python: str, request: pytest.FixtureRequest) -> str:
+    return board_python if request.param == "oldest" else sys.executable
+
+
+@pytest.fixture(scope="module")
+def spec(board: Board, python: str) -> Path:
+    """A kernelspec of a kernel on the stand-ins; beside it is one, `real`, of a kernel without."""
+    return write_specs(board, python)
+
+
+def write_specs(board: Board, python: str) -> Path:
     kernels = Path(board.environment["JUPYTER_DATA_DIR"], "kernels")
+    shutil.rmtree(kernels, ignore_errors=True)
     argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     env = {"PYTHONPATH": os.pathsep.join(map(str, (STAND_INS, ROOT)))}
-    write_spec(kernels, f"stand-in-{request.param}", argv, env=env)
-    write_spec(kernels, f"real-{request.param}", argv)
-    return kernels / f"stand-in-{request.param}"
+    write_spec(kernels, "stand-in", argv, env=env)
+    write_spec(kernels, "real", argv)
+    return kernels / "stand-in"
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +171,7 @@ for kind in (threading.Thread, fork.Process):
 
 
 def test_usage_is_told_as_by_the_real_ones(board: Board, spec: Path, kernel: Frontend) -> None:
-    real = spec.parent / spec.name.replace("stand-in", "real")
-    with started(board, spec=real, transport="ipc") as other:
+    with started(board, spec=spec.with_name("real"), transport="ipc") as other:
         usages = []
         for frontend in (kernel, other):
             frontend.control("usage_request")
@@ -196,13 +205,16 @@ def test_subshells(kernel: Frontend) -> None:
 
 
 def test_no_more_threads_than_with_libzmq(board: Board, spec: Path, kernel: Frontend) -> None:
-    real = spec.parent / spec.name.replace("stand-in", "real")
-    with started(board, spec=real, transport="ipc") as other:
+    with started(board, spec=spec.with_name("real"), transport="ipc") as other:
         assert threads(kernel) < threads(other)
 
 
-def test_jupyters_own_suite_goes_as_well(board: Board, spec: Path) -> None:
-    mine = suite(board, spec.name)
-    theirs = suite(board, spec.name.replace("stand-in", "real"))
+def test_jupyters_own_suite_goes_as_well(python: str) -> None:
+    results = []
+    for name in ("stand-in", "real"):
+        with local() as home:  # each with a history of its own
+            write_specs(home, python)
+            results.append(suite(home, name))
+    mine, theirs = results
     assert len(theirs["passed"]) >= 12
     assert mine == theirs
