@@ -11,7 +11,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
@@ -119,6 +118,8 @@ class Reactor:
         try:
             action(*arguments)
         except Exception:  # whatever it is, this thread has to stay
+            import traceback
+
             traceback.print_exc(file=sys.__stderr__)
 
 

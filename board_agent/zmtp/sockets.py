@@ -5,8 +5,9 @@ import os
 import time
 from typing import Any, Dict, List, Optional, Set
 
+from .inproc import Inproc
 from .patterns import PATTERNS, Frames, Sub, Unreachable
-from .ports import Connector, Inproc, Listener
+from .ports import Connector, Listener
 from .reactor import Bell, reactor
 
 ETERM = 156384765  # as in zmq.h
