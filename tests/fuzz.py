@@ -307,7 +307,9 @@ def pictures(data: bytes) -> None:
     lengths_are_right = drawn.number() % 2
     parts = drawn.parts()
     if lengths_are_right:  # so that what is behind them is reached
-        parts = [HEAD.pack(3, len(text)) + text + b"abc" for text in b"".join(parts).split(b"\0")]
+        parts = [
+            HEAD.pack(3, len(text), 0) + text + b"abc" for text in b"".join(parts).split(b"\0")
+        ]
     frames, believed = decode(parts)
     assert decode([b"".join(parts)])[1] == believed, "however it is cut"
     gallery = Gallery()
@@ -447,7 +449,7 @@ def seeds(name: str) -> list[bytes]:
         shown = Shown("left", "cell", "display", Picture("L", 2, 1, b"ab"), 0.0)
         whole = head(shown, b"abc", 0.25) + b"abc"
         odd = b'{"stream":"\\ud800","cell":[1],"display":{},"mime":"image/png","width":1e9,'
-        odd += b'"height":true,"delay":"0"}'
+        odd += b'"height":true}'
         return [b"\0\x40" + whole * 2, b"\1\xff" + whole[HEAD.size : -3] + b"\0" + odd]
     if name == "zmtp":
         ping = b"\4\7\4PING\0\0\4\x0b\x09SUBSCRIBEa"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import numpy
@@ -152,3 +153,9 @@ def test_how_maix_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [(b"abcdef", 2, 1, 3, 2, 70), (b"ab", 2, 1, 1, 1, 70)]
     with pytest.raises(ValueError, match="RGB and grey only"):
         encode(Picture("RGBX", 1, 1, b"abcd"), 70)
+
+
+def test_a_system_without_files_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    data = encoders._make_pillow()(Picture("L", 8, 8, bytes(64)), 80)
+    assert data[:3] == b"\xff\xd8\xff"
