@@ -77,7 +77,7 @@ def make_environment(what):
 def make_pins():
     """Write rkernel_launcher/pins/: of each package one version, and of that one wheel."""
     run(BIN / "python", "-m", "pip", "install", "-q", "uv")
-    options = "--no-header --no-annotate --only-binary :all: --python-version".split()
+    options = ["--no-header", "--no-annotate", "--only-binary", ":all:", "--python-version"]
     code = "from rkernel_launcher.wheels import PLATFORMS; print(*PLATFORMS)"
     platforms = subprocess.check_output([str(BIN / "python"), "-c", code], text=True).split()
     for version, kernel in KERNELS.items():
@@ -87,7 +87,8 @@ def make_pins():
             run(BIN / "uv", "pip", "compile", "-q", *options, version, wanted, "-o", chosen)
             lines = [n for n in chosen.read_text().split() if n.split("==")[0] not in NOT_SENT]
             chosen.write_text("\n".join(lines))
-            command = "-m pip download -q --no-deps --only-binary :all: --implementation cp".split()
+            command = ["-m", "pip", "download", "-q", "--no-deps", "--implementation", "cp"]
+            command += ["--only-binary", ":all:"]
             for platform in platforms:
                 command += ["--platform", platform]
             command += ["--python-version", version, "-d", folder, "-r", chosen]

@@ -1,6 +1,6 @@
 """Take a runtime that the launcher sends: in pieces, whole or not at all.
 
-`state`, `add` and `unpack` are called from the bootstrap session. What has come is kept in a file
+The functions up to `look` are called from the bootstrap session. What has come is kept in a file
 until all of it has, so that a cut upload goes on where it was. The child process is run with the
 kernel's Python as `python -m board_agent.bundle ARCHIVE FOLDER`: the code is compiled for that one.
 """
@@ -17,7 +17,7 @@ import zipfile
 from types import CodeType
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from .home import cache
+from .home import cache, runtime_folder
 from .importer import CODE, SOURCES, pack
 
 MARGIN = 1 << 20  # bytes that are to stay free
@@ -34,16 +34,9 @@ def python_version(python: Optional[str]) -> str:
     return subprocess.check_output([os.path.expanduser(python), "-c", _ASK]).decode().strip()
 
 
-def folder(name: str) -> str:
-    """Return where a runtime is, or would be. Raises ValueError."""
-    if not name.startswith("runtime-") or name != os.path.basename(name):
-        raise ValueError("%r is no runtime" % name)
-    return os.path.join(cache(), name)
-
-
 def state(name: str) -> Dict[str, Any]:
     """Say whether a runtime is installed; if not, how much has come, and how much space is left."""
-    place = folder(name)
+    place = runtime_folder(name)
     if os.path.isdir(place):
         return {"installed": True}
     try:
@@ -55,9 +48,9 @@ def state(name: str) -> Dict[str, Any]:
     return {"installed": False, "have": _size(_part(place)), "free": free - MARGIN}
 
 
-def add(name: str, offset: int, data: bytes) -> Dict[str, Any]:
+def add(data: bytes, name: str, offset: int) -> Dict[str, Any]:
     """Write a piece of the archive; say how much there is of it now."""
-    place = folder(name)
+    place = runtime_folder(name)
     part = _part(place)
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
@@ -73,16 +66,16 @@ def add(name: str, offset: int, data: bytes) -> Dict[str, Any]:
 def drop(name: str) -> Dict[str, Any]:
     """Forget what has come of a runtime."""
     try:
-        os.unlink(_part(folder(name)))
+        os.unlink(_part(runtime_folder(name)))
     except FileNotFoundError:
         pass
     return {}
 
 
-def begin(name: str, digest: str, python: Optional[str]) -> Dict[str, Any]:
+def unpack(name: str, digest: str, python: Optional[str]) -> Dict[str, Any]:
     """Have the archive checked, unpacked and compiled by a child process."""
     global _child, _said
-    place = folder(name)
+    place = runtime_folder(name)
     command = [os.path.expanduser(python or "") or sys.executable or "python3"]
     command += ["-m", "board_agent.bundle", _part(place), place, digest]
     try:
@@ -151,9 +144,9 @@ def _unpack(part: str, new: str, place: str) -> None:
     with open(near) as file:
         paths: List[str] = file.read().split("\n")
     os.unlink(near)
-    with zipfile.ZipFile(os.path.join(new, SOURCES)) as sources:
-        with open(os.path.join(new, CODE), "wb") as code:
-            pack(code, _compiled(sources, paths, place))
+    sources = zipfile.ZipFile(os.path.join(new, SOURCES))
+    with sources, open(os.path.join(new, CODE), "wb") as code:
+        pack(code, _compiled(sources, paths, place))
 
 
 def _compiled(

@@ -73,9 +73,7 @@ class _Finder:
         for path in (stem + ".py", stem + "/__init__.py"):
             if b"\n%s " % path.encode() in self._index:
                 loader = _Loader(fullname, os.path.join(self.folder, path), self, path)
-                return importlib.util.spec_from_file_location(
-                    fullname, loader.path, loader=loader
-                )
+                return importlib.util.spec_from_file_location(fullname, loader.path, loader=loader)
         if "." not in fullname:
             return None  # a package itself is always compiled
         found = _in_archive(self.sources, fullname)
@@ -105,7 +103,7 @@ class _Loader(SourcelessFileLoader):
         code: CodeType = marshal.loads(self._finder.read(self._inner))
         return code
 
-    def get_source(self, fullname: str) -> Optional[str]:
+    def get_source(self, fullname: str) -> Optional[str]:  # type: ignore[override]
         """Return its source, for tracebacks and for people."""
         source: Optional[str] = _in_archive(self._finder.sources, fullname).get_source(fullname)
         return source

@@ -222,7 +222,9 @@ class NoSpace(RkernelError):
 class NoSpaceForRuntime(RkernelError):
     """The board's disk cannot take what its kernel needs."""
 
-    message = "A kernel's packages take {needed:.1f} MB in {path} on the board; {free:.1f} MB are free."
+    message = (
+        "A kernel's packages take {needed:.1f} MB in {path} of the board, {free:.1f} MB are free."
+    )
     remedy = "Free some there, or set XDG_CACHE_HOME on the board to a folder with space."
 
 
@@ -353,14 +355,14 @@ class OldPackages(RkernelError):
 class NoRuntime(RkernelError):
     """There are no packages to send for the board's version of Python."""
 
-    message = "There are no packages to send to a board with Python {version}; there are for {versions}."
+    message = "There are no packages to send for Python {version}, only for {versions}."
     remedy = "Install ipykernel on the board, or name another Python there with --python."
 
 
 class NoWheels(RkernelError):
     """What a board without packages needs is not on this PC and cannot be fetched."""
 
-    message = "The packages for Python {version} are not on this PC, and PyPI did not give them: {detail}."
+    message = "This PC lacks the packages for Python {version}, and could not fetch them: {detail}."
     remedy = (
         "Connect this PC to the internet and run: rkernel fetch --python {version} "
         "(or copy {folder} from a PC where that was done)."

@@ -46,8 +46,11 @@ def packages(version: str) -> dict[str, str]:
 
 
 def cache() -> Path:
-    """Return the folder that keeps wheels on this PC; it may not exist yet."""
-    return platformdirs.user_cache_path("rkernel", appauthor=False) / "wheels"
+    """Return the folder that keeps wheels on this PC; it may not exist yet.
+
+    Not the one that a board has for us: this machine may be one, too.
+    """
+    return platformdirs.user_cache_path("rkernel-wheels", appauthor=False)
 
 
 def get(version: str) -> list[bytes]:
