@@ -193,7 +193,10 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
         if wanted not in boards:
             boards.append(wanted)
     for wanted in boards:
-        with report.stage(f"Removing all of rkernel from {wanted.name}"), _at_board(wanted) as board:
+        with (
+            report.stage(f"Removing all of rkernel from {wanted.name}"),
+            _at_board(wanted) as board,
+        ):
             board.purge()
     kernelspec.remove(names)
     report.say(f"Removed {', '.join(names)}.")
