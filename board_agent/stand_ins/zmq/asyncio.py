@@ -1,0 +1,33 @@
+"""What those who import zmq.asyncio look for; a kernel makes none of it."""
+
+from . import Context as _Context
+from . import Poller as _Poller
+from . import Socket as _Socket
+from .error import not_there
+
+
+class Socket(_Socket):
+    """A socket whose methods are coroutines."""
+
+    __slots__ = ()
+
+    def __init__(self, *arguments, **options):
+        raise not_there("zmq.asyncio.Socket")
+
+
+class Context(_Context):
+    """A context that makes them."""
+
+    def __init__(self, *arguments):
+        raise not_there("zmq.asyncio.Context")
+
+
+class Poller(_Poller):
+    """A poller of them."""
+
+    def __init__(self):
+        raise not_there("zmq.asyncio.Poller")
+
+
+def __getattr__(name):
+    raise not_there("zmq.asyncio.%s" % name)

@@ -1,0 +1,54 @@
+"""What goes wrong, as pyzmq has it."""
+
+import os
+
+from .constants import EAGAIN, ETERM
+
+
+class ZMQBaseError(Exception):
+    """All that goes wrong."""
+
+
+class ZMQError(ZMQBaseError):
+    """What an errno says."""
+
+    def __init__(self, errno=0, msg=None):
+        self.errno = errno
+        if msg is None:
+            msg = "Context was terminated" if errno == ETERM else os.strerror(errno)
+        self.strerror = msg
+        super().__init__(errno, msg)
+
+    def __str__(self):
+        return self.strerror
+
+
+class ZMQBindError(ZMQBaseError):
+    """There was no free port."""
+
+
+class NotDone(ZMQBaseError):
+    """It was not done in time."""
+
+
+class Again(ZMQError):
+    """It would have to wait."""
+
+
+class ContextTerminated(ZMQError):
+    """The context was terminated."""
+
+
+class NotThere(AttributeError, NotImplementedError):
+    """This stand-in for pyzmq does not have it."""
+
+
+def not_there(name):
+    """Return what to raise for a part of pyzmq that is left out."""
+    return NotThere("%s is not in this stand-in for pyzmq, which kernels run on" % name)
+
+
+def translated(error):
+    """Return the ZMQError of an OSError."""
+    kinds = {EAGAIN: Again, ETERM: ContextTerminated}
+    return kinds.get(error.errno, ZMQError)(error.errno, error.strerror)

@@ -1,0 +1,1 @@
+"""Sockets in the event loop of tornado."""

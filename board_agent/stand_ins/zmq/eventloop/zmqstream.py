@@ -1,0 +1,211 @@
+"""A socket whose messages are handed to callbacks by the event loop of tornado."""
+
+import asyncio
+import inspect
+from collections import deque
+
+from tornado.ioloop import IOLoop
+from tornado.log import gen_log
+
+from ..constants import NOBLOCK, POLLIN, POLLOUT
+from ..error import Again, ContextTerminated, ZMQError, not_there
+
+
+class ZMQStream:
+    """A socket in an event loop, that of the thread that makes it if none is named.
+
+    The loop watches the socket's descriptor, which only says that something may have changed;
+    what was not taken then is looked for again in the loop's next round.
+    """
+
+    def __init__(self, socket, io_loop=None):
+        self.socket = socket
+        self.io_loop = io_loop or IOLoop.current()
+        self._callback = None
+        self._copy = False
+        self._on_send = None
+        self._on_close = None
+        self._queue = deque()
+        self._looking = False
+        self._descriptor = socket.fileno()
+        self.bind, self.connect = socket.bind, socket.connect
+        self.bind_to_random_port = socket.bind_to_random_port
+        self.getsockopt, self.setsockopt = socket.getsockopt, socket.setsockopt
+        self.getsockopt_string = socket.getsockopt_string
+        self.setsockopt_string = socket.setsockopt_string
+        self.io_loop.add_handler(socket, self._handle, self.io_loop.READ)
+        self._look_again()
+
+    def __getattr__(self, name):
+        raise not_there("ZMQStream.%s" % name)
+
+    # --- receiving ------------------------------------------------------------------------------
+
+    def on_recv(self, callback, copy=True):
+        """Call something with each message, as a list of bytes, or of Frames if not copied."""
+        self._check()
+        self._callback, self._copy = callback, copy
+        self._look_again()
+
+    def on_recv_stream(self, callback, copy=True):
+        """Do the same, with this stream before the message."""
+        self.on_recv(callback and (lambda message: callback(self, message)), copy)
+
+    def stop_on_recv(self):
+        """Take no messages any more."""
+        self.on_recv(None)
+
+    def receiving(self):
+        """Say whether messages are taken."""
+        return self._callback is not None
+
+    def _receive(self):
+        try:
+            message = self.socket.recv_multipart(NOBLOCK, copy=self._copy)
+        except Again:
+            return
+        if self._callback is not None:
+            self._run(self._callback, message)
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def send(self, msg, flags=0, copy=True, track=False, callback=None, **kwargs):
+        """Send a message of one part in the loop's next round."""
+        self.send_multipart([msg], flags, copy, track, callback, **kwargs)
+
+    def send_multipart(self, msg, flags=0, copy=True, track=False, callback=None, **kwargs):
+        """Send a message in the loop's next round, and tell the callback."""
+        if callback is not None:
+            self._on_send = callback
+        self._queue.append((msg, dict(kwargs, flags=flags, copy=copy, track=track)))
+        self._look_again()
+
+    def on_send(self, callback):
+        """Call something with each message that was sent and its tracker or error."""
+        self._check()
+        self._on_send = callback
+
+    def on_send_stream(self, callback):
+        """Do the same, with this stream first."""
+        self.on_send(callback and (lambda message, status: callback(self, message, status)))
+
+    def stop_on_send(self):
+        """Call nothing any more."""
+        self.on_send(None)
+
+    def sending(self):
+        """Say whether something waits to be sent."""
+        return bool(self._queue)
+
+    def _send(self):
+        message, options = self._queue.popleft()
+        try:
+            status = self.socket.send_multipart(message, **options)
+        except ZMQError as error:
+            gen_log.error("SEND Error: %s", error)
+            status = error
+        if self._on_send is not None:
+            self._run(self._on_send, message, status)
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def flush(self, flag=POLLIN | POLLOUT, limit=None):
+        """Handle what there is at once, of the events of `flag`; return how much it was.
+
+        Messages that nobody takes are dropped, as pyzmq does.
+        """
+        self._check()
+        count = 0
+        while self.socket is not None and not (limit and count >= limit):
+            events = self.socket.getsockopt(15) & flag
+            if not self._queue:
+                events &= ~POLLOUT
+            if not events:
+                break
+            count += self._dispatch(events)
+        self._look_again()
+        return count
+
+    def _dispatch(self, events):
+        """Handle one message each way; return how many."""
+        count = 0
+        if events & POLLIN:
+            self._receive()
+            count += 1
+        if events & POLLOUT and self._queue and self.socket is not None:
+            self._send()
+            count += 1
+        return count
+
+    def _handle(self, fd=None, events=0):
+        if self.closed():
+            return
+        try:
+            wanted = self._wanted()
+        except ContextTerminated:
+            self.close()
+            return
+        try:
+            self._dispatch(wanted)
+        finally:
+            self._look_again()
+
+    def _wanted(self):
+        events = self.socket.getsockopt(15)
+        if not self._queue:
+            events &= ~POLLOUT
+        return events if self._callback is not None else events & ~POLLIN
+
+    def _look_again(self):
+        """Come back if there is something left to do; the descriptor does not tell again."""
+        try:
+            wanted = not self._looking and not self.closed() and self._wanted()
+        except ContextTerminated:
+            return
+        if wanted:
+            self._looking = True
+            self.io_loop.add_callback(self._look)
+
+    def _look(self):
+        self._looking = False
+        self._handle()
+
+    def _run(self, callback, *arguments):
+        try:
+            result = callback(*arguments)
+        except Exception:
+            gen_log.error("Uncaught exception in ZMQStream callback", exc_info=True)
+            raise
+        if inspect.isawaitable(result):
+            asyncio.ensure_future(result).add_done_callback(_report)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def set_close_callback(self, callback):
+        """Call something when the stream is closed."""
+        self._on_close = callback
+
+    def close(self, linger=None):
+        """Close the stream and its socket."""
+        if self.socket is None:
+            return
+        socket, self.socket = self.socket, None
+        self.io_loop.remove_handler(self._descriptor)
+        socket.close(linger)
+        if self._on_close is not None:
+            self._run(self._on_close)
+
+    def closed(self):
+        """Say whether it is closed."""
+        if self.socket is not None and self.socket.closed:
+            self.close()
+        return self.socket is None
+
+    def _check(self):
+        if self.socket is None:
+            raise OSError("Stream is closed")
+
+
+def _report(future):
+    if not future.cancelled() and future.exception() is not None:
+        gen_log.error("Uncaught exception in ZMQStream callback", exc_info=future.exception())

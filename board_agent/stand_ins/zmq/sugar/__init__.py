@@ -1,0 +1,1 @@
+"""What pyzmq puts on top of its bindings."""

@@ -1,0 +1,112 @@
+"""Waiting for several sockets at once."""
+
+import select as _select
+import time
+
+from ..constants import POLLERR, POLLIN, POLLOUT
+from ..error import ZMQError
+from .socket import Socket
+
+
+class Poller:
+    """Sockets, descriptors and what has one, and the events of each that matter."""
+
+    def __init__(self):
+        self._wanted = {}
+
+    @property
+    def sockets(self):
+        """All of them, with their events."""
+        return list(self._wanted.items())
+
+    def __contains__(self, socket):
+        return socket in self._wanted
+
+    def register(self, socket, flags=POLLIN | POLLOUT):
+        """Watch a socket."""
+        if flags:
+            self._wanted[socket] = flags
+        else:
+            self._wanted.pop(socket, None)
+
+    def modify(self, socket, flags=POLLIN | POLLOUT):
+        """Watch a socket for other events."""
+        self.register(socket, flags)
+
+    def unregister(self, socket):
+        """Watch it no more. Raises KeyError."""
+        del self._wanted[socket]
+
+    def poll(self, timeout=None):
+        """Return what happens, after so many milliseconds at most: [(socket, events), …]."""
+        forever = timeout is None or timeout < 0
+        deadline = 0.0 if forever else time.monotonic() + timeout / 1000
+        poll = _select.poll()
+        others = {}  # by descriptor
+        for socket, flags in self._wanted.items():
+            if isinstance(socket, Socket):
+                poll.register(socket.fileno(), _select.POLLIN)
+            else:
+                descriptor = socket if isinstance(socket, int) else socket.fileno()
+                others[descriptor] = socket
+                poll.register(descriptor, _to_system(flags))
+        while True:
+            found = self._events()
+            left = None if forever else max(0.0, deadline - time.monotonic()) * 1000
+            for descriptor, events in poll.poll(0 if found else left):
+                if descriptor in others:
+                    found.append((others[descriptor], _from_system(events)))
+            if found or left == 0:
+                return found
+
+    def _events(self):
+        found = []
+        for socket, flags in self._wanted.items():
+            events = socket.getsockopt(15) & flags if isinstance(socket, Socket) else 0
+            if events:
+                found.append((socket, events))
+        return found
+
+
+def _to_system(flags):
+    return (_select.POLLIN if flags & POLLIN else 0) | (_select.POLLOUT if flags & POLLOUT else 0)
+
+
+def _from_system(events):
+    known = _select.POLLIN | _select.POLLOUT
+    return (
+        (POLLIN if events & _select.POLLIN else 0)
+        | (POLLOUT if events & _select.POLLOUT else 0)
+        | (POLLERR if events & ~known else 0)
+    )
+
+
+def select(rlist, wlist, xlist, timeout=None):
+    """Wait as select.select does, for sockets too; the time is in seconds."""
+    poller = Poller()
+    for socket in {*rlist, *wlist, *xlist}:
+        flags = (POLLIN if socket in rlist else 0) | (POLLOUT if socket in wlist else 0)
+        poller.register(socket, flags | (POLLERR if socket in xlist else 0))
+    found = poller.poll(None if timeout is None or timeout < 0 else timeout * 1000)
+    return tuple(
+        [socket for socket, events in found if events & flag and socket in sockets]
+        for sockets, flag in ((rlist, POLLIN), (wlist, POLLOUT), (xlist, POLLERR))
+    )
+
+
+def proxy(frontend, backend, capture=None):
+    """Pass messages between two sockets, or echo them on one, until the context is terminated."""
+    poller = Poller()
+    poller.register(frontend, POLLIN)
+    poller.register(backend, POLLIN)
+    while True:
+        for socket, _ in poller.poll():
+            parts = socket.recv_multipart()
+            if capture is not None:
+                capture.send_multipart(parts)
+            (backend if socket is frontend else frontend).send_multipart(parts)
+
+
+def device(device_type, frontend, backend):
+    """Do the same."""
+    proxy(frontend, backend)

@@ -1,0 +1,341 @@
+"""Sockets, as pyzmq has them."""
+
+import json
+import os
+import random
+
+from board_agent.zmtp.sockets import Core
+
+from .. import constants as z
+from .frame import Frame, MessageTracker, as_bytes
+from ..error import ZMQBindError, ZMQError, not_there, translated
+
+KINDS = {
+    getattr(z, name): name
+    for name in ("PAIR", "PUB", "SUB", "DEALER", "ROUTER", "PULL", "PUSH", "XPUB", "STREAM")
+}
+OF_SOCKET = {
+    z.LINGER: "linger",
+    z.SNDHWM: "sndhwm",
+    z.RCVHWM: "rcvhwm",
+    z.SNDTIMEO: "sndtimeo",
+    z.RCVTIMEO: "rcvtimeo",
+    z.RECONNECT_IVL: "reconnect_ivl",
+    z.MAXMSGSIZE: "maxmsgsize",
+    z.IDENTITY: "identity",
+    z.LAST_ENDPOINT: "last_endpoint",
+}
+OF_PATTERN = {
+    z.ROUTER_HANDOVER: "handover",
+    z.ROUTER_MANDATORY: "mandatory",
+    z.XPUB_VERBOSE: "verbose",
+    z.XPUB_NODROP: "nodrop",
+}
+OPTIONS = {
+    name: getattr(z, name.upper())
+    for name in (*OF_SOCKET.values(), "type", "fd", "events", "rcvmore", "routing_id", "hwm")
+}
+OPTIONS.update(
+    (name.lower(), getattr(z, name))
+    for name in ("ROUTER_HANDOVER", "ROUTER_MANDATORY", "XPUB_VERBOSE", "XPUB_NODROP")
+)
+
+
+class _Bound:
+    """What `bind` and `connect` return, for use in a with-statement."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, end):
+        self._end = end
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        raise not_there("zmq.Socket.%s" % self._end)
+
+
+class Socket:
+    """A socket of a context."""
+
+    __slots__ = ("_context", "_core", "_parts", "_rest", "_type", "__weakref__")
+
+    def __init__(self, context, socket_type, **options):
+        name = KINDS.get(socket_type)
+        if name is None:
+            raise not_there("a socket of type %s" % (socket_type,))
+        self._core = self._rest = None
+        self._context = context
+        self._type = socket_type
+        self._parts = []  # of a message that is being sent
+        self._rest = []  # of a message that is being received
+        try:
+            self._core = Core(context._context, name.encode())
+        except OSError as error:
+            raise translated(error) from None
+        for option, value in options.items():
+            setattr(self, option, value)
+
+    def __del__(self):
+        core = getattr(self, "_core", None)
+        if core is not None and not core.closed and core.context.ours:
+            core.reactor.forget(core)  # the lock may be taken
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def __repr__(self):
+        return "<zmq.Socket(zmq.%s) at %#x>" % (KINDS[self._type], id(self))
+
+    @classmethod
+    def shadow(cls, socket):
+        """Return a socket as it is: there is only one kind."""
+        return socket
+
+    @property
+    def context(self):
+        """The context that it was made in."""
+        return self._context
+
+    @property
+    def socket_type(self):
+        """ROUTER and the like."""
+        return self._type
+
+    @property
+    def underlying(self):
+        """Itself."""
+        return self
+
+    @property
+    def closed(self):
+        """Whether it was closed."""
+        return self._core.closed
+
+    def close(self, linger=None):
+        """Close it; what it has to send is sent for so many milliseconds."""
+        if linger is not None:
+            self._core.linger = linger
+        self._core.close()
+
+    def fileno(self):
+        """Return the descriptor that says when to ask for EVENTS."""
+        return self.getsockopt(z.FD)
+
+    # --- options --------------------------------------------------------------------------------
+
+    def getsockopt(self, option):
+        """Return an option's value."""
+        if option == z.TYPE:
+            return self._type
+        if option == z.RCVMORE:
+            return int(bool(self._rest))
+        core = self._core
+        if core.closed:
+            raise ZMQError(z.ENOTSOCK)
+        if option == z.FD:
+            return core.fileno()
+        if option in OF_SOCKET:
+            return getattr(core, OF_SOCKET[option])
+        if option in OF_PATTERN and hasattr(core.pattern, OF_PATTERN[option]):
+            return int(getattr(core.pattern, OF_PATTERN[option]))
+        if option == z.EVENTS:
+            try:
+                return core.events() | (z.POLLIN if self._rest else 0)
+            except OSError as error:
+                raise translated(error) from None
+        raise not_there("option %s of a %s socket" % (option, KINDS[self._type]))
+
+    def setsockopt(self, option, value):
+        """Set an option."""
+        core = self._core
+        if core.closed:
+            raise ZMQError(z.ENOTSOCK)
+        if option in (z.SUBSCRIBE, z.UNSUBSCRIBE):
+            topic = value.encode() if isinstance(value, str) else value
+            self._try(core.subscribe, topic, option == z.SUBSCRIBE)
+        elif option in OF_PATTERN and hasattr(core.pattern, OF_PATTERN[option]):
+            setattr(core.pattern, OF_PATTERN[option], bool(value))
+        elif option in OF_SOCKET and option != z.LAST_ENDPOINT:
+            if type(value) is not type(getattr(core, OF_SOCKET[option])):
+                raise TypeError("%r is no value for option %s" % (value, option))
+            setattr(core, OF_SOCKET[option], value)
+        else:
+            raise not_there("option %s of a %s socket" % (option, KINDS[self._type]))
+
+    get, set = getsockopt, setsockopt
+
+    def getsockopt_string(self, option, encoding="utf-8"):
+        """Return an option's value as text."""
+        return self.getsockopt(option).decode(encoding)
+
+    def setsockopt_string(self, option, value, encoding="utf-8"):
+        """Set an option to text."""
+        self.setsockopt(option, value.encode(encoding))
+
+    get_string = getsockopt_unicode = getsockopt_string
+    set_string = setsockopt_unicode = setsockopt_string
+
+    def subscribe(self, topic):
+        """Receive what begins with a topic."""
+        self.setsockopt(z.SUBSCRIBE, topic)
+
+    def unsubscribe(self, topic):
+        """Receive it no more."""
+        self.setsockopt(z.UNSUBSCRIBE, topic)
+
+    def get_hwm(self):
+        """Return how many messages may wait to be sent."""
+        return self.getsockopt(z.SNDHWM)
+
+    def set_hwm(self, value):
+        """Set how many messages may wait, both ways."""
+        self.setsockopt(z.SNDHWM, value)
+        self.setsockopt(z.RCVHWM, value)
+
+    def __getattr__(self, name):
+        option = OPTIONS.get(name.lower())
+        if name.startswith("_") or option is None:
+            raise not_there("zmq.Socket.%s" % name)
+        return self.get_hwm() if option == z.HWM else self.getsockopt(option)
+
+    def __setattr__(self, name, value):
+        option = OPTIONS.get(name.lower())
+        if option is None:
+            object.__setattr__(self, name, value)
+        elif option == z.HWM:
+            self.set_hwm(value)
+        else:
+            self.setsockopt(option, value)
+
+    # --- endpoints ------------------------------------------------------------------------------
+
+    def _usable(self):
+        if self._type == z.STREAM:  # a kernel makes one for its debugger, and may never use it
+            raise not_there("what a STREAM socket does")
+        return self._core
+
+    def _try(self, action, *arguments):
+        try:
+            return action(*arguments)
+        except OSError as error:
+            raise translated(error) from None
+
+    def bind(self, addr):
+        """Listen at an endpoint."""
+        self._try(self._usable().bind, _text(addr))
+        return _Bound("unbind")
+
+    def bind_to_random_port(self, addr, min_port=49152, max_port=65536, max_tries=100):
+        """Listen at a port that is free, and return it."""
+        if (min_port, max_port) == (49152, 65536):
+            self.bind(addr + ":*")
+            return int(self._core.last_endpoint.rpartition(b":")[2])
+        for _ in range(max_tries):
+            port = random.randrange(min_port, max_port)
+            try:
+                self.bind("%s:%d" % (addr, port))
+            except ZMQError as error:
+                if error.errno != z.EADDRINUSE:
+                    raise
+            else:
+                return port
+        raise ZMQBindError("Could not bind socket to random port.")
+
+    def connect(self, addr):
+        """Connect to an endpoint, as soon as somebody is there."""
+        self._try(self._usable().connect, _text(addr))
+        return _Bound("disconnect")
+
+    # --- messages -------------------------------------------------------------------------------
+
+    def send(self, data, flags=0, copy=True, track=False, routing_id=None, group=None):
+        """Send a message, or a part of one with SNDMORE."""
+        if routing_id is not None or group is not None:
+            raise not_there("a message's routing_id or group")
+        part = as_bytes(data)
+        self._parts.append(part)
+        if not flags & z.SNDMORE:
+            parts, self._parts = self._parts, []
+            self._send(parts, flags)
+        return MessageTracker() if track and not copy else None
+
+    def send_multipart(self, msg_parts, flags=0, copy=True, track=False, **kwargs):
+        """Send the parts of a message."""
+        parts = [as_bytes(part) for part in msg_parts]
+        if self._parts or flags & z.SNDMORE:
+            self._parts += parts
+            if flags & z.SNDMORE:
+                return None
+            parts, self._parts = self._parts, []
+        if parts:
+            self._send(parts, flags)
+        return MessageTracker() if track and not copy else None
+
+    def _send(self, parts, flags):
+        try:
+            self._core.send(parts, not flags & z.NOBLOCK)
+        except OSError as error:
+            raise translated(error) from None
+
+    def recv(self, flags=0, copy=True, track=False):
+        """Receive a message, or the next part of one."""
+        if not self._rest:
+            self._rest = self._receive(flags)
+        part = self._rest.pop(0)
+        return part if copy else _frame(part, track, bool(self._rest))
+
+    def recv_multipart(self, flags=0, copy=True, track=False):
+        """Receive the parts of a message."""
+        if self._rest:
+            parts, self._rest = self._rest, []
+        else:
+            parts = self._receive(flags)
+        if copy:
+            return parts
+        last = len(parts) - 1
+        return [_frame(part, track, i < last) for i, part in enumerate(parts)]
+
+    def _receive(self, flags):
+        try:
+            return self._core.receive(not flags & z.NOBLOCK)
+        except OSError as error:
+            raise translated(error) from None
+
+    def poll(self, timeout=None, flags=z.POLLIN):
+        """Return which of some events there are, after so many milliseconds at most."""
+        if self._rest and flags & z.POLLIN:
+            return z.POLLIN
+        return self._try(self._core.poll, -1 if timeout is None else timeout, flags)
+
+    def send_string(self, u, flags=0, copy=True, encoding="utf-8", **kwargs):
+        """Send text."""
+        return self.send(u.encode(encoding), flags, copy, **kwargs)
+
+    def recv_string(self, flags=0, encoding="utf-8"):
+        """Receive text."""
+        return self.recv(flags).decode(encoding)
+
+    send_unicode, recv_unicode = send_string, recv_string
+
+    def send_json(self, obj, flags=0, **kwargs):
+        """Send an object as JSON."""
+        return self.send(json.dumps(obj, **kwargs).encode(), flags)
+
+    def recv_json(self, flags=0, **kwargs):
+        """Receive an object as JSON."""
+        return json.loads(self.recv(flags), **kwargs)
+
+
+def _frame(part, track, more):
+    frame = Frame(part, track=track)
+    frame.more = more
+    return frame
+
+
+def _text(endpoint):
+    return endpoint if isinstance(endpoint, str) else os.fsdecode(endpoint)

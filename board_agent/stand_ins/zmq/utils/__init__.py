@@ -1,0 +1,1 @@
+"""What pyzmq has for its users."""

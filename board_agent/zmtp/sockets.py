@@ -1,0 +1,258 @@
+"""Sockets of ZeroMQ, and the contexts that they belong to. What goes wrong is an OSError."""
+
+import errno
+import os
+import time
+from typing import Any, Dict, List, Optional, Set
+
+from .patterns import PATTERNS, Frames, Sub, Unreachable
+from .ports import Connector, Inproc, Listener
+from .reactor import Bell, reactor
+from .wire import LIMIT
+
+ETERM = 156384765  # as in zmq.h
+POLLIN, POLLOUT = 1, 2
+HWM = 1000  # messages
+RECONNECT = 100  # milliseconds
+
+
+class Context:
+    """Sockets that can talk inproc, and are terminated together."""
+
+    __slots__ = ("bell", "cores", "names", "reactor", "terminated")
+
+    def __init__(self) -> None:
+        self.reactor = reactor()
+        self.cores: Set[Core] = set()  # those that are open, or have something to send
+        self.names: Dict[str, Core] = {}  # bound inproc
+        self.terminated = False
+        self.bell = Bell()
+
+    @property
+    def ours(self) -> bool:
+        """Whether it was made in this process, and not before a fork."""
+        return self.reactor is reactor()
+
+    def terminate(self) -> None:
+        """Have all sockets say ETERM, and wait until they are closed and have sent what they had."""
+        if not self.ours:
+            return
+        with self.reactor.lock:
+            self.terminated = True
+            for core in self.cores:
+                core.wake()
+        while True:
+            with self.reactor.lock:
+                self.bell.hush()
+                if not self.cores:
+                    return
+            self.bell.wait(None)
+
+
+class Core:
+    """A socket, for one thread at a time as ever.
+
+    Parameters: context; kind, its type (b"ROUTER"). Times are in milliseconds, -1 for ever.
+    """
+
+    __slots__ = (
+        "bell",
+        "closed",
+        "context",
+        "identity",
+        "kind",
+        "last_endpoint",
+        "linger",
+        "maxmsgsize",
+        "pattern",
+        "ports",
+        "rcvhwm",
+        "rcvtimeo",
+        "reactor",
+        "reconnect_ivl",
+        "sndhwm",
+        "sndtimeo",
+        "__weakref__",
+    )
+
+    def __init__(self, context: Context, kind: bytes) -> None:
+        self.context = context
+        self.reactor = context.reactor
+        self.kind = kind
+        self.pattern: Any = PATTERNS[kind]()
+        self.identity = b""
+        self.sndhwm = self.rcvhwm = HWM
+        self.sndtimeo = self.rcvtimeo = self.linger = -1
+        self.reconnect_ivl = RECONNECT
+        self.maxmsgsize = LIMIT
+        self.last_endpoint = b""
+        self.closed = False
+        self.ports: Set[Any] = set()
+        self.bell: Optional[Bell] = None
+        if context.terminated:
+            raise OSError(ETERM, "the context was terminated")
+        context.cores.add(self)
+
+    def _check(self) -> None:
+        if self.closed or not self.context.ours:
+            raise OSError(errno.ENOTSOCK, "the socket is closed")
+        if self.context.terminated:
+            raise OSError(ETERM, "the context was terminated")
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `events` may have changed since it was asked."""
+        return self._bell().fileno()
+
+    def _bell(self) -> Bell:
+        if self.bell is None:
+            self.bell = Bell()
+            self.bell.ring()
+        return self.bell
+
+    def wake(self) -> None:
+        """Tell whoever waits that something has changed."""
+        if self.bell is not None:
+            self.bell.ring()
+
+    def events(self) -> int:
+        """Return POLLIN and POLLOUT as they are."""
+        with self.reactor.lock:
+            self._check()
+            if self.bell is not None:
+                self.bell.hush()
+            events = POLLIN if self.pattern.receives and self.pattern.readable else 0
+            return events | (POLLOUT if self.pattern.writable else 0)
+
+    def bind(self, endpoint: str) -> None:
+        """Listen. Raises OSError, NotImplementedError for a transport that is not there."""
+        with self.reactor.lock:
+            self._check()
+            if endpoint.startswith("inproc://"):
+                if endpoint in self.context.names:
+                    raise OSError(errno.EADDRINUSE, "%s is taken" % endpoint)
+                self.context.names[endpoint] = self
+            else:
+                listener = Listener(self, endpoint)
+                self.ports.add(listener)
+                endpoint = listener.endpoint
+            self.last_endpoint = os.fsencode(endpoint)
+
+    def connect(self, endpoint: str) -> None:
+        """Connect, as soon as somebody listens. Raises as `bind` does."""
+        with self.reactor.lock:
+            self._check()
+            if endpoint.startswith("inproc://"):
+                if endpoint not in self.context.names:
+                    raise OSError(errno.ECONNREFUSED, "nobody is bound to %s" % endpoint)
+                Inproc.join(self, self.context.names[endpoint])
+            else:
+                self.ports.add(Connector(self, endpoint))
+            self.last_endpoint = os.fsencode(endpoint)
+
+    def send(self, frames: Frames, wait: bool) -> None:
+        """Send a message. Raises OSError: EAGAIN if it would have to wait, EHOSTUNREACH, ETERM."""
+        if not self.pattern.sends:
+            raise OSError(errno.ENOTSUP, "this socket only receives")
+        deadline = self._deadline(self.sndtimeo) if wait else 0.0
+        waited = False
+        while True:
+            with self.reactor.lock:
+                self._check()
+                if waited:
+                    self._bell().hush()
+                try:
+                    routed = self.pattern.route(frames)
+                except Unreachable:
+                    raise OSError(errno.EHOSTUNREACH, "there is no such peer") from None
+                if routed is not None:
+                    pipes, frames = routed
+                    for pipe in pipes:
+                        pipe.port.push(frames)
+                    if waited:
+                        self.wake()  # that was hushed may have rung for something else
+                    return
+            self._wait(deadline)
+            waited = True
+
+    def receive(self, wait: bool) -> Frames:
+        """Receive a message. Raises OSError: EAGAIN if there is none, ETERM."""
+        if not self.pattern.receives:
+            raise OSError(errno.ENOTSUP, "this socket only sends")
+        deadline = self._deadline(self.rcvtimeo) if wait else 0.0
+        while True:
+            with self.reactor.lock:
+                self._check()
+                received = self.pattern.receive()
+                if received is not None:
+                    frames, pipe = received
+                    if len(pipe.inbox) * 2 <= self.rcvhwm:
+                        pipe.port.resume()
+                    return list(frames)
+                if wait:
+                    self._bell().hush()
+            self._wait(deadline)
+
+    def poll(self, timeout: int, flags: int) -> int:
+        """Return which of some events there are, as soon as there is one or the time is over."""
+        deadline = self._deadline(timeout)
+        bell = self._bell()
+        while True:
+            events = self.events() & flags
+            left = deadline and deadline - time.monotonic()
+            if events or (left is not None and left <= 0):
+                return events
+            bell.wait(left)
+
+    def _deadline(self, timeout: Optional[int]) -> Optional[float]:
+        """Return when so many milliseconds are over; None for never."""
+        return None if timeout is None or timeout < 0 else time.monotonic() + timeout / 1000
+
+    def _wait(self, deadline: Optional[float]) -> None:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        self._bell().wait(left)
+
+    def subscribe(self, topic: bytes, wanted: bool = True) -> None:
+        """Receive what begins so, or no more."""
+        if not isinstance(self.pattern, Sub):
+            raise OSError(errno.EINVAL, "only SUB sockets subscribe")
+        with self.reactor.lock:
+            self._check()
+            told = self.pattern.subscribe(topic) if wanted else self.pattern.cancel(topic)
+            for frames in told:
+                for pipe in self.pattern.pipes:
+                    pipe.port.push(frames)
+
+    def detach(self, pipe: Any) -> None:
+        """Forget a pipe; called by its port."""
+        if self.pattern.detach(pipe):
+            self.wake()
+
+    def drop(self, port: Any) -> None:
+        """Forget a port that is closed; called by itself."""
+        self.ports.discard(port)
+        self._gone()
+
+    def close(self) -> None:
+        """Close the socket; what it has to send is sent for as long as it may linger."""
+        if self.closed:
+            return
+        self.closed = True
+        if not self.context.ours:
+            return
+        linger = None if self.linger < 0 else self.linger / 1000
+        with self.reactor.lock:
+            names = self.context.names
+            for name in [name for name, core in names.items() if core is self]:
+                del names[name]
+            ports: List[Any] = list(self.ports)
+            for port in ports:
+                port.end(linger)
+            self.wake()
+            self._gone()
+
+    def _gone(self) -> None:
+        if self.closed and not self.ports:
+            self.context.cores.discard(self)
+            self.context.bell.ring()
