@@ -28,7 +28,7 @@ def collect() -> Dict[str, Any]:
         "python": platform.python_version(),
         "executable": sys.executable,
         "packages": {name: _version(name) for name in PACKAGES},
-        "missing": [name for name in MODULES if not _has_module(name)],
+        "missing": [name for name in MODULES if not _works(name)],
         "requires": _requires("ipykernel"),
         "encoder": encoders.name(),
         "memory_total": memory.get("MemTotal"),
@@ -87,6 +87,16 @@ def _requires(package: str) -> List[Tuple[str, str, str]]:
         if match and version:
             found.append((match[1], match[2].strip(), version))
     return found
+
+
+def _works(name: str) -> bool:
+    if name != "zmq":
+        return _has_module(name)
+    try:  # what is compiled can be there and of no use
+        import zmq  # noqa: F401
+    except Exception:
+        return False
+    return True
 
 
 def _has_module(name: str) -> bool:

@@ -233,7 +233,11 @@ class Connection:
     )
 
     def __init__(
-        self, core: Any, sock: socket.socket, owner: Optional[Connector], pipe: Optional[Pipe] = None
+        self,
+        core: Any,
+        sock: socket.socket,
+        owner: Optional[Connector],
+        pipe: Optional[Pipe] = None,
     ) -> None:
         self._core = core
         self._sock: Optional[socket.socket] = sock

@@ -46,7 +46,9 @@ class Context:
         """Make a socket."""
         if self.closed:
             raise ZMQError(z.ENOTSUP)
-        return (socket_class or self._socket_class)(self, socket_type, **{**self.sockopts, **kwargs})
+        return (socket_class or self._socket_class)(
+            self, socket_type, **{**self.sockopts, **kwargs}
+        )
 
     def term(self):
         """End it, once all sockets are closed and have sent what they had."""
