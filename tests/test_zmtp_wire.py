@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from board_agent.zmtp.wire import (
     COMMAND,
     COST,
@@ -18,8 +22,6 @@ from board_agent.zmtp.wire import (
     Wire,
     encode,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 RECORDED = Path(__file__).parent / "zmtp"  # by a plain socket that libzmq 4.3.5 connected to
 
@@ -33,7 +35,7 @@ messages = st.lists(st.lists(frames, min_size=1, max_size=5), max_size=5)
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """Return the data in parts, cut at some places."""
     ends = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
-    return [data[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def introduced(kind: bytes = b"ROUTER", other: bytes = b"DEALER", **options: int) -> Wire:

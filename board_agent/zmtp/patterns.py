@@ -48,7 +48,7 @@ class Pattern:
     sends = receives = True
     early = False  # messages may wait for a peer before it is there
 
-    __slots__ = ("pipes", "_ready")
+    __slots__ = ("_ready", "pipes")
 
     def __init__(self) -> None:
         self.pipes: Deque[Pipe] = deque()
@@ -172,7 +172,7 @@ class Pull(Pattern):
 class Router(Pattern):
     """Each message to the peer whose identity is its first frame."""
 
-    __slots__ = ("handover", "mandatory", "_by_identity", "_count")
+    __slots__ = ("_by_identity", "_count", "handover", "mandatory")
 
     def __init__(self) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ All of it is called with the reactor's lock held.
 
 import errno
 import os
-import select
 import socket
 import threading
 from typing import Any, List, Optional, Tuple
@@ -51,17 +50,15 @@ def _made(family: int) -> socket.socket:
 class Listener:
     """Takes in whoever connects. Raises OSError."""
 
-    __slots__ = ("endpoint", "_core", "_path", "_sock")
+    __slots__ = ("_core", "_sock", "endpoint")
 
     def __init__(self, core: Any, endpoint: str) -> None:
         family, address = parse(endpoint)
         self._core = core
-        self._path = ""
         self._sock: Optional[socket.socket] = _made(family)
         try:
             if family == socket.AF_UNIX:
-                self._path = address
-                _unlink(address)  # what another process has left
+                _unlink(address)  # as libzmq, which leaves its own there too
             else:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._sock.bind(address)
@@ -69,7 +66,7 @@ class Listener:
         except OSError:
             self._sock.close()
             raise
-        if not self._path:
+        if family == socket.AF_INET:
             endpoint = "tcp://%s:%d" % self._sock.getsockname()
         self.endpoint = endpoint
         self._watch()
@@ -99,8 +96,6 @@ class Listener:
             self._core.reactor.unwatch(self._sock.fileno())
             self._sock.close()
             self._sock = None
-            if self._path:
-                _unlink(self._path)
             self._core.drop(self)
 
 
@@ -114,7 +109,17 @@ def _unlink(path: str) -> None:
 class Connector:
     """Connects, and again when the connection is lost. Raises OSError for what is no address."""
 
-    __slots__ = ("endpoint", "_connection", "_core", "_ending", "_pipe", "_sock", "_timer", "_to")
+    __slots__ = (
+        "_connection",
+        "_core",
+        "_ending",
+        "_linger",
+        "_pipe",
+        "_sock",
+        "_timer",
+        "_to",
+        "endpoint",
+    )
 
     def __init__(self, core: Any, endpoint: str) -> None:
         self._to = parse(endpoint)
@@ -123,6 +128,7 @@ class Connector:
         self._sock: Optional[socket.socket] = None  # while it is being connected
         self._connection: Optional[Connection] = None
         self._timer: Optional[Timer] = None
+        self._linger: Optional[Timer] = None
         self._ending = False
         self._pipe: Optional[Pipe] = None  # where messages wait for the first connection too
         if core.pattern.early:
@@ -153,6 +159,8 @@ class Connector:
             self._retry()
         else:
             self._connection = Connection(self._core, sock, self, self._pipe)
+            if self._ending:
+                self._connection.end(None)
 
     def _retry(self) -> None:
         self._timer = self._core.reactor.call_later(self._core.reconnect_ivl / 1000, self._connect)
@@ -193,12 +201,12 @@ class Connector:
         elif not self.pending:
             self.close()
         if linger and self in self._core.ports:
-            self._core.reactor.call_later(linger, self.close)
+            self._linger = self._core.reactor.call_later(linger, self.close)
 
     def close(self) -> None:
         """Close at once."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in filter(None, (self._timer, self._linger)):
+            timer.cancel()
         if self._pipe is not None:
             self._core.detach(self._pipe)
             self._pipe.outbox.clear()
@@ -223,6 +231,7 @@ class Connection:
         "_core",
         "_current",
         "_ending",
+        "_linger",
         "_met",
         "_owner",
         "_paused",
@@ -247,6 +256,7 @@ class Connection:
         self._current: List[Any] = [self._wire.take()]  # whole messages, some of it sent
         self._met = self._paused = self._ending = False
         self._watched = 0
+        self._linger: Optional[Timer] = None
         self._watch()
 
     def _handle(self, events: int) -> None:
@@ -370,7 +380,7 @@ class Connection:
             self.close()
             return
         if linger and self._owner is None:
-            self._core.reactor.call_later(linger, self.close)
+            self._linger = self._core.reactor.call_later(linger, self.close)
         self._watch(OUT)
 
     def close(self) -> None:
@@ -380,6 +390,8 @@ class Connection:
         self._core.reactor.unwatch(self._sock.fileno())
         self._sock.close()
         self._sock = None
+        if self._linger is not None:
+            self._linger.cancel()
         if self._pipe.port is self:
             self._core.detach(self._pipe)
         if self._owner is None:

@@ -38,7 +38,7 @@ class Timer:
 class Reactor:
     """Watches descriptors and the time. All but `forget` is called with the lock held."""
 
-    __slots__ = ("forgotten", "lock", "_epoll", "_handlers", "_timers", "_wakes", "_waker")
+    __slots__ = ("_epoll", "_handlers", "_timers", "_waker", "_wakes", "forgotten", "lock")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # again: a signal's handler may close what it interrupted

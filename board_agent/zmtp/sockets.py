@@ -34,7 +34,7 @@ class Context:
         return self.reactor is reactor()
 
     def terminate(self) -> None:
-        """Have all sockets say ETERM, and wait until they are closed and have sent what they had."""
+        """Have all sockets say ETERM; wait until they are closed and have sent what they had."""
         if not self.ours:
             return
         with self.reactor.lock:
@@ -56,6 +56,7 @@ class Core:
     """
 
     __slots__ = (
+        "__weakref__",
         "bell",
         "closed",
         "context",
@@ -72,7 +73,6 @@ class Core:
         "reconnect_ivl",
         "sndhwm",
         "sndtimeo",
-        "__weakref__",
     )
 
     def __init__(self, context: Context, kind: bytes) -> None:
@@ -100,7 +100,7 @@ class Core:
             raise OSError(ETERM, "the context was terminated")
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when `events` may have changed since it was asked."""
+        """Return a descriptor that is readable when `events` may have changed since asked."""
         return self._bell().fileno()
 
     def _bell(self) -> Bell:

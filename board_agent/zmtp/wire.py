@@ -49,7 +49,6 @@ class Wire:
     """
 
     __slots__ = (
-        "peer",
         "_buffer",
         "_cost",
         "_frames",
@@ -58,6 +57,7 @@ class Wire:
         "_kind",
         "_limit",
         "_out",
+        "peer",
     )
 
     def __init__(self, kind: bytes, identity: bytes = b"", limit: int = LIMIT) -> None:

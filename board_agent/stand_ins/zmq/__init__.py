@@ -5,34 +5,58 @@ imports zmq finds it. What it does not have raises an error that names it, which
 AttributeError and a NotImplementedError.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 from . import error
+from .constants import *  # noqa: F403
+from .error import Again, ContextTerminated, NotDone, ZMQBaseError, ZMQBindError, ZMQError
 from .sugar.context import Context
 from .sugar.frame import Frame, MessageTracker
 from .sugar.poll import Poller, device, proxy, select
 from .sugar.socket import Socket
-from .constants import *  # noqa: F403
-from .error import Again, ContextTerminated, NotDone, ZMQBaseError, ZMQBindError, ZMQError
+
+__all__ = [
+    "Again",
+    "Context",
+    "ContextTerminated",
+    "Frame",
+    "Message",
+    "MessageTracker",
+    "NotDone",
+    "Poller",
+    "Socket",
+    "ZMQBaseError",
+    "ZMQBindError",
+    "ZMQError",
+    "device",
+    "error",
+    "proxy",
+    "select",
+]
 
 Message = Frame
 COPY_THRESHOLD = 65536
 
-__version__ = "25.1.2"  # of the pyzmq whose ways these are
+VERSION = (25, 1, 2)  # of the pyzmq whose ways these are
+__version__ = "%d.%d.%d" % VERSION
 
 
-def pyzmq_version():
+def pyzmq_version() -> Any:
     """Return the version of pyzmq that this stands in for."""
     return __version__
 
 
-def pyzmq_version_info():
+def pyzmq_version_info() -> Any:
     """Return the same as numbers."""
-    return tuple(map(int, __version__.split(".")))
+    return VERSION
 
 
-def has(capability):
+def has(capability: Any) -> Any:
     """Say whether an extra of libzmq is there."""
     return capability == "ipc"
 
 
-def __getattr__(name):
+def __getattr__(name: Any) -> None:
     raise error.not_there("zmq.%s" % name)

@@ -1,5 +1,9 @@
 """What those who import zmq.asyncio look for; a kernel makes none of it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from . import Context as _Context
 from . import Poller as _Poller
 from . import Socket as _Socket
@@ -11,23 +15,23 @@ class Socket(_Socket):
 
     __slots__ = ()
 
-    def __init__(self, *arguments, **options):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         raise not_there("zmq.asyncio.Socket")
 
 
 class Context(_Context):
     """A context that makes them."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments: Any) -> None:
         raise not_there("zmq.asyncio.Context")
 
 
 class Poller(_Poller):
     """A poller of them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         raise not_there("zmq.asyncio.Poller")
 
 
-def __getattr__(name):
+def __getattr__(name: Any) -> None:
     raise not_there("zmq.asyncio.%s" % name)

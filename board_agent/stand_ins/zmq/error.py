@@ -1,6 +1,9 @@
 """What goes wrong, as pyzmq has it."""
 
+from __future__ import annotations
+
 import os
+from typing import Any
 
 from .constants import EAGAIN, ETERM
 
@@ -12,14 +15,14 @@ class ZMQBaseError(Exception):
 class ZMQError(ZMQBaseError):
     """What an errno says."""
 
-    def __init__(self, errno=0, msg=None):
+    def __init__(self, errno: Any = 0, msg: Any = None) -> None:
         self.errno = errno
         if msg is None:
             msg = "Context was terminated" if errno == ETERM else os.strerror(errno)
         self.strerror = msg
         super().__init__(errno, msg)
 
-    def __str__(self):
+    def __str__(self) -> Any:
         return self.strerror
 
 
@@ -43,12 +46,12 @@ class NotThere(AttributeError, NotImplementedError):
     """This stand-in for pyzmq does not have it."""
 
 
-def not_there(name):
+def not_there(name: Any) -> Any:
     """Return what to raise for a part of pyzmq that is left out."""
     return NotThere("%s is not in this stand-in for pyzmq, which kernels run on" % name)
 
 
-def translated(error):
+def translated(error: Any) -> Any:
     """Return the ZMQError of an OSError."""
     kinds = {EAGAIN: Again, ETERM: ContextTerminated}
     return kinds.get(error.errno, ZMQError)(error.errno, error.strerror)

@@ -1,8 +1,11 @@
 """A socket whose messages are handed to callbacks by the event loop of tornado."""
 
+from __future__ import annotations
+
 import asyncio
 import inspect
 from collections import deque
+from typing import Any
 
 from tornado.ioloop import IOLoop
 from tornado.log import gen_log
@@ -18,14 +21,14 @@ class ZMQStream:
     what was not taken then is looked for again in the loop's next round.
     """
 
-    def __init__(self, socket, io_loop=None):
+    def __init__(self, socket: Any, io_loop: Any = None) -> None:
         self.socket = socket
         self.io_loop = io_loop or IOLoop.current()
         self._callback = None
         self._copy = False
         self._on_send = None
         self._on_close = None
-        self._queue = deque()
+        self._queue: deque[tuple[Any, dict[str, Any]]] = deque()
         self._looking = False
         self._descriptor = socket.fileno()
         self.bind, self.connect = socket.bind, socket.connect
@@ -36,30 +39,30 @@ class ZMQStream:
         self.io_loop.add_handler(socket, self._handle, self.io_loop.READ)
         self._look_again()
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> None:
         raise not_there("ZMQStream.%s" % name)
 
     # --- receiving ------------------------------------------------------------------------------
 
-    def on_recv(self, callback, copy=True):
+    def on_recv(self, callback: Any, copy: Any = True) -> None:
         """Call something with each message, as a list of bytes, or of Frames if not copied."""
         self._check()
         self._callback, self._copy = callback, copy
         self._look_again()
 
-    def on_recv_stream(self, callback, copy=True):
+    def on_recv_stream(self, callback: Any, copy: Any = True) -> None:
         """Do the same, with this stream before the message."""
         self.on_recv(callback and (lambda message: callback(self, message)), copy)
 
-    def stop_on_recv(self):
+    def stop_on_recv(self) -> None:
         """Take no messages any more."""
         self.on_recv(None)
 
-    def receiving(self):
+    def receiving(self) -> Any:
         """Say whether messages are taken."""
         return self._callback is not None
 
-    def _receive(self):
+    def _receive(self) -> None:
         try:
             message = self.socket.recv_multipart(NOBLOCK, copy=self._copy)
         except Again:
@@ -69,35 +72,51 @@ class ZMQStream:
 
     # --- sending --------------------------------------------------------------------------------
 
-    def send(self, msg, flags=0, copy=True, track=False, callback=None, **kwargs):
+    def send(
+        self,
+        msg: Any,
+        flags: Any = 0,
+        copy: Any = True,
+        track: Any = False,
+        callback: Any = None,
+        **kwargs: Any,
+    ) -> None:
         """Send a message of one part in the loop's next round."""
         self.send_multipart([msg], flags, copy, track, callback, **kwargs)
 
-    def send_multipart(self, msg, flags=0, copy=True, track=False, callback=None, **kwargs):
+    def send_multipart(
+        self,
+        msg: Any,
+        flags: Any = 0,
+        copy: Any = True,
+        track: Any = False,
+        callback: Any = None,
+        **kwargs: Any,
+    ) -> None:
         """Send a message in the loop's next round, and tell the callback."""
         if callback is not None:
             self._on_send = callback
         self._queue.append((msg, dict(kwargs, flags=flags, copy=copy, track=track)))
         self._look_again()
 
-    def on_send(self, callback):
+    def on_send(self, callback: Any) -> None:
         """Call something with each message that was sent and its tracker or error."""
         self._check()
         self._on_send = callback
 
-    def on_send_stream(self, callback):
+    def on_send_stream(self, callback: Any) -> None:
         """Do the same, with this stream first."""
         self.on_send(callback and (lambda message, status: callback(self, message, status)))
 
-    def stop_on_send(self):
+    def stop_on_send(self) -> None:
         """Call nothing any more."""
         self.on_send(None)
 
-    def sending(self):
+    def sending(self) -> Any:
         """Say whether something waits to be sent."""
         return bool(self._queue)
 
-    def _send(self):
+    def _send(self) -> None:
         message, options = self._queue.popleft()
         try:
             status = self.socket.send_multipart(message, **options)
@@ -109,7 +128,7 @@ class ZMQStream:
 
     # --- events ---------------------------------------------------------------------------------
 
-    def flush(self, flag=POLLIN | POLLOUT, limit=None):
+    def flush(self, flag: Any = POLLIN | POLLOUT, limit: Any = None) -> Any:
         """Handle what there is at once, of the events of `flag`; return how much it was.
 
         Messages that nobody takes are dropped, as pyzmq does.
@@ -126,7 +145,7 @@ class ZMQStream:
         self._look_again()
         return count
 
-    def _dispatch(self, events):
+    def _dispatch(self, events: Any) -> Any:
         """Handle one message each way; return how many."""
         count = 0
         if events & POLLIN:
@@ -137,7 +156,7 @@ class ZMQStream:
             count += 1
         return count
 
-    def _handle(self, fd=None, events=0):
+    def _handle(self, fd: Any = None, events: Any = 0) -> None:
         if self.closed():
             return
         try:
@@ -150,13 +169,13 @@ class ZMQStream:
         finally:
             self._look_again()
 
-    def _wanted(self):
+    def _wanted(self) -> Any:
         events = self.socket.getsockopt(15)
         if not self._queue:
             events &= ~POLLOUT
         return events if self._callback is not None else events & ~POLLIN
 
-    def _look_again(self):
+    def _look_again(self) -> None:
         """Come back if there is something left to do; the descriptor does not tell again."""
         try:
             wanted = not self._looking and not self.closed() and self._wanted()
@@ -166,11 +185,11 @@ class ZMQStream:
             self._looking = True
             self.io_loop.add_callback(self._look)
 
-    def _look(self):
+    def _look(self) -> None:
         self._looking = False
         self._handle()
 
-    def _run(self, callback, *arguments):
+    def _run(self, callback: Any, *arguments: Any) -> None:
         try:
             result = callback(*arguments)
         except Exception:
@@ -181,11 +200,11 @@ class ZMQStream:
 
     # --- the end --------------------------------------------------------------------------------
 
-    def set_close_callback(self, callback):
+    def set_close_callback(self, callback: Any) -> None:
         """Call something when the stream is closed."""
         self._on_close = callback
 
-    def close(self, linger=None):
+    def close(self, linger: Any = None) -> None:
         """Close the stream and its socket."""
         if self.socket is None:
             return
@@ -195,17 +214,17 @@ class ZMQStream:
         if self._on_close is not None:
             self._run(self._on_close)
 
-    def closed(self):
+    def closed(self) -> Any:
         """Say whether it is closed."""
         if self.socket is not None and self.socket.closed:
             self.close()
         return self.socket is None
 
-    def _check(self):
+    def _check(self) -> None:
         if self.socket is None:
             raise OSError("Stream is closed")
 
 
-def _report(future):
+def _report(future: Any) -> None:
     if not future.cancelled() and future.exception() is not None:
         gen_log.error("Uncaught exception in ZMQStream callback", exc_info=future.exception())

@@ -1,5 +1,9 @@
 """Parts of messages that are not copied. They never are here: bytes cannot change."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from ..error import not_there
 
 
@@ -9,10 +13,10 @@ class MessageTracker:
     __slots__ = ()
     done = True
 
-    def __init__(self, *towatch):
+    def __init__(self, *towatch: Any) -> None:
         pass
 
-    def wait(self, timeout=-1):
+    def wait(self, timeout: Any = -1) -> None:
         """Return at once."""
 
 
@@ -21,7 +25,9 @@ class Frame:
 
     __slots__ = ("bytes", "more", "tracker")
 
-    def __init__(self, data=b"", track=False, copy=None, copy_threshold=None):
+    def __init__(
+        self, data: Any = b"", track: Any = False, copy: Any = None, copy_threshold: Any = None
+    ) -> None:
         if isinstance(data, str):
             raise TypeError("Unicode strings are not allowed. Only: bytes")
         self.bytes = as_bytes(data)
@@ -29,32 +35,33 @@ class Frame:
         self.tracker = MessageTracker() if track else None
 
     @property
-    def buffer(self):
+    def buffer(self) -> Any:
         """The data as a memoryview."""
         return memoryview(self.bytes)
 
-    def __len__(self):
+    def __len__(self) -> Any:
         return len(self.bytes)
 
-    def __bytes__(self):
+    def __bytes__(self) -> Any:
         return self.bytes
 
-    def __str__(self):
+    def __str__(self) -> Any:
         return self.bytes.decode()
 
-    def __repr__(self):
+    def __repr__(self) -> Any:
         return "<zmq.Frame(%r)>" % self.bytes[:12]
 
-    def __eq__(self, other):
+    def __eq__(self, other: Any) -> Any:
         return self.bytes == (other.bytes if isinstance(other, Frame) else other)
 
-    __hash__ = None
+    def __hash__(self) -> int:
+        return hash(self.bytes)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> None:
         raise not_there("zmq.Frame.%s" % name)
 
 
-def as_bytes(part):
+def as_bytes(part: Any) -> Any:
     """Return a part of a message as bytes. Raises TypeError."""
     if type(part) is bytes:
         return part

@@ -1,43 +1,45 @@
 """Waiting for several sockets at once."""
 
+from __future__ import annotations
+
 import select as _select
 import time
+from typing import Any
 
 from ..constants import POLLERR, POLLIN, POLLOUT
-from ..error import ZMQError
 from .socket import Socket
 
 
 class Poller:
     """Sockets, descriptors and what has one, and the events of each that matter."""
 
-    def __init__(self):
-        self._wanted = {}
+    def __init__(self) -> None:
+        self._wanted: dict[Any, int] = {}
 
     @property
-    def sockets(self):
+    def sockets(self) -> Any:
         """All of them, with their events."""
         return list(self._wanted.items())
 
-    def __contains__(self, socket):
+    def __contains__(self, socket: Any) -> Any:
         return socket in self._wanted
 
-    def register(self, socket, flags=POLLIN | POLLOUT):
+    def register(self, socket: Any, flags: Any = POLLIN | POLLOUT) -> None:
         """Watch a socket."""
         if flags:
             self._wanted[socket] = flags
         else:
             self._wanted.pop(socket, None)
 
-    def modify(self, socket, flags=POLLIN | POLLOUT):
+    def modify(self, socket: Any, flags: Any = POLLIN | POLLOUT) -> None:
         """Watch a socket for other events."""
         self.register(socket, flags)
 
-    def unregister(self, socket):
+    def unregister(self, socket: Any) -> None:
         """Watch it no more. Raises KeyError."""
         del self._wanted[socket]
 
-    def poll(self, timeout=None):
+    def poll(self, timeout: Any = None) -> Any:
         """Return what happens, after so many milliseconds at most: [(socket, events), …]."""
         forever = timeout is None or timeout < 0
         deadline = 0.0 if forever else time.monotonic() + timeout / 1000
@@ -59,7 +61,7 @@ class Poller:
             if found or left == 0:
                 return found
 
-    def _events(self):
+    def _events(self) -> Any:
         found = []
         for socket, flags in self._wanted.items():
             events = socket.getsockopt(15) & flags if isinstance(socket, Socket) else 0
@@ -68,11 +70,11 @@ class Poller:
         return found
 
 
-def _to_system(flags):
+def _to_system(flags: Any) -> Any:
     return (_select.POLLIN if flags & POLLIN else 0) | (_select.POLLOUT if flags & POLLOUT else 0)
 
 
-def _from_system(events):
+def _from_system(events: Any) -> Any:
     known = _select.POLLIN | _select.POLLOUT
     return (
         (POLLIN if events & _select.POLLIN else 0)
@@ -81,7 +83,7 @@ def _from_system(events):
     )
 
 
-def select(rlist, wlist, xlist, timeout=None):
+def select(rlist: Any, wlist: Any, xlist: Any, timeout: Any = None) -> Any:
     """Wait as select.select does, for sockets too; the time is in seconds."""
     poller = Poller()
     for socket in {*rlist, *wlist, *xlist}:
@@ -94,7 +96,7 @@ def select(rlist, wlist, xlist, timeout=None):
     )
 
 
-def proxy(frontend, backend, capture=None):
+def proxy(frontend: Any, backend: Any, capture: Any = None) -> None:
     """Pass messages between two sockets, or echo them on one, until the context is terminated."""
     poller = Poller()
     poller.register(frontend, POLLIN)
@@ -107,6 +109,6 @@ def proxy(frontend, backend, capture=None):
             (backend if socket is frontend else frontend).send_multipart(parts)
 
 
-def device(device_type, frontend, backend):
+def device(device_type: Any, frontend: Any, backend: Any) -> None:
     """Do the same."""
     proxy(frontend, backend)

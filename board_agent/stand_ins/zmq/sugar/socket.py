@@ -1,14 +1,17 @@
 """Sockets, as pyzmq has them."""
 
+from __future__ import annotations
+
 import json
 import os
 import random
+from typing import Any
 
 from board_agent.zmtp.sockets import Core
 
 from .. import constants as z
-from .frame import Frame, MessageTracker, as_bytes
 from ..error import ZMQBindError, ZMQError, not_there, translated
+from .frame import Frame, MessageTracker, as_bytes
 
 KINDS = {
     getattr(z, name): name
@@ -46,30 +49,29 @@ class _Bound:
 
     __slots__ = ("_end",)
 
-    def __init__(self, end):
+    def __init__(self, end: Any) -> None:
         self._end = end
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         raise not_there("zmq.Socket.%s" % self._end)
 
 
 class Socket:
     """A socket of a context."""
 
-    __slots__ = ("_context", "_core", "_parts", "_rest", "_type", "__weakref__")
+    __slots__ = ("__weakref__", "_context", "_core", "_parts", "_rest", "_type")
 
-    def __init__(self, context, socket_type, **options):
+    def __init__(self, context: Any, socket_type: Any, **options: Any) -> None:
         name = KINDS.get(socket_type)
         if name is None:
             raise not_there("a socket of type %s" % (socket_type,))
-        self._core = self._rest = None
         self._context = context
         self._type = socket_type
-        self._parts = []  # of a message that is being sent
-        self._rest = []  # of a message that is being received
+        self._parts: list[bytes] = []  # of a message that is being sent
+        self._rest: list[bytes] = []  # of a message that is being received
         try:
             self._core = Core(context._context, name.encode())
         except OSError as error:
@@ -77,58 +79,58 @@ class Socket:
         for option, value in options.items():
             setattr(self, option, value)
 
-    def __del__(self):
+    def __del__(self) -> None:
         core = getattr(self, "_core", None)
         if core is not None and not core.closed and core.context.ours:
             core.reactor.forget(core)  # the lock may be taken
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         self.close()
 
-    def __repr__(self):
+    def __repr__(self) -> Any:
         return "<zmq.Socket(zmq.%s) at %#x>" % (KINDS[self._type], id(self))
 
     @classmethod
-    def shadow(cls, socket):
+    def shadow(cls, socket: Any) -> Any:
         """Return a socket as it is: there is only one kind."""
         return socket
 
     @property
-    def context(self):
+    def context(self) -> Any:
         """The context that it was made in."""
         return self._context
 
     @property
-    def socket_type(self):
+    def socket_type(self) -> Any:
         """ROUTER and the like."""
         return self._type
 
     @property
-    def underlying(self):
+    def underlying(self) -> Any:
         """Itself."""
         return self
 
     @property
-    def closed(self):
+    def closed(self) -> Any:
         """Whether it was closed."""
         return self._core.closed
 
-    def close(self, linger=None):
+    def close(self, linger: Any = None) -> None:
         """Close it; what it has to send is sent for so many milliseconds."""
         if linger is not None:
             self._core.linger = linger
         self._core.close()
 
-    def fileno(self):
+    def fileno(self) -> Any:
         """Return the descriptor that says when to ask for EVENTS."""
         return self.getsockopt(z.FD)
 
     # --- options --------------------------------------------------------------------------------
 
-    def getsockopt(self, option):
+    def getsockopt(self, option: Any) -> Any:
         """Return an option's value."""
         if option == z.TYPE:
             return self._type
@@ -150,7 +152,7 @@ class Socket:
                 raise translated(error) from None
         raise not_there("option %s of a %s socket" % (option, KINDS[self._type]))
 
-    def setsockopt(self, option, value):
+    def setsockopt(self, option: Any, value: Any) -> None:
         """Set an option."""
         core = self._core
         if core.closed:
@@ -169,44 +171,46 @@ class Socket:
 
     get, set = getsockopt, setsockopt
 
-    def getsockopt_string(self, option, encoding="utf-8"):
+    def getsockopt_string(self, option: Any, encoding: Any = "utf-8") -> Any:
         """Return an option's value as text."""
         return self.getsockopt(option).decode(encoding)
 
-    def setsockopt_string(self, option, value, encoding="utf-8"):
+    def setsockopt_string(self, option: Any, value: Any, encoding: Any = "utf-8") -> None:
         """Set an option to text."""
         self.setsockopt(option, value.encode(encoding))
 
     get_string = getsockopt_unicode = getsockopt_string
     set_string = setsockopt_unicode = setsockopt_string
 
-    def subscribe(self, topic):
+    def subscribe(self, topic: Any) -> None:
         """Receive what begins with a topic."""
         self.setsockopt(z.SUBSCRIBE, topic)
 
-    def unsubscribe(self, topic):
+    def unsubscribe(self, topic: Any) -> None:
         """Receive it no more."""
         self.setsockopt(z.UNSUBSCRIBE, topic)
 
-    def get_hwm(self):
+    def get_hwm(self) -> Any:
         """Return how many messages may wait to be sent."""
         return self.getsockopt(z.SNDHWM)
 
-    def set_hwm(self, value):
+    def set_hwm(self, value: Any) -> None:
         """Set how many messages may wait, both ways."""
         self.setsockopt(z.SNDHWM, value)
         self.setsockopt(z.RCVHWM, value)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> Any:
         option = OPTIONS.get(name.lower())
         if name.startswith("_") or option is None:
             raise not_there("zmq.Socket.%s" % name)
         return self.get_hwm() if option == z.HWM else self.getsockopt(option)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: Any, value: Any) -> None:
         option = OPTIONS.get(name.lower())
-        if option is None:
+        if name in Socket.__slots__:
             object.__setattr__(self, name, value)
+        elif option is None:
+            raise not_there("zmq.Socket.%s" % name)
         elif option == z.HWM:
             self.set_hwm(value)
         else:
@@ -214,23 +218,25 @@ class Socket:
 
     # --- endpoints ------------------------------------------------------------------------------
 
-    def _usable(self):
+    def _usable(self) -> Any:
         if self._type == z.STREAM:  # a kernel makes one for its debugger, and may never use it
             raise not_there("what a STREAM socket does")
         return self._core
 
-    def _try(self, action, *arguments):
+    def _try(self, action: Any, *arguments: Any) -> Any:
         try:
             return action(*arguments)
         except OSError as error:
             raise translated(error) from None
 
-    def bind(self, addr):
+    def bind(self, addr: Any) -> Any:
         """Listen at an endpoint."""
         self._try(self._usable().bind, _text(addr))
         return _Bound("unbind")
 
-    def bind_to_random_port(self, addr, min_port=49152, max_port=65536, max_tries=100):
+    def bind_to_random_port(
+        self, addr: Any, min_port: Any = 49152, max_port: Any = 65536, max_tries: Any = 100
+    ) -> Any:
         """Listen at a port that is free, and return it."""
         if (min_port, max_port) == (49152, 65536):
             self.bind(addr + ":*")
@@ -246,14 +252,22 @@ class Socket:
                 return port
         raise ZMQBindError("Could not bind socket to random port.")
 
-    def connect(self, addr):
+    def connect(self, addr: Any) -> Any:
         """Connect to an endpoint, as soon as somebody is there."""
         self._try(self._usable().connect, _text(addr))
         return _Bound("disconnect")
 
     # --- messages -------------------------------------------------------------------------------
 
-    def send(self, data, flags=0, copy=True, track=False, routing_id=None, group=None):
+    def send(
+        self,
+        data: Any,
+        flags: Any = 0,
+        copy: Any = True,
+        track: Any = False,
+        routing_id: Any = None,
+        group: Any = None,
+    ) -> Any:
         """Send a message, or a part of one with SNDMORE."""
         if routing_id is not None or group is not None:
             raise not_there("a message's routing_id or group")
@@ -264,7 +278,9 @@ class Socket:
             self._send(parts, flags)
         return MessageTracker() if track and not copy else None
 
-    def send_multipart(self, msg_parts, flags=0, copy=True, track=False, **kwargs):
+    def send_multipart(
+        self, msg_parts: Any, flags: Any = 0, copy: Any = True, track: Any = False, **kwargs: Any
+    ) -> Any:
         """Send the parts of a message."""
         parts = [as_bytes(part) for part in msg_parts]
         if self._parts or flags & z.SNDMORE:
@@ -276,20 +292,20 @@ class Socket:
             self._send(parts, flags)
         return MessageTracker() if track and not copy else None
 
-    def _send(self, parts, flags):
+    def _send(self, parts: Any, flags: Any) -> None:
         try:
             self._core.send(parts, not flags & z.NOBLOCK)
         except OSError as error:
             raise translated(error) from None
 
-    def recv(self, flags=0, copy=True, track=False):
+    def recv(self, flags: Any = 0, copy: Any = True, track: Any = False) -> Any:
         """Receive a message, or the next part of one."""
         if not self._rest:
             self._rest = self._receive(flags)
         part = self._rest.pop(0)
         return part if copy else _frame(part, track, bool(self._rest))
 
-    def recv_multipart(self, flags=0, copy=True, track=False):
+    def recv_multipart(self, flags: Any = 0, copy: Any = True, track: Any = False) -> Any:
         """Receive the parts of a message."""
         if self._rest:
             parts, self._rest = self._rest, []
@@ -300,42 +316,44 @@ class Socket:
         last = len(parts) - 1
         return [_frame(part, track, i < last) for i, part in enumerate(parts)]
 
-    def _receive(self, flags):
+    def _receive(self, flags: Any) -> Any:
         try:
             return self._core.receive(not flags & z.NOBLOCK)
         except OSError as error:
             raise translated(error) from None
 
-    def poll(self, timeout=None, flags=z.POLLIN):
+    def poll(self, timeout: Any = None, flags: Any = z.POLLIN) -> Any:
         """Return which of some events there are, after so many milliseconds at most."""
         if self._rest and flags & z.POLLIN:
             return z.POLLIN
         return self._try(self._core.poll, -1 if timeout is None else timeout, flags)
 
-    def send_string(self, u, flags=0, copy=True, encoding="utf-8", **kwargs):
+    def send_string(
+        self, u: Any, flags: Any = 0, copy: Any = True, encoding: Any = "utf-8", **kwargs: Any
+    ) -> Any:
         """Send text."""
         return self.send(u.encode(encoding), flags, copy, **kwargs)
 
-    def recv_string(self, flags=0, encoding="utf-8"):
+    def recv_string(self, flags: Any = 0, encoding: Any = "utf-8") -> Any:
         """Receive text."""
         return self.recv(flags).decode(encoding)
 
     send_unicode, recv_unicode = send_string, recv_string
 
-    def send_json(self, obj, flags=0, **kwargs):
+    def send_json(self, obj: Any, flags: Any = 0, **kwargs: Any) -> Any:
         """Send an object as JSON."""
         return self.send(json.dumps(obj, **kwargs).encode(), flags)
 
-    def recv_json(self, flags=0, **kwargs):
+    def recv_json(self, flags: Any = 0, **kwargs: Any) -> Any:
         """Receive an object as JSON."""
         return json.loads(self.recv(flags), **kwargs)
 
 
-def _frame(part, track, more):
+def _frame(part: Any, track: Any, more: Any) -> Any:
     frame = Frame(part, track=track)
     frame.more = more
     return frame
 
 
-def _text(endpoint):
+def _text(endpoint: Any) -> Any:
     return endpoint if isinstance(endpoint, str) else os.fsdecode(endpoint)

@@ -1,13 +1,16 @@
 """JSON as bytes."""
 
+from __future__ import annotations
+
 import json
+from typing import Any
 
 
-def dumps(o, **kwargs):
+def dumps(o: Any, **kwargs: Any) -> Any:
     """Return an object as JSON."""
     return json.dumps(o, **kwargs).encode()
 
 
-def loads(s, **kwargs):
+def loads(s: Any, **kwargs: Any) -> Any:
     """Return the object that JSON says."""
     return json.loads(s, **kwargs)
