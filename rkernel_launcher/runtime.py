@@ -102,6 +102,8 @@ def _is_left_out(path: str, rules: _Rules) -> bool:
 
 
 def _is_near(path: str, rules: _Rules) -> bool:
+    if "/" not in path:
+        return True  # what a finder finds of sources is in packages
     return _matches(path, rules.near) or not _matches(path, rules.far)
 
 

@@ -204,7 +204,7 @@ def test_a_kernel_on_a_bare_python(home: Board, warm: Path, version: str) -> Non
     assert (run.returncode, run.stderr) == (0, "")
     assert kernels(home) == []
     assert not Path(home.environment["XDG_CACHE_HOME"], "rkernel").exists()
-    assert os.listdir(home.environment["XDG_RUNTIME_DIR"]) == []
+    assert list(Path(home.environment["XDG_RUNTIME_DIR"]).iterdir()) == []
 
 
 CELLS = {
@@ -224,6 +224,7 @@ CELLS = {
     "!{sys.executable} -c 'import ipykernel'": "No module named",
     "import psutil": "No module named",
     "%load_ext autoreload": "",
+    "import IPython.lib.lexers, prompt_toolkit.document as p; p.Document('all').text": "all",
     "import zmq, ipykernel.kernelbase; ipykernel.kernelbase.__file__": "runtime-",
 }
 COMPLETIONS = {"import js": "json", "x.bit_l": "bit_length", "%tim": "%timeit"}
