@@ -1,5 +1,6 @@
 """What this board and this Python are, as JSON: run as `python -m board_agent.facts`."""
 
+import importlib
 import json
 import os
 import platform
@@ -93,7 +94,7 @@ def _works(name: str) -> bool:
     if name != "zmq":
         return _has_module(name)
     try:  # what is compiled can be there and of no use
-        import zmq  # noqa: F401
+        importlib.import_module(name)
     except Exception:
         return False
     return True

@@ -250,7 +250,7 @@ def _spawn(
     argv = [os.path.expanduser(request.get("python") or sys.executable), "-m", "board_agent.kernel"]
     argv += [str(lifeline.fileno()), connection_file, workdir]
     if request.get("runtime"):
-        argv += ["--runtime", home.runtime_folder(request["runtime"])]
+        argv += ["--runtime", home.runtime_folder(str(request["runtime"]))]
     if request.get("debugger"):
         argv.append("--debugger")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JPY_")}

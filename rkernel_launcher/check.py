@@ -60,7 +60,8 @@ def runtime(found: dict[str, Any], target: Target) -> str:
     try:
         _packages(found, target)
     except (NoIpykernel, OldPackages):
-        if target.runtime == "board" or target.debugger or version not in wheels.versions():
+        sendable = found["system"] == "Linux" and version in wheels.versions()
+        if target.runtime == "board" or target.debugger or not sendable:
             raise
         return "bundled"
     return "board"

@@ -23,7 +23,7 @@ from board_agent.link import Link, ProtocolError
 from board_agent.loop import Loop
 from board_agent.relay import Relay
 
-from . import agent, connection_file, endings, errors, sending, system, ways
+from . import agent, connection_file, endings, errors, system, ways
 from . import target as targets
 from .agent import Agent, Answer
 from .board import Board
@@ -117,8 +117,10 @@ class Launcher:
             reached = ways.reach(self._target)
             log.info("reached the board")
             reached.prepare()
-            if not self._attach:
-                self._runtime = sending.choose(reached, self._target)
+            if self._target.runtime != "board" and not self._attach:
+                from . import sending  # which few launchers need
+
+                self._runtime = sending.choose(reached)
             found = self._attach.agent if self._attach else reached.start_agent()
             sock = reached.connect(found.port)
             agent.shake_hands(sock, found, self._session, 0, self._target.name)

@@ -10,7 +10,6 @@ from typing import Any
 
 from . import check, errors, runtime, wheels
 from .board import NO_SPACE, Board
-from .target import Target
 from .text import printable
 
 log = logging.getLogger(__name__)
@@ -27,9 +26,16 @@ def ensure(board: Board, progress: Progress = lambda what, done, size: None) -> 
     """Return the name of the runtime on a board, sent there if it has none.
 
     Parameters: progress, told what is done.
-    Raises NoPython, NoRuntime, NoWheels, PcCacheUnusable, NoSpaceForRuntime, CacheUnusable or
-    RuntimeFailed.
+    Raises NoPython, NoRuntime, NoWheels, PcCacheUnusable, NoSpaceForRuntime, NoSpace,
+    CacheUnusable, RuntimeFailed or BoardMisbehaved.
     """
+    try:
+        return _ensure(board, progress)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise errors.BoardMisbehaved(detail="what makes no sense of a runtime") from error
+
+
+def _ensure(board: Board, progress: Progress) -> str:
     said = board.ask("python_version", python=board.target.python)
     if "error" in said:
         raise errors.NoPython(detail=printable(str(said["detail"])))
@@ -41,7 +47,7 @@ def ensure(board: Board, progress: Progress = lambda what, done, size: None) -> 
     progress("Fetching the packages", 0, 0)
     archive = runtime.build(version)
     size = len(archive.content)
-    have = min(int(state["have"]), size)
+    have = max(0, min(int(state["have"]), size))
     needed = archive.unpacked + size - have
     if needed > int(state["free"]):
         board.ask("runtime_drop", name=name)
@@ -59,16 +65,15 @@ def ensure(board: Board, progress: Progress = lambda what, done, size: None) -> 
     return name
 
 
-def choose(board: Board, target: Target) -> str | None:
+def choose(board: Board) -> str | None:
     """Return the name of the runtime that a kernel is to use; None for the board's own packages.
 
-    Raises the errors of `ensure`.
+    Raises the errors of `check.runtime` and `ensure`.
     """
-    if target.runtime == "board" or (
-        target.runtime == "auto" and check.runtime(board.facts(), target) == "board"
-    ):
-        return None
-    return ensure(board, _logged)
+    wanted = board.target.runtime
+    if wanted == "auto":
+        wanted = check.runtime(board.facts(), board.target)
+    return ensure(board, _logged) if wanted == "bundled" else None
 
 
 def _logged(what: str, done: int, size: int) -> None:
