@@ -181,9 +181,9 @@ def venv(home: Board, *options: str) -> tuple[str, Path]:
 
 def test_no_ipykernel(home: Board) -> None:
     python, _ = venv(home)
-    local(home, errors.NoIpykernel, "--python", python, words="ipykernel")
-    options = ["--via", "local", "--python", python, "--runtime", "board"]
-    refused(home, errors.NoIpykernel, *options, words="ensurepip")
+    own = ["--python", python, "--runtime", "board"]
+    local(home, errors.NoIpykernel, *own, words="ipykernel")
+    refused(home, errors.NoIpykernel, "--via", "local", *own, words="ensurepip")
 
 
 def test_packages_that_are_too_old_for_ipykernel(home: Board) -> None:
