@@ -24,6 +24,8 @@ from board_agent import link as link_module
 from board_agent.events import Data, Event
 from board_agent.iopub import LONGEST_TOPIC, Tape, first_message, opening_length
 from board_agent.link import HEADER, MAX_PAYLOAD, OPEN, WINDOW, Link, ProtocolError
+from board_agent.zmtp import wire
+from board_agent.zmtp.patterns import Pipe, Router, XPub
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "tests" / "corpus"
@@ -289,6 +291,62 @@ def iopub(data: bytes) -> None:
     assert heard == (b"" if length is None else whole[length:])
 
 
+def zmtp(data: bytes) -> None:
+    """A peer of the kernel's, by the protocol of ZeroMQ, and what its socket makes of it."""
+    drawn = Bytes(data)
+    kind, pattern = ((b"ROUTER", Router()), (b"XPUB", XPub()))[drawn.number() % 2]
+    here, limit = wire.Wire(kind, limit=1000), 1000
+    pipe = Pipe(4, None)
+    pipe.identity = b"peer"
+    assert pattern.attach(pipe) == []
+    if drawn.number() % 2:  # it is known already
+        here.receive(zmtp_opening(b"DEALER" if kind == b"ROUTER" else b"SUB"))
+    fed = 0
+    try:
+        for part in drawn.parts():
+            fed += len(part)
+            for frames in here.receive(part):
+                assert here.peer is not None and frames
+                assert sum(map(len, frames)) <= limit or kind == b"XPUB"
+                pattern.arrive(pipe, frames)
+            assert len(here._buffer) <= min(fed, wire.LONGEST_COMMAND + 9)
+            assert len(here._frames) * wire.COST <= limit
+            assert len(here.take()) <= len(wire.GREETING) + 300 + fed
+    except wire.ProtocolError:
+        pass
+    while (received := pattern.receive()) is not None:
+        frames, source = received
+        assert source is pipe
+        assert frames[0] == b"peer" if kind == b"ROUTER" else len(frames) == 1
+    assert pattern.route([b"peer", b"answer"]) is not None
+    pattern.detach(pipe)
+    assert not pipe.topics and not pattern.pipes
+    if kind == b"ROUTER":
+        assert not pattern.readable and pattern.route([b"peer", b"answer"]) == ([], [])
+
+
+def zmtp_opening(kind: bytes) -> bytes:
+    """What a peer says first."""
+    peer = wire.Wire(kind, b"peer")
+    peer.receive(wire.GREETING)
+    return peer.take()
+
+
+def zmtp_frames(data: bytes) -> None:
+    """Messages of all kinds, sent and received, cut anywhere."""
+    drawn = Bytes(data)
+    here = wire.Wire(b"ROUTER")
+    here.receive(zmtp_opening(b"DEALER"))
+    sent: list[list[bytes]] = []
+    for count in drawn.take(8):
+        frames = [drawn.take(n) * (n * n % 211 or 1) for n in drawn.take(1 + count % 5)]
+        sent += [frames] if frames else []
+    encoded = b"".join(b"".join(wire.encode(frames)) for frames in sent)
+    size = drawn.number() + 1
+    parts = [encoded[start : start + size] for start in range(0, len(encoded), size)]
+    assert [frames for part in parts for frames in here.receive(part)] == sent
+
+
 HARNESSES: dict[str, Callable[[bytes], None]] = {
     harness.__name__: harness
     for harness in (
@@ -301,6 +359,8 @@ HARNESSES: dict[str, Callable[[bytes], None]] = {
         handshake_of_agent,
         unpack,
         iopub,
+        zmtp,
+        zmtp_frames,
     )
 }
 
@@ -321,6 +381,14 @@ def seeds(name: str) -> list[bytes]:
         opening = b"\xff" + bytes(8) + b"\x7f\3" + bytes(53) + b"\4\5\5READY"[:7]
         text = b'\1\7kernel.\1\x09<IDS|MSG>\0\x1a{"execution_state":"busy"}'
         return [b"\2\7\x20" + opening + text * 3]
+    if name == "zmtp":
+        ping = b"\4\7\4PING\0\0\4\x0b\x09SUBSCRIBEa"
+        said = b"".join(wire.encode([b"\1topic"]) + wire.encode([b"", b"x" * 300, b"\0"]))
+        kinds = ((b"\0", b"DEALER"), (b"\1", b"SUB"))
+        openings = [start + b"\0\x20" + zmtp_opening(kind) for start, kind in kinds]
+        return [*(opening + said + ping for opening in openings), b"\1\1\7" + said + ping]
+    if name == "zmtp_frames":
+        return [bytes([1, 2, 3, 200, 17]) + b"some bytes of frames" * 8]
     return [b"\1\xff", packing._deflate(b"abc" * 1000)]
 
 

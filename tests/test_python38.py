@@ -14,7 +14,10 @@ from agents import Session
 from pythons import interpreters
 
 ROOT = Path(__file__).parent.parent
-FILES = sorted((ROOT / "board_agent").glob("*.py"))
+FOLDER = ROOT / "board_agent"
+STAND_INS = FOLDER / "stand_ins"  # for other packages, whose names their modules have
+FILES = sorted([*FOLDER.glob("*.py"), *(FOLDER / "zmtp").glob("*.py")])
+ALL_FILES = sorted([*FILES, *STAND_INS.rglob("*.py")])
 MAY_IMPORT = {
     "display": {"ipykernel"},
     "kernel": {"ipykernel", "tornado"},
@@ -55,15 +58,41 @@ def imported(path: Path) -> tuple[set[str], set[str]]:
     return others, ours
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def name_of(path: Path) -> str:
+    """Return a module's name in a package of ours."""
+    return ".".join(path.relative_to(FOLDER).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_only_the_standard_library_is_imported(path: Path) -> None:
     others, ours = imported(path)
     foreign = others - sys.stdlib_module_names - {"board_agent"}
     assert foreign <= MAY_IMPORT.get(path.stem, set())
     assert "board_agent" not in others, "our own modules are named from here"
-    assert ours <= {file.stem for file in FILES}
+    assert ours <= {file.stem for file in FILES if file.parent == path.parent}
     if path.stem in STANDS_ALONE:
         assert not ours
+
+
+@pytest.mark.parametrize("path", sorted(STAND_INS.rglob("*.py")), ids=lambda path: path.stem)
+def test_stand_ins_import_ours_and_tornado_alone(path: Path) -> None:
+    others, _ = imported(path)
+    foreign = others - sys.stdlib_module_names
+    assert foreign <= ({"tornado"} if path.stem == "zmqstream" else {"board_agent"})
+
+
+def test_importing_the_stand_ins_takes_little(python: str) -> None:
+    source = """
+import __future__, heapq, json, random, socket, struct, sys, threading, typing
+# which a kernel has in any case
+before = set(sys.modules)
+sys.path[:0] = sys.argv[1:]
+import zmq, zmq.asyncio, zmq.error, zmq.utils.jsonapi
+print("\\n".join(set(sys.modules) - before))
+"""
+    new = set(run(python, source, str(STAND_INS)).split())
+    assert len(new) <= 22
+    assert all(name.partition(".")[0] in ("zmq", "board_agent") for name in new)
 
 
 def test_the_library_of_3_8_has_what_is_imported(python: str) -> None:
@@ -82,11 +111,12 @@ for path in sys.argv[1:]:
     with open(path, encoding="utf-8") as file:
         compile(file.read(), path, "exec", dont_inherit=True)
 """
-    run(python, source, *map(str, FILES))
+    run(python, source, *map(str, ALL_FILES))
 
 
 def test_every_module_that_needs_no_ipykernel_imports(python: str) -> None:
-    names = {path.stem for path in FILES} - MAY_IMPORT.keys() - {"__main__", "__init__"}
+    names = {name_of(path) for path in FILES if path.stem not in ("__main__", "__init__")}
+    names -= MAY_IMPORT.keys()
     source = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     run(python, source, *sorted(f"board_agent.{name}" for name in names))
 

@@ -790,7 +790,8 @@ def test_frames_and_their_trackers(pairs: Pairs) -> None:
     tracker.wait(LIMIT / 1000)
     assert tracker.done
     _, frame, end = router.recv_multipart(copy=False)
-    assert frame.bytes == bytes(changing) and bytes(frame.buffer) == frame.bytes
+    assert frame.bytes == bytes(changing) == bytes(frame.buffer) == bytes(memoryview(frame))
+    assert type(frame.bytes) is bytes
     assert (len(frame), frame.more, end.more) == (100000, True, False)
     dealer.send(b"part", pairs.other.SNDMORE)
     dealer.send_multipart([frame if pairs.one is pairs.other else frame.bytes, b"whole"])

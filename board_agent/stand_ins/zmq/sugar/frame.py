@@ -20,44 +20,40 @@ class MessageTracker:
         """Return at once."""
 
 
-class Frame:
-    """A part of a message."""
+class Frame(bytes):
+    """A part of a message. It is bytes, since only these give a memoryview on any Python."""
 
-    __slots__ = ("bytes", "more", "tracker")
+    more = False
+    tracker: Any = None
 
-    def __init__(
-        self, data: Any = b"", track: Any = False, copy: Any = None, copy_threshold: Any = None
-    ) -> None:
+    def __new__(
+        cls, data: Any = b"", track: Any = False, copy: Any = None, copy_threshold: Any = None
+    ) -> Frame:
+        """Copy the data."""
         if isinstance(data, str):
             raise TypeError("Unicode strings are not allowed. Only: bytes")
-        self.bytes = as_bytes(data)
-        self.more = False
-        self.tracker = MessageTracker() if track else None
+        frame = super().__new__(cls, data)
+        if track:
+            frame.tracker = MessageTracker()
+        return frame
 
     @property
     def buffer(self) -> Any:
         """The data as a memoryview."""
-        return memoryview(self.bytes)
+        return memoryview(self)
 
-    def __len__(self) -> Any:
-        return len(self.bytes)
+    @property
+    def bytes(self) -> Any:
+        """The data as bytes and nothing more."""
+        return self[:]
 
-    def __bytes__(self) -> Any:
-        return self.bytes
+    def __str__(self) -> str:
+        return self.decode()
 
-    def __str__(self) -> Any:
-        return self.bytes.decode()
+    def __repr__(self) -> str:
+        return "<zmq.Frame(%r)>" % self[:12]
 
-    def __repr__(self) -> Any:
-        return "<zmq.Frame(%r)>" % self.bytes[:12]
-
-    def __eq__(self, other: Any) -> Any:
-        return self.bytes == (other.bytes if isinstance(other, Frame) else other)
-
-    def __hash__(self) -> int:
-        return hash(self.bytes)
-
-    def __getattr__(self, name: Any) -> None:
+    def __getattr__(self, name: Any) -> Any:
         raise not_there("zmq.Frame.%s" % name)
 
 

@@ -351,7 +351,8 @@ class Socket:
 
 def _frame(part: Any, track: Any, more: Any) -> Any:
     frame = Frame(part, track=track)
-    frame.more = more
+    if more:
+        frame.more = True
     return frame
 
 
