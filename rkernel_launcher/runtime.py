@@ -23,7 +23,7 @@ from typing import NamedTuple
 from . import wheels
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive depends on the pins alone, not on when it is made
-_CODE = 0.5  # bytes of compiled and compressed code for one of its source, at most
+_CODE = 0.6  # bytes of compiled and compressed code for one of its source, at most
 _LAYOUT = 1  # another one, another name
 
 _STUBS = "jedi/third_party/typeshed/"

@@ -32,7 +32,7 @@ from rkernel_launcher.target import Target
 
 OLDEST = "3.8" if "3.8" in interpreters() else f"3.{sys.version_info.minor}"
 TRIED = [v for v in ("3.8", "3.9", "3.11", "3.13") if v in interpreters()]
-MOST = 7 << 20  # bytes on a board's flash
+MOST = 6 << 20  # bytes on a board's flash
 
 
 def bare(version: str) -> str:
@@ -131,7 +131,7 @@ def test_the_same_pins_give_the_same_archive(warm: Path, version: str) -> None:
     assert "tornado/web.py" in modules
     left = [n for n in [*names, *modules] if n.endswith((".so", ".pyd")) or "/tests/" in n]
     assert left == []
-    assert one.unpacked < MOST
+    assert one.unpacked < 1.2 * MOST  # it is estimated, and what is estimated has to fit
 
 
 def test_fetch_makes_the_internet_needless(home: Board, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,12 +314,15 @@ def test_what_came_damaged_is_sent_again(home: Board, warm: Path) -> None:
         assert on_board(home) == []
         assert sending.ensure(board) == runtime.name(OLDEST)
         assert on_board(home) == [runtime.name(OLDEST)]
+        place = Path(home.environment["XDG_CACHE_HOME"], "rkernel", runtime.name(OLDEST))
+        size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+        assert size < MOST
 
 
 def test_a_disk_that_is_too_small(home: Board, warm: Path) -> None:
     with small_disk(home, "5m"), reached(local()) as board:
         with pytest.raises(
-            errors.NoSpaceForRuntime, match=r"take 9\.\d MB in .* 3\.\d MB are free"
+            errors.NoSpaceForRuntime, match=r"take \d+\.\d MB in .* 3\.\d MB are free"
         ):
             sending.ensure(board)
         assert on_board(home) == []
