@@ -23,7 +23,9 @@ from typing import NamedTuple
 from . import wheels
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive depends on the pins alone, not on when it is made
-_CODE = 0.6  # bytes of compiled and compressed code for one of its source, at most
+_UNTIL_3_10 = ("3.8", "3.9", "3.10")
+_CODE_UNTIL_3_10 = 0.38  # bytes of compiled and compressed code for one of its source, at most
+_CODE = 0.6  # the same for newer ones
 _LAYOUT = 1  # another one, another name
 
 _STUBS = "jedi/third_party/typeshed/"
@@ -64,7 +66,8 @@ def build(version: str) -> Archive:
             "sources.zip": (sources := _zipped(modules)),
         }
     )
-    compiled = int(_CODE * sum(len(modules[path]) for path in near))
+    share = _CODE_UNTIL_3_10 if version in _UNTIL_3_10 else _CODE
+    compiled = int(share * sum(len(modules[path]) for path in near))
     unpacked = len(sources) + sum(map(len, others.values())) + compiled
     return Archive(name(version), content, unpacked)
 
@@ -81,7 +84,7 @@ class _Rules(NamedTuple):
 @functools.cache
 def _rules(version: str) -> _Rules:
     near, far = _words("near"), _words("far")
-    if version in ("3.8", "3.9", "3.10"):
+    if version in _UNTIL_3_10:
         near += _words("near_until_3.10")
     else:
         far += _words("far_since_3.11")

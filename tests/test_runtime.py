@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import sshd
 from boards import Board
-from commands import disk, kernels, rkernel, slave_service, unused_port
+from commands import disk, fill, kernels, rkernel, slave_service, unused_port
 from conftest import KEPT
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import run_kernel
@@ -317,6 +317,7 @@ def test_what_came_damaged_is_sent_again(home: Board, warm: Path) -> None:
         place = Path(home.environment["XDG_CACHE_HOME"], "rkernel", runtime.name(OLDEST))
         size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
         assert size < MOST
+        assert size < runtime.build(OLDEST).unpacked
 
 
 def test_a_disk_that_is_too_small(home: Board, warm: Path) -> None:
@@ -332,16 +333,14 @@ def test_a_disk_that_is_too_small(home: Board, warm: Path) -> None:
 def test_a_disk_that_fills_up_meanwhile(home: Board, warm: Path, step: str) -> None:
     with small_disk(home, "16m") as place, reached(local()) as board:
 
-        def fill(now: str, done: int, size: int) -> None:
-            if now == step and not (place / "ballast").exists():
-                free = os.statvfs(place)
-                left = {"Sending them": 1 << 20, "Compiling them there": 0}[step]
-                (place / "ballast").write_bytes(bytes(free.f_bavail * free.f_frsize - left))
+        def fill_up(now: str, done: int, size: int) -> None:
+            if now == step and not (place / "full").exists():
+                fill(place)
 
         with pytest.raises(errors.NoSpace):
-            sending.ensure(board, fill)
-        assert on_board(home) == ["ballast"]
-        (place / "ballast").unlink()
+            sending.ensure(board, fill_up)
+        assert on_board(home) == ["full"]
+        (place / "full").unlink()
         assert sending.ensure(board) == runtime.name(OLDEST)
 
 
