@@ -11,7 +11,7 @@ from typing import Any, List, Optional, Tuple
 
 from .patterns import Frames, Pipe
 from .reactor import IN, OUT, Timer
-from .wire import ProtocolError, Wire, encode
+from .wire import LIMIT, ProtocolError, Wire, encode
 
 RECEIVE = 1 << 16  # bytes taken from a connection at once
 BATCH = 1 << 14  # bytes of messages that no longer count as waiting
@@ -142,7 +142,10 @@ class Connector:
         self._timer = None
         family, address = self._to
         self._sock = _made(family)
-        error = self._sock.connect_ex(address)
+        try:
+            error = self._sock.connect_ex(address)
+        except OSError as unknown:  # a name that nobody knows
+            error = unknown.errno or errno.EINVAL
         if error in (0, errno.EINPROGRESS):
             self._core.reactor.watch(self._sock.fileno(), self._connected, OUT)
         else:
@@ -163,6 +166,8 @@ class Connector:
                 self._connection.end(None)
 
     def _retry(self) -> None:
+        if self._core.reconnect_ivl < 0:
+            return
         self._timer = self._core.reactor.call_later(self._core.reconnect_ivl / 1000, self._connect)
 
     def lost(self) -> None:
@@ -252,7 +257,8 @@ class Connection:
         self._sock: Optional[socket.socket] = sock
         self._owner = owner
         self._pipe = Pipe(core.sndhwm, self) if pipe is None else pipe
-        self._wire = Wire(core.kind, core.identity, core.maxmsgsize)
+        limit = LIMIT if core.maxmsgsize < 0 else core.maxmsgsize
+        self._wire = Wire(core.kind, core.identity, limit)
         self._current: List[Any] = [self._wire.take()]  # whole messages, some of it sent
         self._met = self._paused = self._ending = False
         self._watched = 0

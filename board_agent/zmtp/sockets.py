@@ -8,7 +8,6 @@ from typing import Any, Dict, List, Optional, Set
 from .patterns import PATTERNS, Frames, Sub, Unreachable
 from .ports import Connector, Inproc, Listener
 from .reactor import Bell, reactor
-from .wire import LIMIT
 
 ETERM = 156384765  # as in zmq.h
 POLLIN, POLLOUT = 1, 2
@@ -82,9 +81,8 @@ class Core:
         self.pattern: Any = PATTERNS[kind]()
         self.identity = b""
         self.sndhwm = self.rcvhwm = HWM
-        self.sndtimeo = self.rcvtimeo = self.linger = -1
+        self.sndtimeo = self.rcvtimeo = self.linger = self.maxmsgsize = -1
         self.reconnect_ivl = RECONNECT
-        self.maxmsgsize = LIMIT
         self.last_endpoint = b""
         self.closed = False
         self.ports: Set[Any] = set()
@@ -221,7 +219,7 @@ class Core:
             self._check()
             told = self.pattern.subscribe(topic) if wanted else self.pattern.cancel(topic)
             for frames in told:
-                for pipe in self.pattern.pipes:
+                for pipe in list(self.pattern.pipes):  # a push may find that one is gone
                     pipe.port.push(frames)
 
     def detach(self, pipe: Any) -> None:

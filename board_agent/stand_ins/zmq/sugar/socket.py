@@ -163,7 +163,7 @@ class Socket:
         elif option in OF_PATTERN and hasattr(core.pattern, OF_PATTERN[option]):
             setattr(core.pattern, OF_PATTERN[option], bool(value))
         elif option in OF_SOCKET and option != z.LAST_ENDPOINT:
-            if type(value) is not type(getattr(core, OF_SOCKET[option])):
+            if not isinstance(value, type(getattr(core, OF_SOCKET[option]))):
                 raise TypeError("%r is no value for option %s" % (value, option))
             setattr(core, OF_SOCKET[option], value)
         else:
