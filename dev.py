@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Try rkernel or test it from a checkout: python3 dev.py demo, python3 dev.py test.
 
+A third word, pins, chooses anew the packages that are sent to boards which have none.
+
 Needs only Python: makes a virtual environment in .venv and installs there what is wanted. Run as
 root on Debian, `test` installs the system packages that the tests need as well; elsewhere the tests
 that need them are skipped with a reason. What follows `demo` or `test` goes to rkernel or pytest.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -28,11 +32,17 @@ CHECKS = [
     ["mypy"],
     ["lint-imports"],
 ]
+# What boards are sent, by version of Python. What ipykernel imports of zmq, board_agent/zmtp has to
+# know: 6.31 wants the same of it as 6.29. The other limits are for size; a newer jedi has 30 MB.
+KERNELS = {"3.8": "6.29.5", "3.9": "6.29.5"}
+KERNELS.update(dict.fromkeys(("3.10", "3.11", "3.12", "3.13"), "6.31.0"))
+LIMITS = ["wcwidth<0.3", "jedi<0.20", "python-dateutil<3", "platformdirs<4.5", "packaging<26"]
+NOT_SENT = ("debugpy", "psutil", "pyzmq", "tzdata")
 
 
 def main(argv):
     """Do what the first argument says."""
-    if not argv or argv[0] not in ("demo", "test"):
+    if not argv or argv[0] not in ("demo", "test", "pins"):
         sys.exit(__doc__)
     if sys.version_info < (3, 10):
         sys.exit(
@@ -42,6 +52,9 @@ def main(argv):
     if argv[0] == "demo":
         make_environment(".")
         return run(BIN / "rkernel", "demo", *argv[1:])
+    if argv[0] == "pins":
+        make_environment(".")
+        return make_pins()
     install_system_packages(PACKAGES)
     make_environment(".[test]")
     for check in CHECKS:
@@ -59,6 +72,33 @@ def make_environment(what):
             install_system_packages(["python3-venv"])
         run(sys.executable, "-m", "venv", VENV)
     run(BIN / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", what)
+
+
+def make_pins():
+    """Write rkernel_launcher/pins/: of each package one version, and of that one wheel."""
+    run(BIN / "python", "-m", "pip", "install", "-q", "uv")
+    options = ["--no-header", "--no-annotate", "--only-binary", ":all:", "--python-version"]
+    code = "from rkernel_launcher.wheels import PLATFORMS; print(*PLATFORMS)"
+    platforms = subprocess.check_output([str(BIN / "python"), "-c", code], text=True).split()
+    for version, kernel in KERNELS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            wanted, chosen = Path(folder, "wanted.in"), Path(folder, "chosen.txt")
+            wanted.write_text("\n".join(["ipykernel==" + kernel, *LIMITS]))
+            run(BIN / "uv", "pip", "compile", "-q", *options, version, wanted, "-o", chosen)
+            lines = [n for n in chosen.read_text().split() if n.split("==")[0] not in NOT_SENT]
+            chosen.write_text("\n".join(lines))
+            command = ["-m", "pip", "download", "-q", "--no-deps", "--implementation", "cp"]
+            command += ["--only-binary", ":all:"]
+            for platform in platforms:
+                command += ["--platform", platform]
+            command += ["--python-version", version, "-d", folder, "-r", chosen]
+            run(BIN / "python", *command)
+            wheels = {}
+            for wheel in Path(folder).glob("*.whl"):
+                digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+                wheels[wheel.name.split("-")[0].lower().replace("_", "-")] = digest
+            pins = ["%s --hash=sha256:%s\n" % (n, wheels[n.split("==")[0]]) for n in lines]
+        (ROOT / "rkernel_launcher" / "pins" / (version + ".txt")).write_text("".join(pins))
 
 
 def install_system_packages(names):

@@ -2,15 +2,23 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from . import query
+from . import bundle, home, query
 from .home import NoHome, Seat, agents
 
 AGENT_SECONDS = 30.0  # a slow board's python starts in two
+
+
+runtime_state = bundle.state
+runtime_add = bundle.add
+runtime_drop = bundle.drop
+runtime_unpack = bundle.unpack
+runtime_look = bundle.look
 
 
 def facts(python: Optional[str]) -> Dict[str, Any]:
@@ -23,6 +31,14 @@ def facts(python: Optional[str]) -> Dict[str, Any]:
     if run.returncode:
         return {"error": "no_python", "detail": run.stderr.decode("utf-8", "replace")[-500:]}
     return dict(json.loads(run.stdout))
+
+
+def python_version(python: Optional[str]) -> Dict[str, Any]:
+    """Return the version of the given Python, such as 3.8."""
+    try:
+        return {"version": bundle.python_version(python)}
+    except (OSError, subprocess.CalledProcessError) as error:
+        return {"error": "no_python", "detail": str(error)}
 
 
 def ensure_agent(
@@ -78,6 +94,22 @@ def stop(kernels: List[str]) -> Dict[str, Any]:
         except query.NoAnswer as error:
             trouble = str(error)
     return {"error": trouble} if left and trouble else {}
+
+
+def purge() -> Dict[str, Any]:
+    """End all agents here with their kernels, and remove our folders; say what went wrong."""
+    for state in agents():
+        os.kill(state["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + query.SECONDS
+    while agents():
+        if time.monotonic() > deadline:
+            return {"error": "an agent does not end"}
+        time.sleep(query.POLL)
+    try:
+        home.remove()
+    except OSError as error:
+        return {"error": str(error), "path": str(error.filename)}
+    return {}
 
 
 def _start_agent(

@@ -1,5 +1,6 @@
 """What this board and this Python are, as JSON: run as `python -m board_agent.facts`."""
 
+import importlib
 import json
 import os
 import platform
@@ -28,7 +29,7 @@ def collect() -> Dict[str, Any]:
         "python": platform.python_version(),
         "executable": sys.executable,
         "packages": {name: _version(name) for name in PACKAGES},
-        "missing": [name for name in MODULES if not _has_module(name)],
+        "missing": [name for name in MODULES if not _works(name)],
         "requires": _requires("ipykernel"),
         "encoder": encoders.name(),
         "memory_total": memory.get("MemTotal"),
@@ -87,6 +88,16 @@ def _requires(package: str) -> List[Tuple[str, str, str]]:
         if match and version:
             found.append((match[1], match[2].strip(), version))
     return found
+
+
+def _works(name: str) -> bool:
+    if name != "zmq":
+        return _has_module(name)
+    try:  # what is compiled can be there and of no use
+        importlib.import_module(name)
+    except Exception:
+        return False
+    return True
 
 
 def _has_module(name: str) -> bool:

@@ -19,6 +19,13 @@ def cache() -> str:
     return os.path.join(base, "rkernel")
 
 
+def runtime_folder(name: str) -> str:
+    """Return where a runtime that was sent is, or would be. Raises ValueError."""
+    if not name.startswith("runtime-") or name != os.path.basename(name):
+        raise ValueError("%r is no runtime" % name)
+    return os.path.join(cache(), name)
+
+
 def runtime() -> str:
     """Return the folder for sockets and state, made if need be: ours, and closed to others.
 
@@ -50,6 +57,13 @@ def agents() -> List[Dict[str, Any]]:
             elif seat.take():
                 seat.clear()
     return found
+
+
+def remove() -> None:
+    """Remove all that is ours here, while no agent runs. Raises OSError."""
+    for path in [*_candidates(), cache()]:
+        if os.path.isdir(path) and os.lstat(path).st_uid == os.getuid():
+            shutil.rmtree(os.path.realpath(path))
 
 
 def _candidates() -> List[str]:

@@ -58,6 +58,12 @@ def call(name: str, arguments: str) -> str:
     return json.dumps(result)
 
 
+def send(name: str, data: bytes, arguments: str) -> str:
+    """Call one with bytes, and then the arguments in a JSON array."""
+    result: Dict[str, Any] = getattr(_bootstrap, name)(data, *json.loads(arguments))
+    return json.dumps(result)
+
+
 def _folder(code: str) -> str:
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(base, "rkernel", "code-" + code)

@@ -1,8 +1,9 @@
-"""The kernel process: the board's own ipykernel, with what a board and a slow link ask for.
+"""The kernel process: a stock ipykernel, with what a board and a slow link ask for.
 
-Run by the agent as `python -m board_agent.kernel FD CONNECTION_FILE WORKDIR [--debugger]`, where FD
-is one end of the lifeline: a socket on which this process says that it is ready and is told of
-another launcher's key, and whose end means that the agent is gone.
+Run by the agent as `python -m board_agent.kernel FD CONNECTION_FILE WORKDIR [--runtime FOLDER]
+[--debugger]`, where FD is one end of the lifeline: a socket on which this process says that it is
+ready and is told of another launcher's key, and whose end means that the agent is gone; FOLDER is
+that of a runtime, in place of the board's own ipykernel.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List, Optional
 
 from . import lifeline, maix_hook
 
@@ -28,12 +29,14 @@ def main(argv: List[str]) -> None:
     lifeline.take(int(argv[0]))
     connection_file, workdir = argv[1:3]
     debugger = "--debugger" in argv[3:]
+    runtime = argv[argv.index("--runtime") + 1] if "--runtime" in argv[3:] else None
     threading.Thread(target=_watch_lifeline, daemon=True).start()
-    _settle(workdir)
+    code = _settle(workdir)
     maix_hook.install()
     global _app
     try:
-        _app = _make_app(connection_file, debugger)
+        with _runtime(runtime, code):
+            _app = _make_app(connection_file, debugger)
     except ImportError as error:
         lifeline.tell({"missing": error.name or "ipykernel", "detail": str(error)})
         sys.exit(1)
@@ -46,8 +49,28 @@ def main(argv: List[str]) -> None:
     _app.start()
 
 
-def _settle(workdir: str) -> None:
-    """Make the process look like a kernel started by hand in its working folder."""
+@contextlib.contextmanager
+def _runtime(folder: Optional[str], code: str) -> Iterator[None]:
+    """Import from a runtime; meanwhile from what stands in for compiled packages, too.
+
+    Those are for ipykernel. A cell that imports one which is not loaded gets the board's, if any.
+    """
+    if folder is None:
+        yield
+        return
+    from . import importer
+
+    importer.use(folder)
+    stand_ins = os.path.join(code, "board_agent", "stand_ins")
+    sys.path.insert(0, stand_ins)
+    yield
+    sys.path.remove(stand_ins)
+    if os.path.dirname(getattr(sys.modules.get("psutil"), "__file__", None) or "") == stand_ins:
+        del sys.modules["psutil"]
+
+
+def _settle(workdir: str) -> str:
+    """Make the process look like a kernel started by hand; return the folder of our code."""
     code = sys.path.pop(0)  # where `-m` found us
     sys.path.append(code)
     os.chdir(os.path.expanduser(workdir) if workdir else os.path.expanduser("~"))
@@ -62,6 +85,7 @@ def _settle(workdir: str) -> None:
             file.write("500")
     except OSError:
         pass
+    return code
 
 
 def _end_politely(signum: int, frame: Any) -> None:

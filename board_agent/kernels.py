@@ -12,6 +12,7 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+from . import home
 from .loop import Loop
 from .memory import memory_of_process
 from .relay import Relay
@@ -248,6 +249,8 @@ def _spawn(
     os.stat(os.path.join(workdir, ""))  # what is wrong with it is easier to say here than there
     argv = [os.path.expanduser(request.get("python") or sys.executable), "-m", "board_agent.kernel"]
     argv += [str(lifeline.fileno()), connection_file, workdir]
+    if request.get("runtime"):
+        argv += ["--runtime", home.runtime_folder(str(request["runtime"]))]
     if request.get("debugger"):
         argv.append("--debugger")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JPY_")}

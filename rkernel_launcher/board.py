@@ -17,7 +17,7 @@ from .kernel import Kernel
 from .rpyc_session import Session
 from .target import Target
 
-_NO_SPACE = ("ENOSPC", "EDQUOT")
+NO_SPACE = ("ENOSPC", "EDQUOT")
 
 
 @dataclass
@@ -47,14 +47,14 @@ class Board:
             return
         said = self.session.call("install", code.version(), code.archive())
         if "error" in said:
-            wrong = errors.NoSpace if said["error"] in _NO_SPACE else errors.CacheUnusable
+            wrong = errors.NoSpace if said["error"] in NO_SPACE else errors.CacheUnusable
             raise wrong(path=said["path"], detail=said["detail"])
         if not self.session.call("load", code.version())["installed"]:
             raise errors.CacheUnusable(path="~/.cache/rkernel", detail="it does not keep files")
 
     def facts(self) -> dict[str, Any]:
         """Return what the board is. Raises NoPython."""
-        said = self._call("facts", python=self.target.python)
+        said = self.ask("facts", python=self.target.python)
         if "error" in said:
             raise errors.NoPython(detail=_last_line(said["detail"]))
         return said
@@ -65,7 +65,7 @@ class Board:
         Parameters: idle, seconds after which an agent that is started now ends itself.
         Raises LinkPortTaken, CacheUnusable or AgentFailed.
         """
-        said = self._call(
+        said = self.ask(
             "ensure_agent",
             code=code.version(),
             bind=self.bind,
@@ -78,12 +78,12 @@ class Board:
 
     def kernels(self) -> tuple[list[Kernel], bool]:
         """Return the kernels that run on the board, and whether all agents there have answered."""
-        found = [_kernels(agent) for agent in self._call("find_kernels")["agents"]]
+        found = [_kernels(agent) for agent in self.ask("find_kernels")["agents"]]
         return [kernel for some in found for kernel in some or []], None not in found
 
     def stop(self, kernels: list[str]) -> None:
         """End kernels on the board, by their ids. Raises KernelsStay."""
-        said = self._call("stop", kernels=kernels)
+        said = self.ask("stop", kernels=kernels)
         if "error" in said:
             raise errors.KernelsStay(host=self.target.name, detail=said["error"])
 
@@ -95,7 +95,7 @@ class Board:
         board = self.again()
         try:
             board.prepare()
-            return [_agent(agent) for agent in board._call("find_agents")["agents"]]
+            return [_agent(agent) for agent in board.ask("find_agents")["agents"]]
         finally:
             board.close()
 
@@ -103,8 +103,21 @@ class Board:
         """End the bootstrap session; the link stays. Nothing of rpyc is left on the board."""
         self.session.close()
 
-    def _call(self, name: str, **arguments: object) -> dict[str, Any]:
+    def purge(self) -> None:
+        """End all that runs there of ours, and remove it. Raises KernelsStay or CacheUnusable."""
+        said = self.ask("purge")
+        if "path" in said:
+            raise errors.CacheUnusable(path=said["path"], detail=said["error"])
+        if "error" in said:
+            raise errors.KernelsStay(host=self.target.name, detail=said["error"])
+
+    def ask(self, name: str, /, **arguments: object) -> dict[str, Any]:
+        """Call a function of our code on the board."""
         return dict(self.session.call("call", name, json.dumps(arguments)))
+
+    def send(self, name: str, data: bytes, *arguments: str | int) -> dict[str, Any]:
+        """Call a function of our code on the board that takes bytes, and then other arguments."""
+        return dict(self.session.call("send", name, data, json.dumps(arguments)))
 
 
 def _agent(said: dict[str, Any]) -> Agent:

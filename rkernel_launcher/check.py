@@ -16,14 +16,25 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from . import target as targets
-from .errors import CheckFailed, KernelSilent, NoIpykernel, NoMemory, OldPackages, UnknownBoard
+from . import wheels
+from .errors import (
+    BadOption,
+    CheckFailed,
+    KernelSilent,
+    NoIpykernel,
+    NoMemory,
+    OldPackages,
+    UnknownBoard,
+)
 from .target import Target
 from .text import printable
 
 READY_SECONDS = 120.0  # the first import of ipykernel takes 50 s where no .pyc files are
 CELL_SECONDS = 30.0
-KERNEL_MEMORY = 40  # MB, of which a third are files that a board short of memory reads anew
-LEAST_MEMORY = 24 << 20  # with less, a kernel starts for minutes before it is ended
+_MEMORY = {  # of the board's packages, of those sent along: the least with which a kernel starts
+    False: (24 << 20, 40),  # in bearable time, and MB that it takes once it runs, of which a third
+    True: (14 << 20, 20),  # are files that a board short of memory reads anew
+}
 _SYSTEMS = {"local": ("Linux", "Darwin")}
 _INSTALLS = {  # by package manager; opkg has no package of ipykernel
     "apt-get": "apt-get install python3-ipykernel",
@@ -33,15 +44,49 @@ _INSTALLS = {  # by package manager; opkg has no package of ipykernel
 _SYSTEM_PYTHON = ("/usr/bin/", "/bin/")
 
 
-def facts(found: dict[str, Any], target: Target) -> None:
-    """Make sure that a board has what a kernel needs.
+def runtime(found: dict[str, Any], target: Target) -> str:
+    """Return whose packages a kernel uses: "board" if the board's own will do, or "bundled".
 
-    Parameters: found, what `Board.facts` returned. Raises UnknownBoard, NoIpykernel, OldPackages,
-    NoMemory.
+    Parameters: found, what `Board.facts` returned. Raises BadOption, NoRuntime, NoIpykernel or
+    OldPackages, which leave nothing to use.
+    """
+    if target.runtime == "bundled" and target.debugger:
+        detail = "the debugger needs the board's own ipykernel and debugpy"
+        raise BadOption(option="--runtime", value="bundled", detail=detail)
+    version = ".".join(str(found["python"]).split(".")[:2])
+    if target.runtime == "bundled":
+        wheels.pins(version)
+        return "bundled"
+    try:
+        _packages(found, target)
+    except (NoIpykernel, OldPackages):
+        sendable = found["system"] == "Linux" and version in wheels.versions()
+        if target.runtime == "board" or target.debugger or not sendable:
+            raise
+        return "bundled"
+    return "board"
+
+
+def facts(found: dict[str, Any], target: Target) -> None:
+    """Make sure that a kernel can run on a board.
+
+    Parameters: found, what `Board.facts` returned; target, its runtime decided. Raises
+    UnknownBoard, NoIpykernel, OldPackages, NoMemory.
     """
     host = target.name
     if found["system"] not in _SYSTEMS.get(target.via, ("Linux",)):
         raise UnknownBoard(host=host, system=found["system"], machine=found["machine"])
+    if target.runtime != "bundled":
+        _packages(found, target)
+    least, needed = _MEMORY[target.runtime == "bundled"]
+    available = found["memory_available"]
+    if available is not None and available < least:
+        raise NoMemory(host=host, available=available >> 20, needed=needed)
+
+
+def _packages(found: dict[str, Any], target: Target) -> None:
+    """Make sure that a board's own packages will do. Raises NoIpykernel or OldPackages."""
+    host = target.name
     if found["missing"]:
         package = found["missing"][0]
         raise NoIpykernel(host=host, package=package, hint=_how_to_install("ipykernel", found))
@@ -56,9 +101,6 @@ def facts(found: dict[str, Any], target: Target) -> None:
                 has=version,
                 hint=f'Run there: {found["executable"]} -m pip install "{package}>={least[1]}"',
             )
-    available = found["memory_available"]
-    if available is not None and available < LEAST_MEMORY:
-        raise NoMemory(host=host, available=available >> 20, needed=KERNEL_MEMORY)
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from . import check, connection_file, errors, kernelspec, logs, target, ways
+from . import check, connection_file, errors, kernelspec, logs, sending, target, ways, wheels
+from . import runtime as runtimes
 from . import view as views
 from .board import Board
 from .kernel import Kernel
@@ -73,6 +74,13 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
 @click.option("--identity", metavar="FILE", help="The private key to log in with.")
 @click.option("--jump", metavar="HOST[,HOST]", help="SSH hosts on the way, as ssh -J takes them.")
 @click.option("--python", metavar="PATH", help="The board's Python.")
+@click.option(
+    "--runtime",
+    type=click.Choice(target.RUNTIMES),
+    default="auto",
+    show_default=True,
+    help="The board's own ipykernel, or one that is sent along; auto sends it if need be.",
+)
 @click.option("--name", help="The kernel's name; made from the host if not given.")
 @click.option("--display-name", help="Its name in menus.")
 @click.option("--workdir", metavar="FOLDER", help="Where kernels work on the board.")
@@ -139,8 +147,15 @@ def add(
     _claim(name, yes, attended)
     facts: dict[str, Any] = {}
     try:
-        wanted, facts = _visit(report, wanted, _prompts(report) if attended else None)
-        check.facts(facts, wanted)
+        prompts = _prompts(report) if attended else None
+        with report.stage(f"Reaching {wanted.host or 'this machine'}"):
+            reached = ways.reach(wanted, prompts)
+        try:
+            wanted = reached.target
+            facts = _look_at(report, reached, prompts)
+            wanted = _supply(report, reached, facts)
+        finally:
+            reached.close()
         if not no_check:
             with report.stage("Starting a kernel there, running a cell, stopping it"):
                 check.kernel(wanted)
@@ -165,12 +180,39 @@ def list_kernels(as_json: bool) -> None:
 
 @rkernel.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
-def remove(names: tuple[str, ...]) -> None:
+@click.option(
+    "--purge",
+    is_flag=True,
+    help="Remove all of rkernel from their boards, too; ends what kernels run there.",
+)
+def remove(names: tuple[str, ...], purge: bool) -> None:
     """Remove kernels that were added, from this PC."""
-    kernelspec.remove(names)
     report = Report()
+    boards: list[Target] = []
+    for wanted in map(kernelspec.target_of, names) if purge else ():
+        if wanted not in boards:
+            boards.append(wanted)
+    for wanted in boards:
+        with (
+            report.stage(f"Removing all of rkernel from {wanted.name}"),
+            _at_board(wanted) as board,
+        ):
+            board.purge()
+    kernelspec.remove(names)
     report.say(f"Removed {', '.join(names)}.")
-    report.say("All that is left on a board is the folder ~/.cache/rkernel, about 1 MB.")
+    if not purge:
+        report.say("Their boards keep a folder, ~/.cache/rkernel, which --purge removes.")
+
+
+@rkernel.command()
+@click.option("--python", "version", required=True, metavar="VERSION", help="Such as 3.8.")
+def fetch(version: str) -> None:
+    """Fetch what is sent to a board without ipykernel, so that adding it needs no internet."""
+    report = Report()
+    with report.stage(f"Fetching the packages for Python {version}"):
+        archive = runtimes.build(version)
+    size = len(archive.content) / (1 << 20)
+    report.say(f"{size:.1f} MB to send to a board; kept in {wheels.cache()}")
 
 
 @rkernel.command()
@@ -317,25 +359,29 @@ def _claim(name: str, yes: bool, attended: bool) -> None:
             raise
 
 
-def _visit(
-    report: Report, wanted: Target, prompts: Prompts | None
-) -> tuple[Target, dict[str, Any]]:
-    """Reach a board and say what it is; return how it was reached, and its facts."""
-    with report.stage(f"Reaching {wanted.host or 'this machine'}"):
-        reached = ways.reach(wanted, prompts)
-    try:
-        if reached.target.via == "rpyc":
-            report.say(NO_AUTHENTICATION, "yellow")
-        with report.stage("Putting our code there"):
-            reached.prepare()
-        with report.stage("Looking at what it has"):
-            facts = reached.facts()
-        report.board(facts)
-        if prompts is not None:
-            reached.offer_key(prompts)
-    finally:
-        reached.close()
-    return reached.target, facts
+def _look_at(report: Report, reached: Board, prompts: Prompts | None) -> dict[str, Any]:
+    """Put our code on a board and say what the board is; return its facts."""
+    if reached.target.via == "rpyc":
+        report.say(NO_AUTHENTICATION, "yellow")
+    with report.stage("Putting our code there"):
+        reached.prepare()
+    with report.stage("Looking at what it has"):
+        facts = reached.facts()
+    report.board(facts)
+    if prompts is not None:
+        reached.offer_key(prompts)
+    return facts
+
+
+def _supply(report: Report, reached: Board, facts: dict[str, Any]) -> Target:
+    """Send a board the packages that its kernel lacks; return the target, its runtime decided."""
+    found = replace(reached.target, runtime=check.runtime(facts, reached.target))
+    check.facts(facts, found)
+    if found.runtime == "bundled":
+        with report.progress("Looking for a kernel's packages") as progress:
+            sending.ensure(reached, progress)
+        report.say(f"  {'Kernel:':<14}{sending.packages(facts['python'])}")
+    return found
 
 
 def _prompts(report: Report) -> Prompts:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterator
 from importlib import resources
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive depends on the code alone, not on when it is made
@@ -14,8 +15,15 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive depends on the code alone, not on 
 @functools.cache
 def _files() -> dict[str, bytes]:
     root = resources.files("board_agent")
-    names = sorted(entry.name for entry in root.iterdir() if entry.name.endswith(".py"))
-    return {name: root.joinpath(name).read_bytes() for name in names}
+    return dict(sorted(_modules(root, "")))
+
+
+def _modules(folder: resources.abc.Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _modules(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".py"):
+            yield prefix + entry.name, entry.read_bytes()
 
 
 @functools.cache

@@ -219,6 +219,22 @@ class NoSpace(RkernelError):
     remedy = "Free about 1 MB there, or set XDG_CACHE_HOME on the board to a folder with space."
 
 
+class NoSpaceForRuntime(RkernelError):
+    """The board's disk cannot take what its kernel needs."""
+
+    message = (
+        "A kernel's packages take {needed:.1f} MB in {path} of the board, {free:.1f} MB are free."
+    )
+    remedy = "Free some there, or set XDG_CACHE_HOME on the board to a folder with space."
+
+
+class RuntimeFailed(RkernelError):
+    """The board could not unpack what its kernel needs."""
+
+    message = "The board could not install the packages that were sent to it: {detail}."
+    remedy = "Run the command again; it goes on where it was."
+
+
 class CacheUnusable(RkernelError):
     """Our folder on the board cannot be written."""
 
@@ -334,6 +350,30 @@ class OldPackages(RkernelError):
 
     message = "The board's ipykernel {ipykernel} needs {needs}, it has {has}."
     remedy = "{hint}"
+
+
+class NoRuntime(RkernelError):
+    """There are no packages to send for the board's version of Python."""
+
+    message = "There are no packages to send for Python {version}, only for {versions}."
+    remedy = "Install ipykernel on the board, or name another Python there with --python."
+
+
+class NoWheels(RkernelError):
+    """What a board without packages needs is not on this PC and cannot be fetched."""
+
+    message = "This PC lacks the packages for Python {version}, and could not fetch them: {detail}."
+    remedy = (
+        "Connect this PC to the internet and run: rkernel fetch --python {version} "
+        "(or copy {folder} from a PC where that was done)."
+    )
+
+
+class PcCacheUnusable(RkernelError):
+    """Our folder on this PC cannot be written."""
+
+    message = "This PC's folder {path} cannot be used: {detail}."
+    remedy = "Make it writable, and check that the disk is not full."
 
 
 class NoMemory(RkernelError):

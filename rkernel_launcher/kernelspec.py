@@ -91,7 +91,8 @@ def make(name: str, display_name: str, target: Target, facts: dict[str, Any]) ->
     """
     spec: dict[str, Any] = json.loads(_template("kernel.json"))
     start, rest = spec["argv"][1:3], spec["argv"][3:]
-    version = str(facts.get("packages", {}).get("ipykernel") or "")
+    own = facts.get("packages", {}) if target.runtime != "bundled" else {}
+    version = str(own.get("ipykernel") or "")
     old = version and tuple(map(int, re.findall(r"\d+", version)[:2])) < _SIGNAL_BEFORE
     noted = {"host": target.host, "via": target.via}
     for fact in ("model", "machine", "python"):

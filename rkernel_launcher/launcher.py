@@ -72,6 +72,7 @@ class Launcher:
         self._channels: Channels | None = None
         self._board: Board | None = None
         self._agent: Agent | None = None
+        self._runtime: str | None = None  # the name of that on the board
         self._session = agent.new_session()
         self._relay = Relay(
             self._loop, Link(), self._on_message, self._on_lost, on_quiet=self._reconnect
@@ -116,6 +117,10 @@ class Launcher:
             reached = ways.reach(self._target)
             log.info("reached the board")
             reached.prepare()
+            if self._target.runtime != "board" and not self._attach:
+                from . import sending  # which few launchers need
+
+                self._runtime = sending.choose(reached)
             found = self._attach.agent if self._attach else reached.start_agent()
             sock = reached.connect(found.port)
             agent.shake_hands(sock, found, self._session, 0, self._target.name)
@@ -141,6 +146,7 @@ class Launcher:
                 "key": self._connection.key,
                 "signature_scheme": self._connection.signature_scheme,
                 "python": self._target.python,
+                "runtime": self._runtime,
                 "workdir": self._target.workdir,
                 "env": self._target.env,
                 "debugger": self._target.debugger,

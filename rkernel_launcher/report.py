@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
@@ -59,6 +60,42 @@ class Report:
         finally:
             self._status = None
         self.console.print(Text.assemble(text, (f"{time.monotonic() - start:.1f} s", "green")))
+
+    @contextmanager
+    def progress(self, text: str) -> Iterator[Callable[[str, int, int], None]]:
+        """Show how far something is that has several steps, and the seconds that each took.
+
+        Gives a function that is told of a step, how much of it is done, and of how much, 0 if that
+        is not known.
+        """
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+        bar = Progress(
+            *(*columns, TimeElapsedColumn()),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        steps: dict[str, float] = {}
+
+        def tell(step: str, done: int, size: int) -> None:
+            if step not in steps:
+                self._end_step(steps)
+                steps[step] = time.monotonic()
+                bar.reset(task)
+            bar.update(task, description=printable(step), completed=done, total=size or None)
+
+        try:
+            with bar:
+                task = bar.add_task(printable(text), total=None)
+                yield tell
+        finally:
+            self._end_step(steps)
+
+    def _end_step(self, steps: dict[str, float]) -> None:
+        if steps:
+            step, start = list(steps.items())[-1]
+            text = f"{printable(step)} … "
+            self.console.print(Text.assemble(text, (f"{time.monotonic() - start:.1f} s", "green")))
 
     @contextmanager
     def pause(self) -> Iterator[None]:

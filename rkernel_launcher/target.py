@@ -13,6 +13,7 @@ RPYC_PORT = 18812
 VIDEO_PORT = 18811  # MaixPy3's own MJPEG server uses it on the board
 VIDEOS = ("notebook", "mjpeg")
 VIAS = ("auto", "ssh", "rpyc", "local")
+RUNTIMES = ("auto", "board", "bundled")  # whose packages a kernel uses: auto decides when it starts
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -30,6 +31,7 @@ class Target:
     identity: str | None = None
     jump: str | None = None
     python: str | None = None
+    runtime: str = "board"
     workdir: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     link_port: int = AGENT_PORT
@@ -126,6 +128,8 @@ def to_argv(target: Target) -> list[str]:
         argv += ["--env", f"{name}={value}"]
     if target.via == "rpyc" and target.link_port != AGENT_PORT:
         argv += ["--link-port", str(target.link_port)]
+    if target.runtime != Target.runtime:
+        argv += ["--runtime", target.runtime]
     if target.keep_alive != Target.keep_alive:
         argv += ["--keep-alive", target.keep_alive]
     if target.link_timeout != Target.link_timeout:
@@ -150,6 +154,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="", help="[USER@]HOST[:PORT]")
     for name in ("identity", "jump", "python", "workdir"):
         parser.add_argument(f"--{name}")
+    parser.add_argument("--runtime", choices=RUNTIMES, default=Target.runtime)
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--link-port", type=int, default=AGENT_PORT)
     parser.add_argument("--keep-alive", default=Target.keep_alive)
@@ -186,6 +191,7 @@ def from_arguments(arguments: argparse.Namespace) -> Target:
         identity=arguments.identity,
         jump=arguments.jump,
         python=arguments.python,
+        runtime=arguments.runtime,
         workdir=arguments.workdir,
         env=parse_env(arguments.env),
         link_port=arguments.link_port,

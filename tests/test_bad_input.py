@@ -181,13 +181,14 @@ def venv(home: Board, *options: str) -> tuple[str, Path]:
 
 def test_no_ipykernel(home: Board) -> None:
     python, _ = venv(home)
-    local(home, errors.NoIpykernel, "--python", python, words="ipykernel")
-    refused(home, errors.NoIpykernel, "--via", "local", "--python", python, words="ensurepip")
+    own = ["--python", python, "--runtime", "board"]
+    local(home, errors.NoIpykernel, *own, words="ipykernel")
+    refused(home, errors.NoIpykernel, "--via", "local", *own, words="ensurepip")
 
 
 def test_packages_that_are_too_old_for_ipykernel(home: Board) -> None:
     python = environment("old", "ipykernel==6.29.5", "--no-deps pyzmq==23.2.1")
-    options = ["--via", "local", "--python", python]
+    options = ["--via", "local", "--python", python, "--runtime", "board"]
     refused(home, errors.OldPackages, *options, words="needs pyzmq 24 or newer, it has 23.2.1")
 
 

@@ -11,10 +11,12 @@ from commands import wrapper
 
 from rkernel_launcher import check
 from rkernel_launcher.errors import (
+    BadOption,
     CheckFailed,
     KernelSilent,
     NoIpykernel,
     NoMemory,
+    NoRuntime,
     OldPackages,
     UnknownBoard,
 )
@@ -128,3 +130,33 @@ def test_a_kernel_that_computes_oddly(home: Board) -> None:
 def silent_python(home: Board) -> str:
     """A Python whose kernels do nothing at all."""
     return wrapper(home.folder / "silent", "*board_agent.kernel*) exec sleep 300;;")
+
+
+def test_whose_packages_a_kernel_uses() -> None:
+    def chosen(wanted: str, debugger: bool = False, **facts: Any) -> str:
+        target = Target(host="pi", via="ssh", runtime=wanted, debugger=debugger)
+        return check.runtime(found(**{"python": "3.11.2", **facts}), target)
+
+    old = [("pyzmq", ">=25", "24.0.1")]
+    assert chosen("auto") == chosen("board") == "board"
+    assert chosen("bundled") == "bundled"
+    assert chosen("auto", missing=["ipykernel"]) == chosen("auto", requires=old) == "bundled"
+    for wanted, more, error in (
+        ("board", {"missing": ["ipykernel"]}, NoIpykernel),
+        ("board", {"requires": old}, OldPackages),
+        ("auto", {"missing": ["zmq"], "python": "3.7.3"}, NoIpykernel),
+        ("auto", {"missing": ["zmq"], "system": "Darwin"}, NoIpykernel),
+        ("auto", {"missing": ["zmq"], "debugger": True}, NoIpykernel),
+        ("bundled", {"python": "3.7.3"}, NoRuntime),
+        ("bundled", {"debugger": True}, BadOption),
+    ):
+        with pytest.raises(error):
+            chosen(wanted, **more)
+
+
+def test_packages_that_are_sent_need_less_memory() -> None:
+    facts = found(missing=["ipykernel", "zmq"], memory_available=16 << 20)
+    check.facts(facts, Target(host="pi", via="ssh", runtime="bundled"))
+    facts["memory_available"] = 8 << 20
+    with pytest.raises(NoMemory, match="has 8 MB of memory available, a kernel takes about 20 MB"):
+        check.facts(facts, Target(host="pi", via="ssh", runtime="bundled"))

@@ -124,7 +124,8 @@ def test_add_what_cannot_be_reached_with_no_check(home: Board) -> None:
     written = spec(home, "rkernel-board.invalid")
     assert written["argv"][3:-2] == [
         *("--via", "ssh", "--host", f"pi@board.invalid:{options[1]}"),
-        *("--identity", str(Path("key").absolute()), "--jump", "gate", "--keep-alive", "10m"),
+        *("--identity", str(Path("key").absolute()), "--jump", "gate"),
+        *("--runtime", "auto", "--keep-alive", "10m"),
     ]
     assert written["display_name"] == "Kitchen"
 

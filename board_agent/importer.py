@@ -1,0 +1,114 @@
+"""Import from a runtime: compiled modules, all in one file; the others from their sources.
+
+On a small flash, five hundred files in which code lies uncompressed take three times the room, and
+longer to find. What a runtime has instead, and `pack` writes:
+
+    code          an index, a line for each module: its name, where its code begins, how long it is;
+                  then the code of each, marshalled and compressed
+    sources.zip   the sources of all modules: opened when somebody asks for one, as a traceback
+                  does, or imports a module that is seldom wanted and so was not compiled
+"""
+
+import importlib.util
+import marshal
+import os
+import sys
+import zipimport
+import zlib
+from importlib.machinery import ModuleSpec, SourcelessFileLoader
+from types import CodeType
+from typing import Any, BinaryIO, Iterable, Optional, Tuple
+
+CODE = "code"
+SOURCES = "sources.zip"
+_HEAD = 10  # digits of the index's length
+
+
+def use(folder: str) -> None:
+    """Import from the runtime in a folder before what comes later in sys.path."""
+    folder = os.path.abspath(folder)
+    finder = _Finder(folder)
+
+    def hook(path: str) -> "_Finder":
+        inside = path == folder or path.startswith(folder + os.sep)
+        if not inside or path.startswith(finder.sources):
+            raise ImportError("not in the runtime", path=path)
+        return finder
+
+    sys.path_hooks.insert(0, hook)
+    sys.path.insert(0, folder)
+
+
+def pack(file: BinaryIO, modules: Iterable[Tuple[str, CodeType]]) -> None:
+    """Write what `use` reads.
+
+    Parameters: modules, each with its path below the folder, such as IPython/core/magic.py.
+    """
+    index, parts, offset = [], [], 0
+    for path, code in modules:
+        parts.append(zlib.compress(marshal.dumps(code)))
+        index.append("%s %d %d\n" % (path, offset, len(parts[-1])))
+        offset += len(parts[-1])
+    head = ("\n" + "".join(index)).encode()
+    file.write(b"%*d" % (_HEAD, len(head)) + head)
+    for part in parts:
+        file.write(part)
+
+
+class _Finder:
+    """Finds for sys.path what is in a runtime, at its root and in its packages."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.sources = os.path.join(folder, SOURCES)
+        self._code = os.path.join(folder, CODE)
+        with open(self._code, "rb") as file:
+            length = int(file.read(_HEAD))
+            self._index = file.read(length)  # searched as it is: a dict would take 100 kB
+        self._begin = _HEAD + length
+
+    def find_spec(self, fullname: str, target: Any = None) -> Optional[ModuleSpec]:
+        """Find a compiled module, or else its source."""
+        stem = fullname.replace(".", "/")
+        for path in (stem + ".py", stem + "/__init__.py"):
+            if b"\n%s " % path.encode() in self._index:
+                loader = _Loader(fullname, os.path.join(self.folder, path), self, path)
+                return importlib.util.spec_from_file_location(fullname, loader.path, loader=loader)
+        if "." not in fullname:
+            return None  # a package itself is always compiled
+        found = _in_archive(self.sources, fullname)
+        if hasattr(found, "find_spec"):
+            return found.find_spec(fullname)  # type: ignore[no-any-return]
+        if found.find_module(fullname) is None:  # up to Python 3.9
+            return None
+        return importlib.util.spec_from_loader(fullname, found)
+
+    def read(self, path: str) -> bytes:
+        """Return a module's code as it was marshalled."""
+        start = self._index.index(b"\n%s " % path.encode()) + 1
+        line = self._index[start : self._index.index(b"\n", start)]
+        offset, length = map(int, line.split(b" ")[-2:])
+        with open(self._code, "rb") as file:
+            file.seek(self._begin + offset)
+            return zlib.decompress(file.read(length))
+
+
+class _Loader(SourcelessFileLoader):
+    def __init__(self, fullname: str, path: str, finder: _Finder, inner: str) -> None:
+        super().__init__(fullname, path)
+        self._finder, self._inner = finder, inner
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the module."""
+        code: CodeType = marshal.loads(self._finder.read(self._inner))
+        return code
+
+    def get_source(self, fullname: str) -> Optional[str]:  # type: ignore[override]
+        """Return its source, for tracebacks and for people."""
+        source: Optional[str] = _in_archive(self._finder.sources, fullname).get_source(fullname)
+        return source
+
+
+def _in_archive(sources: str, fullname: str) -> Any:
+    """Return what imports from the folder, within the archive, that a module is in."""
+    return zipimport.zipimporter(os.path.join(sources, *fullname.split(".")[:-1]))
