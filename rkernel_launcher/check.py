@@ -33,7 +33,7 @@ READY_SECONDS = 120.0  # the first import of ipykernel takes 50 s where no .pyc 
 CELL_SECONDS = 30.0
 _MEMORY = {  # of the board's packages, of those sent along: the least with which a kernel starts
     False: (24 << 20, 40),  # in bearable time, and MB that it takes once it runs, of which a third
-    True: (14 << 20, 20),  # are files that a board short of memory reads anew
+    True: (30 << 20, 30),  # are files that a board short of memory reads anew
 }
 _SYSTEMS = {"local": ("Linux", "Darwin")}
 _INSTALLS = {  # by package manager; opkg has no package of ipykernel
