@@ -47,9 +47,10 @@ _SYSTEM_PYTHON = ("/usr/bin/", "/bin/")
 def runtime(found: dict[str, Any], target: Target) -> str:
     """Return whose packages a kernel uses: "board" if the board's own will do, or "bundled".
 
-    Parameters: found, what `Board.facts` returned. Raises BadOption, NoRuntime, NoIpykernel or
-    OldPackages, which leave nothing to use.
+    Parameters: found, what `Board.facts` returned. Raises BadOption, UnknownBoard, NoRuntime,
+    NoIpykernel or OldPackages, which leave nothing to use.
     """
+    _system(found, target)
     if target.runtime == "bundled" and target.debugger:
         detail = "the debugger needs the board's own ipykernel and debugpy"
         raise BadOption(option="--runtime", value="bundled", detail=detail)
@@ -73,15 +74,19 @@ def facts(found: dict[str, Any], target: Target) -> None:
     Parameters: found, what `Board.facts` returned; target, its runtime decided. Raises
     UnknownBoard, NoIpykernel, OldPackages, NoMemory.
     """
-    host = target.name
-    if found["system"] not in _SYSTEMS.get(target.via, ("Linux",)):
-        raise UnknownBoard(host=host, system=found["system"], machine=found["machine"])
+    _system(found, target)
     if target.runtime != "bundled":
         _packages(found, target)
     least, needed = _MEMORY[target.runtime == "bundled"]
     available = found["memory_available"]
     if available is not None and available < least:
-        raise NoMemory(host=host, available=available >> 20, needed=needed)
+        raise NoMemory(host=target.name, available=available >> 20, needed=needed)
+
+
+def _system(found: dict[str, Any], target: Target) -> None:
+    """Make sure that a board is of a kind that kernels run on. Raises UnknownBoard."""
+    if found["system"] not in _SYSTEMS.get(target.via, ("Linux",)):
+        raise UnknownBoard(host=target.name, system=found["system"], machine=found["machine"])
 
 
 def _packages(found: dict[str, Any], target: Target) -> None:

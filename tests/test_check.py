@@ -145,7 +145,7 @@ def test_whose_packages_a_kernel_uses() -> None:
         ("board", {"missing": ["ipykernel"]}, NoIpykernel),
         ("board", {"requires": old}, OldPackages),
         ("auto", {"missing": ["zmq"], "python": "3.7.3"}, NoIpykernel),
-        ("auto", {"missing": ["zmq"], "system": "Darwin"}, NoIpykernel),
+        ("auto", {"missing": ["zmq"], "system": "Darwin"}, UnknownBoard),
         ("auto", {"missing": ["zmq"], "debugger": True}, NoIpykernel),
         ("bundled", {"python": "3.7.3"}, NoRuntime),
         ("bundled", {"debugger": True}, BadOption),
