@@ -10,7 +10,7 @@ from typing import Any
 from tornado.ioloop import IOLoop
 from tornado.log import gen_log
 
-from ..constants import NOBLOCK, POLLIN, POLLOUT
+from ..constants import EVENTS, NOBLOCK, POLLIN, POLLOUT
 from ..error import Again, ContextTerminated, ZMQError, not_there
 
 
@@ -72,17 +72,9 @@ class ZMQStream:
 
     # --- sending --------------------------------------------------------------------------------
 
-    def send(
-        self,
-        msg: Any,
-        flags: Any = 0,
-        copy: Any = True,
-        track: Any = False,
-        callback: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Send a message of one part in the loop's next round."""
-        self.send_multipart([msg], flags, copy, track, callback, **kwargs)
+    def send(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Send a message of one part; the rest as for `send_multipart`."""
+        self.send_multipart([msg], *args, **kwargs)
 
     def send_multipart(
         self,
@@ -136,9 +128,7 @@ class ZMQStream:
         self._check()
         count = 0
         while self.socket is not None and not (limit and count >= limit):
-            events = self.socket.getsockopt(15) & flag
-            if not self._queue:
-                events &= ~POLLOUT
+            events = self._events() & flag
             if not events:
                 break
             count += self._dispatch(events)
@@ -169,10 +159,12 @@ class ZMQStream:
         finally:
             self._look_again()
 
+    def _events(self) -> Any:
+        events = self.socket.getsockopt(EVENTS)
+        return events if self._queue else events & ~POLLOUT
+
     def _wanted(self) -> Any:
-        events = self.socket.getsockopt(15)
-        if not self._queue:
-            events &= ~POLLOUT
+        events = self._events()
         return events if self._callback is not None else events & ~POLLIN
 
     def _look_again(self) -> None:

@@ -146,10 +146,7 @@ class Socket:
         if option in OF_PATTERN and hasattr(core.pattern, OF_PATTERN[option]):
             return int(getattr(core.pattern, OF_PATTERN[option]))
         if option == z.EVENTS:
-            try:
-                return core.events() | (z.POLLIN if self._rest else 0)
-            except OSError as error:
-                raise translated(error) from None
+            return self._try(core.events) | (z.POLLIN if self._rest else 0)
         raise not_there("option %s of a %s socket" % (option, KINDS[self._type]))
 
     def setsockopt(self, option: Any, value: Any) -> None:
@@ -275,7 +272,7 @@ class Socket:
         self._parts.append(part)
         if not flags & z.SNDMORE:
             parts, self._parts = self._parts, []
-            self._send(parts, flags)
+            self._try(self._core.send, parts, not flags & z.NOBLOCK)
         return MessageTracker() if track and not copy else None
 
     def send_multipart(
@@ -289,14 +286,8 @@ class Socket:
                 return None
             parts, self._parts = self._parts, []
         if parts:
-            self._send(parts, flags)
+            self._try(self._core.send, parts, not flags & z.NOBLOCK)
         return MessageTracker() if track and not copy else None
-
-    def _send(self, parts: Any, flags: Any) -> None:
-        try:
-            self._core.send(parts, not flags & z.NOBLOCK)
-        except OSError as error:
-            raise translated(error) from None
 
     def recv(self, flags: Any = 0, copy: Any = True, track: Any = False) -> Any:
         """Receive a message, or the next part of one."""
@@ -317,10 +308,7 @@ class Socket:
         return [_frame(part, track, i < last) for i, part in enumerate(parts)]
 
     def _receive(self, flags: Any) -> Any:
-        try:
-            return self._core.receive(not flags & z.NOBLOCK)
-        except OSError as error:
-            raise translated(error) from None
+        return self._try(self._core.receive, not flags & z.NOBLOCK)
 
     def poll(self, timeout: Any = None, flags: Any = z.POLLIN) -> Any:
         """Return which of some events there are, after so many milliseconds at most."""
