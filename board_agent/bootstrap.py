@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import Any, Dict, List, Optional
 
@@ -23,9 +22,11 @@ runtime_look = bundle.look
 
 def facts(python: Optional[str]) -> Dict[str, Any]:
     """Return what the board and the given Python are; see `facts.py`."""
-    command = [_interpreter(python), "-m", "board_agent.facts"]
+    command = [home.interpreter(python), "-m", "board_agent.facts"]
     try:
-        run = subprocess.run(command, cwd=_code(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        run = subprocess.run(
+            command, cwd=home.code(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
     except OSError as error:
         return {"error": "no_python", "detail": str(error)}
     if run.returncode:
@@ -116,7 +117,7 @@ def _start_agent(
     code: str, bind: str, python: Optional[str], idle: Optional[float], folder: str
 ) -> Optional[Dict[str, Any]]:
     """Start an agent and wait until one serves; return an error and its detail when none will."""
-    command: List[str] = [_interpreter(python), "-m", "board_agent"]
+    command: List[str] = [home.interpreter(python), "-m", "board_agent"]
     command += ["--code", code, "--bind", bind]
     if idle is not None:
         command += ["--idle", str(idle)]
@@ -125,7 +126,7 @@ def _start_agent(
         with open(path, "ab") as log:
             run = subprocess.run(
                 command,
-                cwd=_code(),
+                cwd=home.code(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -136,14 +137,6 @@ def _start_agent(
     if run.stdout:
         return dict(json.loads(run.stdout))
     return {"error": "no_agent", "detail": _tail(path)} if run.returncode else None
-
-
-def _interpreter(python: Optional[str]) -> str:
-    return os.path.expanduser(python or "") or sys.executable or "python3"
-
-
-def _code() -> str:
-    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def _tail(path: str) -> str:

@@ -17,7 +17,7 @@ import zipfile
 from types import CodeType
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from .home import cache, runtime_folder
+from .home import cache, code, interpreter, runtime_folder
 from .importer import CODE, SOURCES, pack
 
 MARGIN = 1 << 20  # bytes that are to stay free
@@ -31,7 +31,7 @@ def python_version(python: Optional[str]) -> str:
     """Return the version of an interpreter, such as 3.8. Raises OSError or CalledProcessError."""
     if python is None:
         return "%d.%d" % sys.version_info[:2]
-    return subprocess.check_output([os.path.expanduser(python), "-c", _ASK]).decode().strip()
+    return subprocess.check_output([interpreter(python), "-c", _ASK]).decode().strip()
 
 
 def state(name: str) -> Dict[str, Any]:
@@ -76,12 +76,11 @@ def unpack(name: str, digest: str, python: Optional[str]) -> Dict[str, Any]:
     """Have the archive checked, unpacked and compiled by a child process."""
     global _child, _said
     place = runtime_folder(name)
-    command = [os.path.expanduser(python or "") or sys.executable or "python3"]
-    command += ["-m", "board_agent.bundle", _part(place), place, digest]
+    command = [interpreter(python), "-m", "board_agent.bundle", _part(place), place, digest]
     try:
         _child = subprocess.Popen(
             command,
-            cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+            cwd=code(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -145,8 +144,8 @@ def _unpack(part: str, new: str, place: str) -> None:
         paths: List[str] = file.read().split("\n")
     os.unlink(near)
     sources = zipfile.ZipFile(os.path.join(new, SOURCES))
-    with sources, open(os.path.join(new, CODE), "wb") as code:
-        pack(code, _compiled(sources, paths, place))
+    with sources, open(os.path.join(new, CODE), "wb") as target:
+        pack(target, _compiled(sources, paths, place))
 
 
 def _compiled(

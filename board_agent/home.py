@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from typing import Any, Dict, List, Optional
 
 TRIES = 1000  # at a folder that others may be making and removing
@@ -17,6 +18,16 @@ def cache() -> str:
     """Return the folder that holds our code on the board; it may not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(base, "rkernel")
+
+
+def code() -> str:
+    """Return the folder that our code is imported from."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def interpreter(python: Optional[str]) -> str:
+    """Return the Python that runs a part of ours, where a certain one may be wished for."""
+    return os.path.expanduser(python or "") or sys.executable or "python3"
 
 
 def runtime_folder(name: str) -> str:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -247,7 +246,7 @@ def _spawn(
 ) -> "Tuple[subprocess.Popen[bytes], Any]":
     workdir = os.path.expanduser(request.get("workdir") or "~")
     os.stat(os.path.join(workdir, ""))  # what is wrong with it is easier to say here than there
-    argv = [os.path.expanduser(request.get("python") or sys.executable), "-m", "board_agent.kernel"]
+    argv = [home.interpreter(request.get("python")), "-m", "board_agent.kernel"]
     argv += [str(lifeline.fileno()), connection_file, workdir]
     if request.get("runtime"):
         argv += ["--runtime", home.runtime_folder(str(request["runtime"]))]
@@ -257,7 +256,7 @@ def _spawn(
     environment.update(request.get("env") or {})
     process = subprocess.Popen(
         argv,
-        cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        cwd=home.code(),
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

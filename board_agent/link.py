@@ -219,8 +219,7 @@ class Link:
                 if length:
                     parts.append(payload)
                 size += HEADER.size + length
-        if parts:
-            self._unacknowledged = 0
+        self._unacknowledged = 0
         return b"".join(parts)
 
     def _take_again(self, limit: int, parts: List[bytes]) -> int:

@@ -16,8 +16,9 @@ from .agent import Agent
 from .kernel import Kernel
 from .rpyc_session import Session
 from .target import Target
+from .text import printable
 
-NO_SPACE = ("ENOSPC", "EDQUOT")
+_NO_SPACE = ("ENOSPC", "EDQUOT")
 
 
 @dataclass
@@ -47,8 +48,7 @@ class Board:
             return
         said = self.session.call("install", code.version(), code.archive())
         if "error" in said:
-            wrong = errors.NoSpace if said["error"] in NO_SPACE else errors.CacheUnusable
-            raise wrong(path=said["path"], detail=said["detail"])
+            raise unwritable(said)
         if not self.session.call("load", code.version())["installed"]:
             raise errors.CacheUnusable(path="~/.cache/rkernel", detail="it does not keep files")
 
@@ -118,6 +118,12 @@ class Board:
     def send(self, name: str, data: bytes, *arguments: str | int) -> dict[str, Any]:
         """Call a function of our code on the board that takes bytes, and then other arguments."""
         return dict(self.session.call("send", name, data, json.dumps(arguments)))
+
+
+def unwritable(said: dict[str, Any]) -> errors.RkernelError:
+    """Return the error for what the board says of its disk."""
+    wrong = errors.NoSpace if said["error"] in _NO_SPACE else errors.CacheUnusable
+    return wrong(path=printable(str(said["path"])), detail=printable(str(said["detail"])))
 
 
 def _agent(said: dict[str, Any]) -> Agent:

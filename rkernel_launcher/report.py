@@ -59,6 +59,9 @@ class Report:
                 yield
         finally:
             self._status = None
+        self._took(text, start)
+
+    def _took(self, text: str, start: float) -> None:
         self.console.print(Text.assemble(text, (f"{time.monotonic() - start:.1f} s", "green")))
 
     @contextmanager
@@ -75,27 +78,26 @@ class Report:
             transient=True,
             disable=not self.console.is_terminal,
         )
-        steps: dict[str, float] = {}
+        step, start = "", 0.0
 
-        def tell(step: str, done: int, size: int) -> None:
-            if step not in steps:
-                self._end_step(steps)
-                steps[step] = time.monotonic()
+        def end() -> None:
+            if step:
+                self._took(f"{step} … ", start)
+
+        def tell(now: str, done: int, size: int) -> None:
+            nonlocal step, start
+            if now != step:
+                end()
+                step, start = now, time.monotonic()
                 bar.reset(task)
-            bar.update(task, description=printable(step), completed=done, total=size or None)
+            bar.update(task, description=step, completed=done, total=size or None)
 
         try:
             with bar:
                 task = bar.add_task(printable(text), total=None)
                 yield tell
         finally:
-            self._end_step(steps)
-
-    def _end_step(self, steps: dict[str, float]) -> None:
-        if steps:
-            step, start = list(steps.items())[-1]
-            text = f"{printable(step)} … "
-            self.console.print(Text.assemble(text, (f"{time.monotonic() - start:.1f} s", "green")))
+            end()
 
     @contextmanager
     def pause(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import check, errors, runtime, wheels
-from .board import NO_SPACE, Board
+from .board import Board, unwritable
 from .text import printable
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ def packages(version: str) -> str:
 def _unpack(board: Board, archive: runtime.Archive, progress: Progress) -> None:
     digest = hashlib.sha256(archive.content).hexdigest()
     arguments = {"name": archive.name, "digest": digest, "python": board.target.python}
+    progress("Compiling them there", 0, 0)
     _checked(board.ask("runtime_unpack", **arguments))
     deadline = time.monotonic() + COMPILE_SECONDS
     while time.monotonic() < deadline:
@@ -98,7 +99,8 @@ def _unpack(board: Board, archive: runtime.Archive, progress: Progress) -> None:
             if not _checked(board.ask("runtime_state", name=archive.name))["installed"]:
                 raise errors.RuntimeFailed(detail="it is not where it was put")
             return
-        progress("Compiling them there", int(said["done"]), int(said["all"]))
+        if said["all"]:
+            progress("Compiling them there", int(said["done"]), int(said["all"]))
         time.sleep(LOOK)
     raise errors.RuntimeFailed(detail=f"it did not end within {COMPILE_SECONDS:.0f} s")
 
@@ -107,10 +109,6 @@ def _checked(said: dict[str, Any]) -> dict[str, Any]:
     """Return an answer of the board that is no complaint."""
     if "error" not in said:
         return said
-    detail = printable(str(said["detail"]))
-    path = printable(str(said["path"]))
-    if said["error"] in NO_SPACE:
-        raise errors.NoSpace(path=path)
     if said["error"] in ("", "damaged"):
-        raise errors.RuntimeFailed(detail=detail)
-    raise errors.CacheUnusable(path=path, detail=detail)
+        raise errors.RuntimeFailed(detail=printable(str(said["detail"])))
+    raise unwritable(said)
