@@ -1,13 +1,18 @@
-"""Measure rkernel: beside other launchers, when the network is cut, for long, or live pictures."""
+"""Measure rkernel: beside other launchers, cuts of the network, long runs, pictures, memory."""
 
 from __future__ import annotations
 
 import signal
 import sys
 
-from . import compare, link, soak, video
+from . import compare, link, memory, soak, video
 
-COMMANDS = {"link": link.main, "soak": soak.main, "video": video.main}
+COMMANDS = {
+    "link": link.main,
+    "memory": memory.main,
+    "soak": soak.main,
+    "video": video.main,
+}
 
 
 def main(arguments: list[str]) -> int:

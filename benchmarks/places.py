@@ -53,14 +53,14 @@ class Place:
 
 
 @contextmanager
-def place(kind: str, count: int) -> Iterator[Place]:
+def place(kind: str, count: int, memory: int | None = None) -> Iterator[Place]:
     """Give a board behind several networks; at the end nothing of ours runs there.
 
-    Parameters: kind, one of KINDS; count, of networks.
+    Parameters: kind, one of KINDS; count, of networks; memory, in MB, of an emulated board.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-", dir="/tmp")))
-        login = stack.enter_context(_local(folder) if kind == "local" else _emulated(kind))
+        login = stack.enter_context(_local(folder) if kind == "local" else _emulated(kind, memory or MEMORY))
         networks = [stack.enter_context(Network("127.0.0.1", login.port)) for _ in range(count)]
         names = [f"board-{number}" for number in range(count)]
         board = Board(
@@ -99,8 +99,8 @@ def _local(folder: Path) -> Iterator[Login]:
 
 
 @contextmanager
-def _emulated(suite: str) -> Iterator[Login]:
-    with Machine(suite, memory=MEMORY) as machine:
+def _emulated(suite: str, memory: int) -> Iterator[Login]:
+    with Machine(suite, memory=memory) as machine:
         entries = machine.known_hosts.read_text().splitlines()
         yield Login(
             port=machine.port(SSH_PORT),

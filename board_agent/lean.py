@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Callable, Dict, Iterator, Optional, Set, Tuple
 
+from . import hashes
+
 # Modules, each with what others take from it while they are imported and call later, if ever.
 LAZY: Dict[str, Tuple[str, ...]] = {
     "asyncio.sslproto": (),
@@ -29,16 +31,22 @@ LAZY: Dict[str, Tuple[str, ...]] = {
     "email": (),
     "html": (),
     "html.entities": (),
+    "IPython.core.debugger": (),
     "ipaddress": (),
     "jupyter_client": (),
+    "logging.handlers": (),
     "lzma": (),
+    "packaging.version": ("Version",),
     "pdb": (),
-    "pickle": (),
+    "pickle": ("loads",),
     "platform": (),
     "platformdirs": (),
+    "shutil": (),
     "sqlite3": (),
     "ssl": (),
     "stack_data": (),
+    "tempfile": (),
+    "typing_extensions": (),
     "zipfile": (),
 }
 # Those that are compiled may be absent, and whoever imports them is to notice.
@@ -52,7 +60,23 @@ _COMPILED = {
     "asyncio.sslproto": "_ssl",
 }
 # What is had of a package without loading it: where it is.
-_ELSEWHERE = {("jupyter_client", "write_connection_file"): "jupyter_client.connect"}
+_ELSEWHERE = {
+    ("jupyter_client", "find_connection_file"): "jupyter_client.connect",
+    ("jupyter_client", "write_connection_file"): "jupyter_client.connect",
+}
+
+
+class _TypedDict(dict):  # type: ignore[type-arg]
+    """Stands in for a class that says what is in a dict, which matters to nobody here."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        pass
+
+
+_STANDING_IN = {
+    ("pickle", "DEFAULT_PROTOCOL"): 5 if sys.version_info >= (3, 14) else 4,
+    ("typing_extensions", "TypedDict"): _TypedDict,
+}
 # What can be said of a module without loading it; the import system asks for these.
 _KNOWN = frozenset("__name__ __spec__ __loader__ __package__ __path__ __file__ __class__".split())
 
@@ -63,13 +87,21 @@ class _Module(ModuleType):
     def __getattribute__(self, name: str) -> Any:
         if name not in _KNOWN:
             fullname = ModuleType.__getattribute__(self, "__name__")
-            if name in LAZY[fullname] and _finder in sys.meta_path:
-                return _called_later(self, name)
-            if (fullname, name) in _ELSEWHERE:
-                return getattr(importlib.import_module(_ELSEWHERE[fullname, name]), name)
+            if _finder in sys.meta_path:
+                if name in LAZY[fullname]:
+                    return _called_later(self, name)
+                if (fullname, name) in _ELSEWHERE:
+                    return getattr(importlib.import_module(_ELSEWHERE[fullname, name]), name)
+                if (fullname, name) in _STANDING_IN:
+                    return _STANDING_IN[fullname, name]
             if not _is_submodule(self, name):
                 _load(self)
         return ModuleType.__getattribute__(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not isinstance(value, ModuleType):  # else most likely one of its own was imported
+            _load(self)
+        ModuleType.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         _load(self)
@@ -116,16 +148,28 @@ class _Loader:
 
 _finder = _Finder()
 _loading: Dict[str, int] = {}  # modules, with the threads that load them
+_then: Dict[str, Callable[[], None]] = {}  # what to do once one is loaded
 
 
 @contextlib.contextmanager
 def lazily() -> Iterator[None]:
-    """Import what is in LAZY lazily for a while."""
+    """Import what is in LAZY lazily for a while, and hashes without OpenSSL."""
     sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+    own = hashes.own()
     try:
         yield
     finally:
         sys.meta_path.remove(_finder)  # type: ignore[arg-type]
+        if own:
+            hashes.complete()
+
+
+def once_loaded(name: str, then: Callable[[], None]) -> None:
+    """Call something when a module has been loaded, or now if it is not lazy."""
+    if type(importlib.import_module(name)) is _Module:
+        _then[name] = then
+    else:
+        then()
 
 
 def _called_later(module: ModuleType, name: str) -> Callable[..., Any]:
@@ -146,12 +190,19 @@ def _load(module: ModuleType) -> None:
     spec = ModuleType.__getattribute__(module, "__spec__")
     if _loading.get(spec.name) == threading.get_ident():
         return  # it asks for something of itself, or what it imports does
-    with _bootstrap._ModuleLockManager(spec.name):  # as import does, which finds dead locks
-        if type(module) is not _Module:
-            return  # meanwhile, another thread has loaded it
-        _loading[spec.name] = threading.get_ident()
-        try:
-            spec.loader.exec_module(module)
-        finally:
-            del _loading[spec.name]
-        module.__class__ = ModuleType
+    try:
+        with _bootstrap._ModuleLockManager(spec.name):
+            if type(module) is _Module:  # else another thread has loaded it meanwhile
+                _execute(module, spec)
+    except _bootstrap._DeadlockError:
+        return  # as import has it: two threads need what each other loads, and get it unfinished
+    _then.pop(spec.name, lambda: None)()
+
+
+def _execute(module: ModuleType, spec: ModuleSpec) -> None:
+    _loading[spec.name] = threading.get_ident()
+    try:
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    finally:
+        del _loading[spec.name]
+    ModuleType.__setattr__(module, "__class__", ModuleType)

@@ -20,6 +20,7 @@ FILES = sorted([*FOLDER.glob("*.py"), *(FOLDER / "zmtp").glob("*.py")])
 ALL_FILES = sorted([*FILES, *STAND_INS.rglob("*.py")])
 MAY_IMPORT = {
     "display": {"ipykernel"},
+    "history": {"IPython", "traitlets"},
     "kernel": {"ipykernel", "tornado"},
     "kernelapp": {"ipykernel", "zmq"},
 }  # the board's own
