@@ -1,7 +1,7 @@
 """Measure the memory that the agent and a kernel take of an emulated board (PSS, proc(5)).
 
-With the runtime that is sent along, on a board whose Python has no packages; with the board's own
-packages; and the board's own kernel started by hand, without us.
+With the runtime that is sent along, on a board whose Python has no packages; and with the packages
+of a board, which has to be a larger one.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from boards import Board
 from kernels import Frontend, started
@@ -22,6 +21,7 @@ from .table import markdown
 
 RUNTIMES = {"the runtime sent along": "bundled", "the board's own packages": "board"}
 PACKAGES = "/usr/lib/python3/dist-packages"
+LARGER = 256  # MB
 MOMENTS: dict[str, Callable[[Frontend], object]] = {
     "idle": lambda kernel: None,
     "after the first cell": lambda kernel: kernel.run("print(6 * 7)"),
@@ -77,26 +77,18 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     rows: list[list[str]] = []
     groups = {}
-    with place(options.suite, 1, memory=options.memory) as here:
-        for title, runtime in RUNTIMES.items():
-            with packages(here.board, runtime == "board"):
-                ssh = "--host", here.names[0], "--keep-alive", "0", "--runtime", runtime
-                rows += _moments(here.board, title, ssh)
-                groups[title] = _account(here.board, runtime)
+    for title, runtime in RUNTIMES.items():
+        memory = options.memory if runtime == "bundled" else LARGER
+        with place(options.suite, 1, memory=memory) as here:
+            if runtime == "bundled":
+                here.board.shell(f"rm -r {PACKAGES}")  # from the overlay of this run
+            ssh = "--host", here.names[0], "--keep-alive", "0", "--runtime", runtime
+            rows += _moments(here.board, title, ssh)
+            groups[title] = _account(here.board, runtime)
     print(f"{options.suite}, {options.memory} MB; PSS in MB\n")
     print(*markdown(["", "", "agent", "kernel", "both"], rows), "", sep="\n")
     print(*markdown(["importing, in kB", *RUNTIMES], _by_group(list(groups.values()))), sep="\n")
     return 0
-
-
-@contextmanager
-def packages(board: Board, wanted: bool) -> Iterator[None]:
-    """Have the board's packages in their place, or not, for a while."""
-    if not wanted:
-        board.shell(f"mv {PACKAGES} {PACKAGES}-away; mkdir {PACKAGES}")
-    yield
-    if not wanted:
-        board.shell(f"rm -r {PACKAGES}; mv {PACKAGES}-away {PACKAGES}")
 
 
 def _moments(board: Board, title: str, options: tuple[str, ...]) -> list[list[str]]:
