@@ -1,13 +1,19 @@
-"""Measure rkernel: beside other launchers, when the network is cut, for long, with pictures."""
+"""Measure rkernel: beside other launchers, cuts of the network, long runs, pictures, memory."""
 
 from __future__ import annotations
 
 import signal
 import sys
 
-from . import compare, frames, link, soak, video
+from . import compare, frames, link, memory, soak, video
 
-COMMANDS = {"frames": frames.main, "link": link.main, "soak": soak.main, "video": video.main}
+COMMANDS = {
+    "frames": frames.main,
+    "link": link.main,
+    "memory": memory.main,
+    "soak": soak.main,
+    "video": video.main,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -53,15 +53,16 @@ class Place:
 
 
 @contextmanager
-def place(kind: str, count: int, counted: bool = False) -> Iterator[Place]:
+def place(kind: str, count: int, memory: int = MEMORY, counted: bool = False) -> Iterator[Place]:
     """Give a board behind several networks; at the end nothing of ours runs there.
 
-    Parameters: kind, one of KINDS; count, of networks; counted, whether the clock of an emulated
-    one counts instructions.
+    Parameters: kind, one of KINDS; count, of networks; memory, in MB, of an emulated board;
+    counted, whether its clock counts instructions.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-", dir="/tmp")))
-        login = stack.enter_context(_local(folder) if kind == "local" else _emulated(kind, counted))
+        there = _local(folder) if kind == "local" else _emulated(kind, memory, counted)
+        login = stack.enter_context(there)
         networks = [stack.enter_context(Network("127.0.0.1", login.port)) for _ in range(count)]
         names = [f"board-{number}" for number in range(count)]
         board = Board(
@@ -100,8 +101,8 @@ def _local(folder: Path) -> Iterator[Login]:
 
 
 @contextmanager
-def _emulated(suite: str, counted: bool) -> Iterator[Login]:
-    with Machine(suite, memory=MEMORY, counted=counted) as machine:
+def _emulated(suite: str, memory: int, counted: bool) -> Iterator[Login]:
+    with Machine(suite, memory=memory, counted=counted) as machine:
         entries = machine.known_hosts.read_text().splitlines()
         yield Login(
             port=machine.port(SSH_PORT),

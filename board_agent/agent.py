@@ -3,11 +3,9 @@
 Started by `bootstrap`, detached; ends itself when it has had nothing to do for a while.
 """
 
-import argparse
 import errno
 import json
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -30,29 +28,30 @@ BREATHER = 1.0  # seconds without new peers when there is no socket left for the
 
 
 def main(argv: List[str]) -> None:
-    """Take the seat, say on stdout how it went, and serve until there is nothing left to do."""
-    parser = argparse.ArgumentParser(prog="board_agent")
-    parser.add_argument("--code", required=True, help="the hash of this code")
-    parser.add_argument("--bind", default="127.0.0.1:0", help="HOST:PORT to listen at")
-    parser.add_argument("--idle", type=float, default=60.0, help="seconds until it ends itself")
-    options = parser.parse_args(argv)
-    seat = Seat(options.code, options.bind)
+    """Take the seat, say on stdout how it went, and serve until there is nothing left to do.
+
+    Parameters: argv, of `--code`, the hash of this code; `--bind`, the HOST:PORT to listen at;
+    `--idle`, the seconds until it ends itself; each followed by its value.
+    """
+    options = {argv[i]: argv[i + 1] for i in range(0, len(argv), 2)}  # argparse would take 200 kB
+    bind, idle = options.get("--bind", "127.0.0.1:0"), float(options.get("--idle", 60.0))
+    seat = Seat(options["--code"], bind)
     if not seat.take():
         return  # another one was faster; the launcher will find it
     seat.sweep()
     try:
-        listener = _listen(options.bind)
+        listener = _listen(bind)
     except OSError as error:
         print(json.dumps({"error": error.errno, "detail": str(error)}))
         seat.clear()
         return
-    token = secrets.token_bytes(32)
+    token = os.urandom(32)
     if os.fork():
         os._exit(0)  # the launcher waits for this process; its child is nobody's
     seat.write_state({"pid": os.getpid(), "port": listener.getsockname()[1], "token": token.hex()})
     _detach()
     try:
-        Agent(seat.folder, listener, token, options.idle).run()
+        Agent(seat.folder, listener, token, idle).run()
     finally:
         seat.clear()
 

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional
 
-from . import lifeline, maix_hook
+from . import lean, lifeline, maix_hook
 
 GRACE = 1.5  # seconds between a polite end and the final one
 
@@ -35,7 +35,7 @@ def main(argv: List[str]) -> None:
     maix_hook.install()
     global _app
     try:
-        with _runtime(runtime, code):
+        with _runtime(runtime, code), lean.lazily():
             _app = _make_app(connection_file, debugger)
     except ImportError as error:
         lifeline.tell({"missing": error.name or "ipykernel", "detail": str(error)})

@@ -13,6 +13,8 @@ import zmq
 from ipykernel import iostream
 from ipykernel.kernelapp import IPKernelApp
 
+from . import history, lean
+
 QUEUED_EVENTS = 64  # iopub messages that may wait in the kernel before a cell has to wait
 PROMPT_TEXT = 1 << 17  # characters of printed text that are sent at once, not after a while
 QUEUED_TEXT = 1 << 18  # characters of printed text that may wait in the kernel
@@ -98,6 +100,18 @@ os.register_at_fork(after_in_child=_stop_gathering)  # a child's output takes th
 class KernelApp(IPKernelApp):  # type: ignore[misc]
     """The stock application; its iopub socket blocks where the stock one drops."""
 
+    @property
+    def blocking_class(self) -> Any:
+        """The class of clients, which a kernel has no use for until somebody asks it for one."""
+        from jupyter_client.blocking.client import BlockingKernelClient
+
+        return BlockingKernelClient
+
+    def init_pdb(self) -> None:
+        """Put IPython's debugger in the place of Python's, once there is either."""
+        for name in ("pdb", "IPython.core.debugger"):
+            lean.once_loaded(name, super().init_pdb)
+
     def _bind_socket(self, s: Any, port: int) -> Any:
         if s.getsockopt(zmq.TYPE) in (zmq.PUB, zmq.XPUB):
             s.setsockopt(zmq.SNDHWM, IOPUB_HWM)
@@ -129,7 +143,9 @@ def make(connection_file: str) -> Any:
         outstream_class="board_agent.kernelapp.OutStream",
         parent_handle=1,  # somebody minds us (the lifeline), so ipykernel need not
     )
-    app.initialize(["-f", connection_file])
+    with history.opened_later():
+        app.initialize(["-f", connection_file])
+    history.open_in_time(app)
     app.real_display_pub = app.shell.display_pub  # %%capture puts another one in its place
     if hasattr(app.shell, "_tee"):  # IPython 9's copy of all that is printed, for %notebook alone
         app.shell._tee = lambda channel: contextlib.nullcontext()

@@ -209,6 +209,20 @@ def test_a_kernel_on_a_bare_python(home: Board, warm: Path, version: str) -> Non
 
 CELLS = {
     "x = 6 * 7; x": "42",
+    # What an idle kernel has not loaded yet.
+    "import sqlite3; sqlite3.connect(':memory:').execute('select 7').fetchone()": "(7,)",
+    "import ssl; ssl.create_default_context().verify_mode": "CERT_REQUIRED",
+    "import hashlib; len(hashlib.scrypt(b'p', salt=b's', n=2, r=1, p=1))": "64",
+    "_ih is get_ipython().history_manager.input_hist_parsed, In is _ih": "(True, True)",
+    "Out is get_ipython().history_manager.output_hist, len(Out) > 1": "(True, True)",
+    "get_ipython().history_manager.enabled": "True",
+    "%history -n 1-1": "1: import sys",
+    "import pdb, IPython.core.debugger as d; pdb.Pdb is d.InterruptiblePdb is d.Pdb": "True",
+    "def f():\n    breakpoint()\n    1\nf()": "breakpoint()",
+    "get_ipython().parent.parent.blocking_class": "BlockingKernelClient",
+    "from jupyter_client import KernelManager as m; m": "jupyter_client.manager",
+    "import comm; comm.create_comm(target_name='t').target_name": "'t'",
+    "display({'text/html': '<b>', 'text/plain': 'table'}, raw=True)": "table",
     "1 / 0": "ZeroDivisionError",
     "%timeit -n1 -r1 1": "per loop",
     "!echo from the shell": "from the shell",

@@ -1,0 +1,210 @@
+"""Load modules when they are used, not when they are imported.
+
+A kernel imports a third of its modules for what it may never be asked to do. While `lazily` lasts,
+each of those in `LAZY` is given as a module that loads itself when anything of it is asked for. It
+is then what it would have been: the same object, complete, for whoever has it.
+"""
+
+import contextlib
+import importlib
+import sys
+import threading
+from importlib import _bootstrap  # type: ignore[attr-defined]
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, Callable, Dict, Iterator, Optional, Set, Tuple
+
+from . import hashes
+
+# Modules, each with what others take from it while they are imported and call later, if ever.
+LAZY: Dict[str, Tuple[str, ...]] = {
+    "asyncio.sslproto": (),
+    "bz2": (),
+    "configparser": (),
+    "csv": (),
+    "ctypes": (),
+    "curses": (),
+    "dateutil.parser": ("isoparse",),
+    "dateutil.tz": ("tzlocal",),
+    "decimal": (),
+    "email": (),
+    "html": (),
+    "html.entities": (),
+    "IPython.core.debugger": (),
+    "ipaddress": (),
+    "jupyter_client": (),
+    "logging.handlers": (),
+    "lzma": (),
+    "packaging.version": ("Version",),
+    "pdb": (),
+    "pickle": ("loads",),
+    "platform": (),
+    "platformdirs": (),
+    "shutil": (),
+    "sqlite3": (),
+    "ssl": (),
+    "stack_data": (),
+    "tempfile": (),
+    "typing_extensions": (),
+    "zipfile": (),
+}
+# Those that are compiled may be absent, and whoever imports them is to notice.
+_COMPILED = {
+    "bz2": "_bz2",
+    "ctypes": "_ctypes",
+    "curses": "_curses",
+    "lzma": "_lzma",
+    "sqlite3": "_sqlite3",
+    "ssl": "_ssl",
+    "asyncio.sslproto": "_ssl",
+}
+# What is had of a package without loading it: where it is.
+_ELSEWHERE = {
+    ("jupyter_client", "find_connection_file"): "jupyter_client.connect",
+    ("jupyter_client", "write_connection_file"): "jupyter_client.connect",
+}
+
+
+class _TypedDict(dict):  # type: ignore[type-arg]
+    """Stands in for a class that says what is in a dict, which matters to nobody here."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        pass
+
+
+_STANDING_IN = {
+    ("pickle", "DEFAULT_PROTOCOL"): 5 if sys.version_info >= (3, 14) else 4,
+    ("typing_extensions", "TypedDict"): _TypedDict,
+}
+# What can be said of a module without loading it; the import system asks for these.
+_KNOWN = {
+    *("__name__", "__spec__", "__loader__", "__package__", "__path__", "__file__", "__class__"),
+}
+
+
+class _Module(ModuleType):
+    """A module that is loaded when it is asked for something else than what is known of it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in _KNOWN:
+            fullname = ModuleType.__getattribute__(self, "__name__")
+            if _finder in sys.meta_path:
+                if name in LAZY[fullname]:
+                    return _called_later(self, name)
+                if (fullname, name) in _ELSEWHERE:
+                    return getattr(importlib.import_module(_ELSEWHERE[fullname, name]), name)
+                if (fullname, name) in _STANDING_IN:
+                    return _STANDING_IN[fullname, name]
+            if not _is_submodule(self, name):
+                _load(self)
+        return ModuleType.__getattribute__(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not isinstance(value, ModuleType):  # else most likely one of its own was imported
+            _load(self)
+        ModuleType.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _load(self)
+        ModuleType.__delattr__(self, name)
+
+
+class _Finder:
+    """Finds what is to be lazy."""
+
+    def __init__(self) -> None:
+        self._looking: Set[str] = set()
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Optional[ModuleSpec]:
+        """Find a module and have it load itself later."""
+        if fullname not in LAZY or fullname in self._looking:
+            return None
+        if fullname in _COMPILED and find_spec(_COMPILED[fullname]) is None:
+            return None
+        self._looking.add(fullname)
+        try:
+            spec = find_spec(fullname)
+        finally:
+            self._looking.remove(fullname)
+        if spec is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader:
+    """Makes lazy modules."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to the import system, which sets what is known of a module."""
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave the module to itself; from now on its loader is the real one."""
+        module.__spec__.loader = module.__loader__ = self._real
+        module.__class__ = _Module
+
+
+_finder = _Finder()
+_loading: Dict[str, int] = {}  # modules, with the threads that load them
+_then: Dict[str, Callable[[], None]] = {}  # what to do once one is loaded
+
+
+@contextlib.contextmanager
+def lazily() -> Iterator[None]:
+    """Import what is in LAZY lazily for a while, and hashes without OpenSSL."""
+    sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+    own = hashes.own()
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_finder)  # type: ignore[arg-type]
+        if own:
+            hashes.complete()
+
+
+def once_loaded(name: str, then: Callable[[], None]) -> None:
+    """Call something when a module has been loaded, or now if it is not lazy."""
+    if type(importlib.import_module(name)) is _Module:
+        _then[name] = then
+    else:
+        then()
+
+
+def _called_later(module: ModuleType, name: str) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(module, name)(*args, **kwargs)
+
+    return call
+
+
+def _is_submodule(module: ModuleType, name: str) -> bool:
+    """Say whether it is a submodule that is imported already, which loads nothing."""
+    names = object.__getattribute__(module, "__dict__")
+    known = sys.modules.get("%s.%s" % (names["__name__"], name))
+    return known is not None and names.get(name) is known
+
+
+def _load(module: ModuleType) -> None:
+    spec = ModuleType.__getattribute__(module, "__spec__")
+    if _loading.get(spec.name) == threading.get_ident():
+        return  # it asks for something of itself, or what it imports does
+    try:
+        with _bootstrap._ModuleLockManager(spec.name):
+            if type(module) is _Module:  # else another thread has loaded it meanwhile
+                _execute(module, spec)
+    except _bootstrap._DeadlockError:
+        return  # as import has it: two threads need what each other loads, and get it unfinished
+    _then.pop(spec.name, lambda: None)()
+
+
+def _execute(module: ModuleType, spec: ModuleSpec) -> None:
+    _loading[spec.name] = threading.get_ident()
+    try:
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    finally:
+        del _loading[spec.name]
+    ModuleType.__setattr__(module, "__class__", ModuleType)
