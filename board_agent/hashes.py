@@ -1,6 +1,10 @@
 """Python's own hashes in place of OpenSSL's, which take nearly 1 MB of a process."""
 
 import sys
+from importlib.util import find_spec
+
+_OWN = ["_blake2", "_md5", "_sha1", "_sha3"]
+_OWN += ["_sha2"] if sys.version_info >= (3, 12) else ["_sha256", "_sha512"]
 
 
 def own() -> bool:
@@ -10,18 +14,7 @@ def own() -> bool:
     """
     if "hashlib" in sys.modules:
         return False
-    try:
-        import _blake2  # noqa: F401
-        import _md5  # noqa: F401
-        import _sha1  # noqa: F401
-        import _sha3  # noqa: F401
-
-        if sys.version_info >= (3, 12):
-            import _sha2  # noqa: F401
-        else:
-            import _sha256  # noqa: F401
-            import _sha512  # noqa: F401
-    except ImportError:
+    if not all(map(find_spec, _OWN)):
         return False  # this Python was built to leave hashes to OpenSSL
     sys.modules["_hashlib"] = None  # type: ignore[assignment]
     return True

@@ -6,8 +6,10 @@ Until then the shell has a history that is not stored; what is in it is taken ov
 import contextlib
 from typing import Any, Iterator
 
-from IPython.core import interactiveshell
+import IPython.core.interactiveshell
 from traitlets import Bool
+
+_shells: Any = IPython.core.interactiveshell
 
 _KEPT = (
     *("input_hist_parsed", "input_hist_raw", "output_hist", "output_hist_reprs", "dir_hist"),
@@ -18,16 +20,16 @@ _KEPT = (
 @contextlib.contextmanager
 def opened_later() -> Iterator[None]:
     """Have a shell that is made meanwhile begin without a database."""
-    real = interactiveshell.HistoryManager
+    real = _shells.HistoryManager
 
     class Early(real):  # type: ignore[misc, valid-type]
         enabled = Bool(False)
 
-    interactiveshell.HistoryManager = Early
+    _shells.HistoryManager = Early
     try:
         yield
     finally:
-        interactiveshell.HistoryManager = real
+        _shells.HistoryManager = real
 
 
 def open_in_time(app: Any) -> None:
@@ -53,9 +55,9 @@ def open_in_time(app: Any) -> None:
 
 def _open(shell: Any) -> None:
     early = shell.history_manager
-    if type(early) is interactiveshell.HistoryManager:
+    if type(early) is _shells.HistoryManager:
         return
-    history = interactiveshell.HistoryManager(shell=shell, parent=shell)
+    history = _shells.HistoryManager(shell=shell, parent=shell)
     for name in _KEPT:
         if hasattr(early, name):
             setattr(history, name, getattr(early, name))

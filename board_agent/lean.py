@@ -9,13 +9,14 @@ import contextlib
 import importlib
 import sys
 import threading
-from importlib import _bootstrap  # type: ignore[attr-defined]
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Callable, Dict, Iterator, Optional, Set, Tuple
 
 from . import hashes
+
+_bootstrap: Any = importlib._bootstrap
 
 # Modules, each with what others take from it while they are imported and call later, if ever.
 LAZY: Dict[str, Tuple[str, ...]] = {
@@ -128,7 +129,7 @@ class _Finder:
         finally:
             self._looking.remove(fullname)
         if spec is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
@@ -144,6 +145,7 @@ class _Loader:
 
     def exec_module(self, module: ModuleType) -> None:
         """Leave the module to itself; from now on its loader is the real one."""
+        assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._real
         module.__class__ = _Module
 
@@ -156,12 +158,12 @@ _then: Dict[str, Callable[[], None]] = {}  # what to do once one is loaded
 @contextlib.contextmanager
 def lazily() -> Iterator[None]:
     """Import what is in LAZY lazily for a while, and hashes without OpenSSL."""
-    sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _finder)
     own = hashes.own()
     try:
         yield
     finally:
-        sys.meta_path.remove(_finder)  # type: ignore[arg-type]
+        sys.meta_path.remove(_finder)
         if own:
             hashes.complete()
 

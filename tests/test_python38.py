@@ -20,10 +20,9 @@ FILES = sorted([*FOLDER.glob("*.py"), *(FOLDER / "zmtp").glob("*.py")])
 ALL_FILES = sorted([*FILES, *STAND_INS.rglob("*.py")])
 MAY_IMPORT = {
     "display": {"ipykernel"},
-    "hashes": {"_sha2"},  # Python's own, from 3.12 on
     "history": {"IPython", "traitlets"},
     "kernel": {"ipykernel", "tornado"},
-    "kernelapp": {"ipykernel", "zmq"},
+    "kernelapp": {"ipykernel", "jupyter_client", "zmq"},
 }  # the board's own
 STANDS_ALONE = ("first_stage", "install")  # these are executed before anything of ours is there
 
