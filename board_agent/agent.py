@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from . import handshake
+from . import handshake, template
 from .home import Seat
 from .kernels import Kernels
 from .link import ProtocolError
@@ -50,8 +50,16 @@ def main(argv: List[str]) -> None:
         os._exit(0)  # the launcher waits for this process; its child is nobody's
     seat.write_state({"pid": os.getpid(), "port": listener.getsockname()[1], "token": token.hex()})
     _detach()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if not os.fork():
+        for sock in (ours, listener):
+            sock.close()
+        seat.leave()
+        template.main(theirs)
+        return
+    theirs.close()
     try:
-        Agent(seat.folder, listener, token, idle).run()
+        Agent(seat.folder, listener, token, idle, ours).run()
     finally:
         seat.clear()
 
@@ -94,12 +102,22 @@ class Agent:
     """Accept links, and own the kernels.
 
     Parameters: folder, for the kernels' folders; listener; token, which a peer must know; idle,
-    seconds without sessions and kernels after which `run` returns.
+    seconds without sessions and kernels after which `run` returns; template, a socket to the
+    process that kernels may be forked from.
     """
 
-    def __init__(self, folder: str, listener: socket.socket, token: bytes, idle: float) -> None:
+    def __init__(
+        self,
+        folder: str,
+        listener: socket.socket,
+        token: bytes,
+        idle: float,
+        template: socket.socket,
+    ) -> None:
         self.loop = Loop()
-        self.kernels = Kernels(self.loop, folder, self._make_room, self._on_kernels_changed)
+        self.kernels = Kernels(
+            self.loop, folder, template, self._make_room, self._on_kernels_changed
+        )
         self._sessions: Dict[bytes, Session] = {}
         self._farewells: Dict[bytes, int] = {}
         self._listener = listener
@@ -119,6 +137,7 @@ class Agent:
         self.loop.run()
         for session in tuple(self._sessions.values()):
             session.close(handshake.STOPPED)
+        self.kernels.close()
         self._strangers.close()
         self._listener.close()
         self.loop.close()

@@ -24,19 +24,27 @@ _agent_is_gone = threading.Event()
 _app: Any = None
 
 
-def main(argv: List[str]) -> None:
-    """Run a kernel until it is shut down."""
+def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> None:
+    """Run a kernel until it is shut down.
+
+    Parameters: argv; imports, what `import_all` was given, where that has been done.
+    """
     lifeline.take(int(argv[0]))
     connection_file, workdir = argv[1:3]
     debugger = "--debugger" in argv[3:]
     runtime = argv[argv.index("--runtime") + 1] if "--runtime" in argv[3:] else None
     threading.Thread(target=_watch_lifeline, daemon=True).start()
-    code = _settle(workdir)
+    _settle(workdir)
     maix_hook.install()
     global _app
     try:
-        with _runtime(runtime, code), lean.lazily():
-            _app = _make_app(connection_file, debugger)
+        if imports is None:
+            imports = contextlib.ExitStack()
+            import_all(runtime, imports, debugger)
+        with imports:
+            from . import kernelapp
+
+            _app = kernelapp.make(connection_file)
     except ImportError as error:
         lifeline.tell({"missing": error.name or "ipykernel", "detail": str(error)})
         sys.exit(1)
@@ -47,6 +55,25 @@ def main(argv: List[str]) -> None:
     IOLoop.current().add_callback(signal.signal, signal.SIGTERM, _end_politely)
     lifeline.tell({"ready": True, "ipykernel": ipykernel.__version__})
     _app.start()
+
+
+def import_all(
+    runtime: Optional[str], imports: contextlib.ExitStack, debugger: bool = False
+) -> None:
+    """Import what a kernel is made of.
+
+    Parameters: runtime, the folder of one, or None for what the board has; imports, which holds
+    what is to be undone once the kernel is made; debugger, whether it is to have one. Raises
+    ImportError, or whatever the board's packages raise.
+    """
+    code = sys.path.pop(0)  # where `-m` found us
+    sys.path.append(code)
+    imports.enter_context(_runtime(runtime, code))
+    imports.enter_context(lean.lazily())
+    if not debugger:
+        sys.modules["debugpy"] = None  # type: ignore[assignment] # 5 MB that only a debugger needs
+        imports.callback(sys.modules.pop, "debugpy")  # the user may still import it
+    from . import kernelapp  # noqa: F401
 
 
 @contextlib.contextmanager
@@ -69,10 +96,8 @@ def _runtime(folder: Optional[str], code: str) -> Iterator[None]:
         del sys.modules["psutil"]
 
 
-def _settle(workdir: str) -> str:
-    """Make the process look like a kernel started by hand; return the folder of our code."""
-    code = sys.path.pop(0)  # where `-m` found us
-    sys.path.append(code)
+def _settle(workdir: str) -> None:
+    """Make the process look like a kernel started by hand."""
     os.chdir(os.path.expanduser(workdir) if workdir else os.path.expanduser("~"))
     signal.signal(signal.SIGTERM, _end)
     faulthandler.enable(os.dup(2), all_threads=False)  # a crash is for the agent, not the cell
@@ -85,7 +110,6 @@ def _settle(workdir: str) -> str:
             file.write("500")
     except OSError:
         pass
-    return code
 
 
 def _end_politely(signum: int, frame: Any) -> None:
@@ -120,18 +144,6 @@ def _take_key(wanted: Dict[str, str]) -> None:
     _app.session.signature_scheme = wanted["signature_scheme"]
     _app.session.key = wanted["key"].encode()
     lifeline.tell({"rekeyed": True})
-
-
-def _make_app(connection_file: str, debugger: bool) -> Any:
-    if not debugger:
-        sys.modules["debugpy"] = None  # type: ignore[assignment] # 5 MB that only a debugger needs
-    try:
-        from . import kernelapp
-
-        return kernelapp.make(connection_file)
-    finally:
-        if not debugger:
-            del sys.modules["debugpy"]  # the user may still import it
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from . import home
 from .loop import Loop
 from .memory import memory_of_process
+from .processes import Processes
 from .relay import Relay
 
 GRACE = 1.5  # seconds between asking a kernel to end and making it end
@@ -35,10 +35,18 @@ class Kernel:
     """One kernel process and what belongs to it.
 
     Parameters: loop; folder, made here and removed with the kernel, closed to other users; request,
-    the launcher's start message; relay, to the launcher. Raises CannotStart.
+    the launcher's start message; relay, to the launcher; processes, that start it. Raises
+    CannotStart.
     """
 
-    def __init__(self, loop: Loop, folder: str, request: Dict[str, Any], relay: Relay) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        folder: str,
+        request: Dict[str, Any],
+        relay: Relay,
+        processes: Processes,
+    ) -> None:
         self.id = binascii.hexlify(os.urandom(3)).decode()
         self.key = str(request.get("key", ""))
         self.request = request
@@ -58,8 +66,8 @@ class Kernel:
             raise CannotStart(str(error)) from None
         try:
             os.mkdir(folder, 0o700)
-            connection_file = _write_connection_file(folder, request)
-            self._process, self._pipe = _spawn(request, connection_file, theirs)
+            arguments = _arguments(request, _write_connection_file(folder, request))
+            self._process = processes.start(request, arguments, theirs)
         except (OSError, TypeError, ValueError) as error:
             self._lifeline.close()
             shutil.rmtree(folder, ignore_errors=True)
@@ -67,6 +75,7 @@ class Kernel:
         finally:
             theirs.close()
         self._lifeline.setblocking(False)
+        self._pipe = self._process.output
         loop.watch(self._lifeline, self._read_lifeline, None)
         self._watch_output()
 
@@ -241,38 +250,23 @@ def _write_connection_file(folder: str, request: Dict[str, Any]) -> str:
     return path
 
 
-def _spawn(
-    request: Dict[str, Any], connection_file: str, lifeline: socket.socket
-) -> "Tuple[subprocess.Popen[bytes], Any]":
+def _arguments(request: Dict[str, Any], connection_file: str) -> List[str]:
+    """Return a kernel's arguments but for the first. Raises OSError and ValueError."""
     workdir = os.path.expanduser(request.get("workdir") or "~")
     os.stat(os.path.join(workdir, ""))  # what is wrong with it is easier to say here than there
-    argv = [home.interpreter(request.get("python")), "-m", "board_agent.kernel"]
-    argv += [str(lifeline.fileno()), connection_file, workdir]
+    arguments = [connection_file, workdir]
     if request.get("runtime"):
-        argv += ["--runtime", home.runtime_folder(str(request["runtime"]))]
+        arguments += ["--runtime", home.runtime_folder(str(request["runtime"]))]
     if request.get("debugger"):
-        argv.append("--debugger")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("JPY_")}
-    environment.update(request.get("env") or {})
-    process = subprocess.Popen(
-        argv,
-        cwd=home.code(),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=[lifeline.fileno()],
-        start_new_session=True,  # so that an interrupt reaches its children too, and only them
-    )
-    assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    return process, process.stdout
+        arguments.append("--debugger")
+    return arguments
 
 
 class Kernels:
     """All kernels of an agent.
 
-    Parameters: loop; folder, where each kernel gets one of its own; make_room, called before one is
+    Parameters: loop; folder, where each kernel gets one of its own; template, the agent's end of
+    the socket to the process that kernels may be forked from; make_room, called before one is
     started for a relay, to end others if there is no memory for it; on_change, called when one has
     ended.
     """
@@ -281,6 +275,7 @@ class Kernels:
         self,
         loop: Loop,
         folder: str,
+        template: socket.socket,
         make_room: Callable[[Relay], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -291,6 +286,7 @@ class Kernels:
         self._count = 0
         self._all: List[Kernel] = []
         self._waiting: List[Callable[[], None]] = []
+        self._processes = Processes(loop, template, self._poll)
         loop.on_signal(signal.SIGCHLD, self._poll)
 
     def __iter__(self) -> Iterator[Kernel]:
@@ -302,18 +298,23 @@ class Kernels:
     def start(
         self, request: Dict[str, Any], relay: Relay, on_start: Callable[[Kernel], None]
     ) -> None:
-        """Start a kernel, once all that are ending are gone.
+        """Start a kernel, once all that are ending are gone and the template is ready.
 
         The launcher is told by `relay`; `on_start` is called with the kernel.
         """
         if not any(kernel.ending for kernel in self._all):
             self._make_room(relay)
-        if any(kernel.ending for kernel in self._all):
+        try:
+            ready = self._processes.prepare(request)
+        except (TypeError, ValueError):
+            ready = True  # to be told what is wrong
+        if not ready or any(kernel.ending for kernel in self._all):
             self._waiting.append(partial(self.start, request, relay, on_start))
             return
         self._count += 1
         try:
-            kernel = Kernel(self._loop, "%s/%d" % (self._folder, self._count), request, relay)
+            folder = "%s/%d" % (self._folder, self._count)
+            kernel = Kernel(self._loop, folder, request, relay, self._processes)
         except CannotStart as error:
             relay.message({"type": "failed", "detail": str(error)})
         else:
@@ -325,6 +326,10 @@ class Kernels:
         self._waiting.clear()
         for kernel in self._all:
             kernel.end()
+
+    def close(self) -> None:
+        """Let go of the template; the kernels are over."""
+        self._processes.close()
 
     def _poll(self) -> None:
         self._all = [kernel for kernel in self._all if not kernel.poll()]

@@ -103,7 +103,7 @@ def test_the_agent_listens_where_it_must_and_nowhere_else(
     board: Armv7l, added: Added, kernel: Frontend
 ) -> None:
     (process,) = board.kernels()
-    ((address, port),) = listening(board, board.parent(process))
+    ((address, port),) = listening(board, board.agent_of(process))
     if added.via == "ssh":
         assert address == "127.0.0.1"
     else:
@@ -197,7 +197,7 @@ def test_a_launcher_that_is_killed_is_started_again_with_a_new_kernel(
 @over_ssh
 def test_an_agent_that_is_killed_takes_its_kernel_with_it(board: Armv7l, kernel: Frontend) -> None:
     (process,) = board.kernels()
-    board.signal(board.parent(process), signal.SIGKILL)
+    board.signal(board.agent_of(process), signal.SIGKILL)
     wait_until(lambda: not board.kernels(), "the kernel on the board ends", 5)
     assert kernel.wait_for_end(30) == 1  # it logs in again to be sure
     assert "its agent has ended" in kernel.said()

@@ -151,7 +151,7 @@ def test_kernels_share_an_agent_and_nothing_else(board: Board) -> None:
         ours = board.kernels() - others
         assert len(ours) == 2
         (agent,) = board.agents()
-        assert {board.parent(pid) for pid in ours} == {agent}
+        assert {board.agent_of(pid) for pid in ours} == {agent}
         one.run("name = 'one'")
         assert two.run("name").reply["content"]["ename"] == "NameError"
 
