@@ -4,6 +4,7 @@ Started by `bootstrap`, detached; ends itself when it has had nothing to do for 
 """
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -12,7 +13,8 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from . import handshake, template
+from . import handshake
+from .forking import Child
 from .home import Seat
 from .kernels import Kernels
 from .link import ProtocolError
@@ -50,18 +52,16 @@ def main(argv: List[str]) -> None:
         os._exit(0)  # the launcher waits for this process; its child is nobody's
     seat.write_state({"pid": os.getpid(), "port": listener.getsockname()[1], "token": token.hex()})
     _detach()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if not os.fork():
-        for sock in (ours, listener):
-            sock.close()
-        seat.leave()
-        template.main(theirs)
-        return
-    theirs.close()
+    gc.freeze()  # kernels share what the collector leaves alone
+    at_last: Callable[[], None] = seat.clear
     try:
-        Agent(seat.folder, listener, token, idle, ours).run()
+        Agent(seat.folder, listener, token, idle).run()
+    except Child as child:  # this is no longer the agent; what was its own goes with the exception
+        at_last = child.main
+        listener.close()
+        seat.leave()
     finally:
-        seat.clear()
+        at_last()
 
 
 def _listen(bind: str) -> socket.socket:
@@ -102,22 +102,12 @@ class Agent:
     """Accept links, and own the kernels.
 
     Parameters: folder, for the kernels' folders; listener; token, which a peer must know; idle,
-    seconds without sessions and kernels after which `run` returns; template, a socket to the
-    process that kernels may be forked from.
+    seconds without sessions and kernels after which `run` returns.
     """
 
-    def __init__(
-        self,
-        folder: str,
-        listener: socket.socket,
-        token: bytes,
-        idle: float,
-        template: socket.socket,
-    ) -> None:
+    def __init__(self, folder: str, listener: socket.socket, token: bytes, idle: float) -> None:
         self.loop = Loop()
-        self.kernels = Kernels(
-            self.loop, folder, template, self._make_room, self._on_kernels_changed
-        )
+        self.kernels = Kernels(self.loop, folder, self._make_room, self._on_kernels_changed)
         self._sessions: Dict[bytes, Session] = {}
         self._farewells: Dict[bytes, int] = {}
         self._listener = listener

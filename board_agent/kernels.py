@@ -265,17 +265,15 @@ def _arguments(request: Dict[str, Any], connection_file: str) -> List[str]:
 class Kernels:
     """All kernels of an agent.
 
-    Parameters: loop; folder, where each kernel gets one of its own; template, the agent's end of
-    the socket to the process that kernels may be forked from; make_room, called before one is
-    started for a relay, to end others if there is no memory for it; on_change, called when one has
-    ended.
+    Parameters: loop; folder, where each kernel gets one of its own; make_room, called
+    before one is started for a relay, to end others if there is no memory for it; on_change, called
+    when one has ended.
     """
 
     def __init__(
         self,
         loop: Loop,
         folder: str,
-        template: socket.socket,
         make_room: Callable[[Relay], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -286,7 +284,7 @@ class Kernels:
         self._count = 0
         self._all: List[Kernel] = []
         self._waiting: List[Callable[[], None]] = []
-        self._processes = Processes(loop, template, self._poll)
+        self._processes = Processes(loop, self._poll)
         loop.on_signal(signal.SIGCHLD, self._poll)
 
     def __iter__(self) -> Iterator[Kernel]:
@@ -306,7 +304,7 @@ class Kernels:
             self._make_room(relay)
         try:
             ready = self._processes.prepare(request)
-        except (TypeError, ValueError):
+        except (OSError, TypeError, ValueError):
             ready = True  # to be told what is wrong
         if not ready or any(kernel.ending for kernel in self._all):
             self._waiting.append(partial(self.start, request, relay, on_start))

@@ -1,21 +1,22 @@
-"""The processes of kernels, as the agent has them: forked from its template, or of their own."""
+"""The processes of kernels: forked from the agent or from its template, or started anew."""
 
 import array
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional
 
-from . import home
+from . import forking, home, template
 from .loop import Loop
 from .memory import memory_of_board
 
 ANSWER = 5.0  # seconds that the template may take to fork
 LOOK = 1.0  # seconds between looks at kernels whose template has gone
-LONGEST = 1 << 16  # bytes of a message
 WARM_MEMORY = 64 << 20  # bytes that are free where a template is kept that has imported all
 
 
@@ -43,36 +44,31 @@ class Process:
 class Processes:
     """Start processes for kernels.
 
-    Parameters: loop; template, the agent's end of the socket to its template; on_change, called
-    when processes may have ended or can be started that could not be.
+    Parameters: loop; on_change, called when processes may have ended or can be started that could
+    not be. What forks raises Child in the new process.
     """
 
-    def __init__(self, loop: Loop, template: socket.socket, on_change: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, on_change: Callable[[], None]) -> None:
         self._loop = loop
-        self._template: Optional[socket.socket] = template  # None once it is gone
         self._on_change = on_change
-        self._warmth: Optional[Dict[str, Any]] = None  # what the template was asked to import
-        self._warming = False
-        self._ended: Dict[int, int] = {}  # processes of the template, with their exit statuses
-        self._forked: List[int] = []
-        template.settimeout(ANSWER)
-        loop.watch(template, self._read, None)
+        self._template: Optional[socket.socket] = None
+        self._template_pid = 0
+        self._runtime: Optional[str] = None  # that the template has imported from
+        self._warming = self._lost = False
+        self._ended: Dict[int, int] = {}  # the template's children, with their exit statuses
+        self._forked: List[int] = []  # those that run
 
     def prepare(self, request: Dict[str, Any]) -> bool:
         """Say whether a kernel can be started now; if not, `on_change` is called when it can.
 
-        Parameters: request, the launcher's: `warm_start` says whether a template is to import all
-        that such kernels import: always, never, or where there is memory for it.
+        Parameters: request, the launcher's; its `warm_start` says whether there is to be a
+        template: always, never, or where there is memory for it. Raises OSError and ValueError.
         """
-        if self._template is None or self._warmth is not None or not _is_plain(request):
-            return not self._warming
         wish = request.get("warm_start", "auto")
-        if wish == "never" or (wish != "always" and _available() < WARM_MEMORY):
-            return True
-        self._warmth = {"warm": _runtime(request)}
-        self._warming = True
-        self._send(self._warmth)
-        return False
+        wanted = wish == "always" or (wish != "never" and _available() >= WARM_MEMORY)
+        if wanted and self._template is None and not self._lost and _is_plain(request):
+            self._make_template(_runtime(request))
+        return not self._warming
 
     def start(
         self, request: Dict[str, Any], arguments: List[str], lifeline: socket.socket
@@ -82,18 +78,19 @@ class Processes:
         Parameters: request, the launcher's; arguments, those of `kernel` but for the first;
         lifeline, the kernel's end of it.
         """
-        fits = self._warmth is None or self._warmth == {"warm": _runtime(request)}
-        if self._template is not None and fits and _is_plain(request):
-            reading, writing = os.pipe()
-            try:
-                pid = self._fork(arguments, [lifeline.fileno(), writing])
-            finally:
-                os.close(writing)
-            if pid:
-                output = open(reading, "rb", buffering=0)  # noqa: SIM115
-                return Process(pid, output, lambda: self._status(pid))
-            os.close(reading)
-        return _spawn(request, arguments, lifeline)
+        if not _is_plain(request):
+            return _spawn(request, arguments, lifeline)
+        reading, writing = os.pipe()
+        output = open(reading, "rb", buffering=0)  # noqa: SIM115
+        try:
+            if self._template is not None and self._runtime == _runtime(request):
+                pid = self._ask_to_fork(arguments, [lifeline.fileno(), writing])
+                if pid:
+                    return Process(pid, output, partial(self._status, pid))
+            pid = forking.fork(partial(forking.be_kernel, arguments), [lifeline.fileno(), writing])
+        finally:
+            os.close(writing)
+        return Process(pid, output, partial(_wait, pid))
 
     def close(self) -> None:
         """Let the template go."""
@@ -101,8 +98,20 @@ class Processes:
             self._loop.watch(self._template, None, None)
             self._template.close()
             self._template = None
+            os.kill(self._template_pid, signal.SIGKILL)
+            os.waitpid(self._template_pid, 0)
 
-    def _fork(self, arguments: List[str], descriptors: List[int]) -> int:
+    def _make_template(self, runtime: Optional[str]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._template_pid = forking.fork(partial(template.main, runtime), [theirs.fileno()])
+        ours.settimeout(ANSWER)
+        self._template = ours
+        self._runtime = runtime
+        self._warming = True
+        self._loop.watch(ours, self._read, None)
+
+    def _ask_to_fork(self, arguments: List[str], descriptors: List[int]) -> int:
         """Return the pid of a kernel that was forked; 0 when there is none."""
         self._send({"start": arguments}, descriptors)
         while self._template is not None:
@@ -121,7 +130,7 @@ class Processes:
         """Take one message of the template's; nothing when it is gone."""
         assert self._template is not None
         try:
-            said, _ = receive(self._template)
+            said, _ = template.receive(self._template)
         except OSError:
             said = None
         if said is None:
@@ -130,24 +139,21 @@ class Processes:
         if "ended" in said:
             self._ended[said["ended"]] = said["status"]
             self._forked.remove(said["ended"])
-        elif "warm" in said:
-            self._warming = False
-            if not said["warm"]:
-                self._lose()
+        self._warming = self._warming and "ready" not in said
         return said
 
-    def _send(self, content: Dict[str, Any], descriptors: "List[int] | Tuple[()]" = ()) -> None:
+    def _send(self, content: Dict[str, Any], descriptors: List[int]) -> None:
         assert self._template is not None
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
         try:
-            self._template.sendmsg([json.dumps(content).encode()], [rights] if descriptors else [])
+            self._template.sendmsg([json.dumps(content).encode()], [rights])
         except OSError:
             self._lose()
 
     def _lose(self) -> None:
         """Do without the template; what it has forked is looked at from time to time."""
         self.close()
-        self._warming = False
+        self._warming, self._lost = False, True
         self._loop.call_later(0, self._look)
 
     def _look(self) -> None:
@@ -162,20 +168,14 @@ class Processes:
         return self._ended.pop(pid, None)
 
 
-def receive(sock: socket.socket) -> Tuple[Optional[Dict[str, Any]], List[int]]:
-    """Receive a message and its descriptors; None at the end. Raises OSError."""
-    descriptors = array.array("i")
-    space = socket.CMSG_SPACE(2 * descriptors.itemsize)
-    data, ancillary, _, _ = sock.recvmsg(LONGEST, space, socket.MSG_CMSG_CLOEXEC)
-    for _, _, content in ancillary:
-        descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
-    return dict(json.loads(data)) if data else None, list(descriptors)
+def _wait(pid: int) -> Optional[int]:
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return forking.exit_status(status) if found else None
 
 
 def _is_plain(request: Dict[str, Any]) -> bool:
     """Say whether a kernel is to have the agent's interpreter and environment, and no debugger."""
-    python = home.interpreter(request.get("python"))
-    same = os.path.realpath(python) == os.path.realpath(sys.executable)
+    same = shutil.which(home.interpreter(request.get("python"))) == sys.executable
     return same and not request.get("env") and not request.get("debugger")
 
 

@@ -1,19 +1,16 @@
-"""The template: a process of the agent's that kernels are forked from.
+"""The template: a process that has imported all that a kernel imports, to fork kernels from.
 
-It may have imported all that a kernel imports. Then a kernel is there at once, and shares with it
-the memory that neither of the two changes. Otherwise kernels still share with it what the agent
-has imported, and are spared the start of an interpreter.
+Such a kernel is there at once, and shares with the template the memory that neither of the two
+changes. The agent and its template exchange JSON over a socket of type SOCK_SEQPACKET:
 
-The agent and its template exchange JSON over a socket of type SOCK_SEQPACKET:
-
-    {"warm": FOLDER or null}    import what kernels import: of a runtime, or of the board's own
-    {"warm": true or false}     whether that could be done
-    {"start": [...]}            fork a kernel with these arguments of `kernel`, but for the first;
-                                with two descriptors: of its lifeline, and of its output
-    {"pid": ...}                the answer; 0 when there is no memory for it
-    {"ended": PID, "status"}    a kernel has ended: its exit status, or less the signal's number
+    {"ready": true}     the template's first: it has imported all
+    {"start": [...]}    fork a kernel with these arguments of `kernel`, but for the first; with two
+                        descriptors: of its lifeline, and for its output
+    {"pid": ...}        the answer; 0 when there is no memory for it
+    {"ended": PID, "status": ...}    a kernel has ended; the status is as subprocess has it
 """
 
+import array
 import contextlib
 import gc
 import json
@@ -22,95 +19,74 @@ import select
 import signal
 import socket
 import sys
-from typing import Any, Dict, List, Optional
+from functools import partial
+from typing import Any, Dict, List, Optional, Tuple
 
-from . import processes, title
+from . import forking, title
 
-_AGENTS_OWN = ("_bz2", "_lzma", "_hashlib", "hashlib", "hmac", "shutil")  # see `__main__`
+LONGEST = 1 << 16  # bytes of a message
 
 
-def main(sock: socket.socket) -> None:
-    """Serve the agent until it is gone; in each process that is forked, be a kernel."""
+def main(runtime: Optional[str], descriptor: int) -> None:
+    """Import all, serve the agent until it is gone; in each process that is forked, be a kernel.
+
+    Parameters: runtime, to import from, or None for what the board has; descriptor, of the socket
+    to the agent. What goes wrong with imports ends the template; a kernel will say it to people.
+    """
     title.change([sys.executable, "-m", "board_agent.template"])
-    _go_first()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for name in _AGENTS_OWN:
-        sys.modules.pop(name, None)
-    template = _Template(sock)
-    arguments = template.serve()
-    if arguments is not None:
-        from . import kernel
+    forking.leave_behind([descriptor])
+    forking.forget_modules()
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("800")  # kernels can be started without us
+    from . import kernel
 
-        sys.argv = [str(kernel.__file__), *arguments]
-        title.change([sys.executable, "-m", "board_agent.kernel", *arguments])
-        kernel.main(arguments, template.imports)
+    imports = contextlib.ExitStack()
+    kernel.import_all(runtime, imports)
+    gc.collect()
+    gc.freeze()  # what is shared is not to be copied for the sake of the collector's marks
+    try:
+        _Template(socket.socket(fileno=descriptor)).serve()
+    except forking.Child as child:
+        be_kernel = child.main
+    else:
+        return
+    be_kernel(imports=imports)
 
 
 class _Template:
     def __init__(self, sock: socket.socket) -> None:
-        self.imports: Optional[contextlib.ExitStack] = None  # open while we are warm
         self._sock = sock
         self._woken, self._wake = socket.socketpair()
         self._wake.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
-    def serve(self) -> Optional[List[str]]:
-        """Serve until the agent is gone; return, in a kernel, its arguments."""
+    def serve(self) -> None:
+        """Serve until the agent is gone. Raises forking.Child in each process that is forked."""
         poll = select.poll()
         for sock in (self._sock, self._woken):
             poll.register(sock, select.POLLIN)
+        self._tell({"ready": True})
         while True:
             ready = dict(poll.poll())
             if self._woken.fileno() in ready:
                 self._woken.recv(4096)
                 self._reap()
             if self._sock.fileno() in ready:
-                request, descriptors = processes.receive(self._sock)
+                request, descriptors = receive(self._sock)
                 if request is None:
-                    return None
-                if "warm" in request:
-                    self._tell({"warm": self._warm(request["warm"])})
-                elif self._fork(descriptors):
-                    return [str(descriptors[0]), *request["start"]]
+                    break
+                self._fork(request["start"], descriptors)
 
-    def _warm(self, runtime: Optional[str]) -> bool:
-        from . import kernel
-
-        self.imports = contextlib.ExitStack()
+    def _fork(self, arguments: List[str], descriptors: List[int]) -> None:
         try:
-            kernel.import_all(runtime, self.imports)
-        except Exception as error:  # what a kernel makes of it, the kernel's launcher will be told
-            print("the template cannot import:", error, file=sys.stderr)
-            return False
-        gc.collect()
-        gc.freeze()  # what is shared is not to be copied for marks of the collector
-        return True
-
-    def _fork(self, descriptors: List[int]) -> bool:
-        """Fork a kernel; say whether this is it."""
-        try:
-            pid = os.fork()
+            pid = forking.fork(partial(forking.be_kernel, arguments), descriptors)
         except OSError:
-            pid = -1
-        if pid == 0:
-            self._leave(output=descriptors[1])
-            return True
-        for descriptor in descriptors:
-            os.close(descriptor)
-        self._tell({"pid": max(pid, 0)})
-        return False
-
-    def _leave(self, output: int) -> None:
-        """Be a process of its own, as one that was started is."""
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for sock in (self._sock, self._woken, self._wake):
-            sock.close()
-        os.setsid()
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.close(output)
+            pid = 0
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._tell({"pid": pid})
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -118,15 +94,18 @@ class _Template:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     break
-                code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-                self._tell({"ended": pid, "status": code})
+                self._tell({"ended": pid, "status": forking.exit_status(status)})
 
     def _tell(self, content: Dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # the agent is gone, as we shall see
             self._sock.send(json.dumps(content).encode())
 
 
-def _go_first() -> None:
-    """Be what goes first when memory runs out: kernels can be started without a template."""
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("800")
+def receive(sock: socket.socket) -> Tuple[Optional[Dict[str, Any]], List[int]]:
+    """Receive a message and its descriptors; None at the end. Raises OSError."""
+    descriptors = array.array("i")
+    space = socket.CMSG_SPACE(2 * descriptors.itemsize)
+    data, ancillary, _, _ = sock.recvmsg(LONGEST, space, socket.MSG_CMSG_CLOEXEC)
+    for _, _, content in ancillary:
+        descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+    return dict(json.loads(data)) if data else None, list(descriptors)
