@@ -4,7 +4,6 @@ Started by `bootstrap`, detached; ends itself when it has had nothing to do for 
 """
 
 import errno
-import gc
 import json
 import os
 import signal
@@ -14,7 +13,6 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from . import handshake
-from .forking import Child
 from .home import Seat
 from .kernels import Kernels
 from .link import ProtocolError
@@ -52,16 +50,10 @@ def main(argv: List[str]) -> None:
         os._exit(0)  # the launcher waits for this process; its child is nobody's
     seat.write_state({"pid": os.getpid(), "port": listener.getsockname()[1], "token": token.hex()})
     _detach()
-    gc.freeze()  # kernels share what the collector leaves alone
-    at_last: Callable[[], None] = seat.clear
     try:
         Agent(seat.folder, listener, token, idle).run()
-    except Child as child:  # this is no longer the agent; what was its own goes with the exception
-        at_last = child.main
-        listener.close()
-        seat.leave()
     finally:
-        at_last()
+        seat.clear()
 
 
 def _listen(bind: str) -> socket.socket:
@@ -127,7 +119,6 @@ class Agent:
         self.loop.run()
         for session in tuple(self._sessions.values()):
             session.close(handshake.STOPPED)
-        self.kernels.close()
         self._strangers.close()
         self._listener.close()
         self.loop.close()

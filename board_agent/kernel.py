@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional
 
-from . import home, lean, lifeline, maix_hook
+from . import lean, lifeline, maix_hook
 
 GRACE = 1.5  # seconds between a polite end and the final one
 
@@ -66,8 +66,7 @@ def import_all(
     what is to be undone once the kernel is made; debugger, whether it is to have one. Raises
     ImportError, or whatever the board's packages raise.
     """
-    code = home.code()
-    sys.path[0:1] = []  # it is where `-m` found us
+    code = sys.path.pop(0)  # where `-m` found us
     sys.path.append(code)
     imports.enter_context(_runtime(runtime, code))
     imports.enter_context(lean.lazily())

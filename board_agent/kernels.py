@@ -10,10 +10,9 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from . import home
 from .loop import Loop
 from .memory import memory_of_process
-from .processes import Processes
+from .processes import Processes, runtime_options
 from .relay import Relay
 
 GRACE = 1.5  # seconds between asking a kernel to end and making it end
@@ -255,8 +254,7 @@ def _arguments(request: Dict[str, Any], connection_file: str) -> List[str]:
     workdir = os.path.expanduser(request.get("workdir") or "~")
     os.stat(os.path.join(workdir, ""))  # what is wrong with it is easier to say here than there
     arguments = [connection_file, workdir]
-    if request.get("runtime"):
-        arguments += ["--runtime", home.runtime_folder(str(request["runtime"]))]
+    arguments += runtime_options(request)
     if request.get("debugger"):
         arguments.append("--debugger")
     return arguments

@@ -1,23 +1,22 @@
-"""The processes of kernels: forked from the agent or from its template, or started anew."""
+"""The processes of kernels: forked from a template, or started each for itself."""
 
 import array
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
-from . import forking, home, template
+from . import home, template
 from .loop import Loop
 from .memory import memory_of_board
 
 ANSWER = 5.0  # seconds that the template may take to fork
 LOOK = 1.0  # seconds between looks at kernels whose template has gone
-WARM_MEMORY = 64 << 20  # bytes that are free where a template is kept that has imported all
+WARMING = 60.0  # seconds that the template may take to import all
+WARM_MEMORY = 64 << 20  # bytes that are free where there is to be a template
 
 
 class Process:
@@ -45,16 +44,16 @@ class Processes:
     """Start processes for kernels.
 
     Parameters: loop; on_change, called when processes may have ended or can be started that could
-    not be. What forks raises Child in the new process.
+    not be.
     """
 
     def __init__(self, loop: Loop, on_change: Callable[[], None]) -> None:
         self._loop = loop
         self._on_change = on_change
+        self._process: "Optional[subprocess.Popen[bytes]]" = None  # the template; only one, ever
         self._template: Optional[socket.socket] = None
-        self._template_pid = 0
-        self._runtime: Optional[str] = None  # that the template has imported from
-        self._warming = self._lost = False
+        self._command: List[str] = []  # what it was made for
+        self._warming = False
         self._ended: Dict[int, int] = {}  # the template's children, with their exit statuses
         self._forked: List[int] = []  # those that run
 
@@ -62,54 +61,62 @@ class Processes:
         """Say whether a kernel can be started now; if not, `on_change` is called when it can.
 
         Parameters: request, the launcher's; its `warm_start` says whether there is to be a
-        template: always, never, or where there is memory for it. Raises OSError and ValueError.
+        template: always, never, or where there is memory for it. Raises OSError, or ValueError and
+        TypeError for what the request says.
         """
         wish = request.get("warm_start", "auto")
         wanted = wish == "always" or (wish != "never" and _available() >= WARM_MEMORY)
-        if wanted and self._template is None and not self._lost and _is_plain(request):
-            self._make_template(_runtime(request))
+        if wanted and self._process is None and _is_plain(request):
+            self._make_template(request)
         return not self._warming
 
     def start(
         self, request: Dict[str, Any], arguments: List[str], lifeline: socket.socket
     ) -> Process:
-        """Start a kernel. Raises OSError, or ValueError for what the request says.
+        """Start a kernel. Raises OSError, or ValueError and TypeError for what the request says.
 
         Parameters: request, the launcher's; arguments, those of `kernel` but for the first;
         lifeline, the kernel's end of it.
         """
-        if not _is_plain(request):
-            return _spawn(request, arguments, lifeline)
-        reading, writing = os.pipe()
-        output = open(reading, "rb", buffering=0)  # noqa: SIM115
-        try:
-            if self._template is not None and self._runtime == _runtime(request):
+        if self._template is not None and _is_plain(request) and self._command == _command(request):
+            reading, writing = os.pipe()
+            output = open(reading, "rb", buffering=0)  # noqa: SIM115
+            try:
                 pid = self._ask_to_fork(arguments, [lifeline.fileno(), writing])
-                if pid:
-                    return Process(pid, output, partial(self._status, pid))
-            pid = forking.fork(partial(forking.be_kernel, arguments), [lifeline.fileno(), writing])
-        finally:
-            os.close(writing)
-        return Process(pid, output, partial(_wait, pid))
+            finally:
+                os.close(writing)
+            if pid:
+                return Process(pid, output, partial(self._status, pid))
+            output.close()
+        process = _spawn(
+            "kernel", request, [str(lifeline.fileno()), *arguments], lifeline, subprocess.PIPE
+        )
+        return Process(process.pid, process.stdout, process.poll)
 
     def close(self) -> None:
         """Let the template go."""
-        if self._template is not None:
+        if self._template is not None and self._process is not None:
             self._loop.watch(self._template, None, None)
             self._template.close()
             self._template = None
-            os.kill(self._template_pid, signal.SIGKILL)
-            os.waitpid(self._template_pid, 0)
+            self._process.kill()
+            self._process.wait()
 
-    def _make_template(self, runtime: Optional[str]) -> None:
+    def _make_template(self, request: Dict[str, Any]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._command = _command(request)
         with theirs:
-            self._template_pid = forking.fork(partial(template.main, runtime), [theirs.fileno()])
+            arguments = [str(theirs.fileno()), *runtime_options(request)]
+            self._process = _spawn("template", request, arguments, theirs, subprocess.DEVNULL)
         ours.settimeout(ANSWER)
         self._template = ours
-        self._runtime = runtime
         self._warming = True
         self._loop.watch(ours, self._read, None)
+        self._loop.call_later(WARMING, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._warming:
+            self._lose()
 
     def _ask_to_fork(self, arguments: List[str], descriptors: List[int]) -> int:
         """Return the pid of a kernel that was forked; 0 when there is none."""
@@ -151,9 +158,9 @@ class Processes:
             self._lose()
 
     def _lose(self) -> None:
-        """Do without the template; what it has forked is looked at from time to time."""
+        """Do without a template; what it has forked is looked at from time to time."""
         self.close()
-        self._warming, self._lost = False, True
+        self._warming = False
         self._loop.call_later(0, self._look)
 
     def _look(self) -> None:
@@ -168,39 +175,39 @@ class Processes:
         return self._ended.pop(pid, None)
 
 
-def _wait(pid: int) -> Optional[int]:
-    found, status = os.waitpid(pid, os.WNOHANG)
-    return forking.exit_status(status) if found else None
-
-
 def _is_plain(request: Dict[str, Any]) -> bool:
-    """Say whether a kernel is to have the agent's interpreter and environment, and no debugger."""
-    same = shutil.which(home.interpreter(request.get("python"))) == sys.executable
-    return same and not request.get("env") and not request.get("debugger")
+    """Say whether a kernel can be had from a template: nothing is special about its process."""
+    return not request.get("env") and not request.get("debugger")
 
 
-def _runtime(request: Dict[str, Any]) -> Optional[str]:
-    """Return the folder of the runtime that a kernel imports from. Raises ValueError."""
-    return home.runtime_folder(str(request["runtime"])) if request.get("runtime") else None
+def _command(request: Dict[str, Any]) -> List[str]:
+    """Return what tells templates apart. Raises ValueError and TypeError."""
+    return [home.interpreter(request.get("python")), *runtime_options(request)]
+
+
+def runtime_options(request: Dict[str, Any]) -> List[str]:
+    """Return the arguments that say where to import from. Raises ValueError."""
+    if not request.get("runtime"):
+        return []
+    return ["--runtime", home.runtime_folder(str(request["runtime"]))]
 
 
 def _available() -> int:
     return memory_of_board().get("MemAvailable", 0)
 
 
-def _spawn(request: Dict[str, Any], arguments: List[str], lifeline: socket.socket) -> Process:
-    argv = [home.interpreter(request.get("python")), "-m", "board_agent.kernel"]
-    argv += [str(lifeline.fileno()), *arguments]
+def _spawn(
+    module: str, request: Dict[str, Any], arguments: List[str], sock: socket.socket, output: int
+) -> "subprocess.Popen[bytes]":
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JPY_")}
     environment.update(request.get("env") or {})
-    process = subprocess.Popen(
-        argv,
+    return subprocess.Popen(
+        [home.interpreter(request.get("python")), "-m", "board_agent." + module, *arguments],
         cwd=home.code(),
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
-        pass_fds=[lifeline.fileno()],
+        pass_fds=[sock.fileno()],
         start_new_session=True,  # so that an interrupt reaches its children too, and only them
     )
-    return Process(process.pid, process.stdout, process.poll)

@@ -81,6 +81,13 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     show_default=True,
     help="The board's own ipykernel, or one that is sent along; auto sends it if need be.",
 )
+@click.option(
+    "--warm-start",
+    type=click.Choice(target.WARM_STARTS),
+    default=Target.warm_start,
+    show_default=True,
+    help="Keep a process that kernels are forked from; auto does so where memory is left.",
+)
 @click.option("--name", help="The kernel's name; made from the host if not given.")
 @click.option("--display-name", help="Its name in menus.")
 @click.option("--workdir", metavar="FOLDER", help="Where kernels work on the board.")

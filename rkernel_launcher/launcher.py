@@ -147,6 +147,7 @@ class Launcher:
                 "signature_scheme": self._connection.signature_scheme,
                 "python": self._target.python,
                 "runtime": self._runtime,
+                "warm_start": self._target.warm_start,
                 "workdir": self._target.workdir,
                 "env": self._target.env,
                 "debugger": self._target.debugger,

@@ -13,6 +13,7 @@ RPYC_PORT = 18812
 VIDEO_PORT = 18811  # MaixPy3's own MJPEG server uses it on the board
 VIDEOS = ("notebook", "mjpeg")
 VIAS = ("auto", "ssh", "rpyc", "local")
+WARM_STARTS = ("auto", "always", "never")
 RUNTIMES = ("auto", "board", "bundled")  # whose packages a kernel uses: auto decides when it starts
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -32,6 +33,7 @@ class Target:
     jump: str | None = None
     python: str | None = None
     runtime: str = "board"
+    warm_start: str = "auto"
     workdir: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     link_port: int = AGENT_PORT
@@ -130,6 +132,8 @@ def to_argv(target: Target) -> list[str]:
         argv += ["--link-port", str(target.link_port)]
     if target.runtime != Target.runtime:
         argv += ["--runtime", target.runtime]
+    if target.warm_start != Target.warm_start:
+        argv += ["--warm-start", target.warm_start]
     if target.keep_alive != Target.keep_alive:
         argv += ["--keep-alive", target.keep_alive]
     if target.link_timeout != Target.link_timeout:
@@ -155,6 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("identity", "jump", "python", "workdir"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--runtime", choices=RUNTIMES, default=Target.runtime)
+    parser.add_argument("--warm-start", choices=WARM_STARTS, default=Target.warm_start)
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--link-port", type=int, default=AGENT_PORT)
     parser.add_argument("--keep-alive", default=Target.keep_alive)
@@ -192,6 +197,7 @@ def from_arguments(arguments: argparse.Namespace) -> Target:
         jump=arguments.jump,
         python=arguments.python,
         runtime=arguments.runtime,
+        warm_start=arguments.warm_start,
         workdir=arguments.workdir,
         env=parse_env(arguments.env),
         link_port=arguments.link_port,

@@ -419,7 +419,7 @@ def test_a_folder_to_work_in_that_is_not_there(home: Board) -> None:
     ("ending", "status", "words"), [("exit 7", 7, "status 7"), ("kill -9 $$", 137, "SIGKILL")]
 )
 def test_a_kernel_that_ends_at_once(home: Board, ending: str, status: int, words: str) -> None:
-    case = f"*board_agent.kernel*) echo bye >&2; {ending};;"
+    case = f"*board_agent.kernel*|*board_agent.template*) echo bye >&2; {ending};;"
     python = wrapper(home.folder / "python", case)
     options = ["--via", "local", "--python", python]
     run = launcher(*options, connection_file=connection_file(home))

@@ -109,7 +109,7 @@ def test_macos_plays_a_board_but_is_none() -> None:
 
 def test_a_kernel_that_says_nothing(home: Board, silent_python: str) -> None:
     with pytest.raises(KernelSilent, match="within 3 s"):
-        check.kernel(Target(via="local", python=silent_python), seconds=3)
+        check.kernel(Target(via="local", python=silent_python, warm_start="never"), seconds=3)
     assert home.kernels() == set()
 
 
