@@ -9,11 +9,16 @@ import threading
 import time
 from typing import Any, Callable, List
 
+# These are imported in any case; here they are so in the template, too.
+import IPython.core.completerlib
+import IPython.core.oinspect
+import IPython.extensions.storemagic  # noqa: F401
+import tornado.platform.asyncio  # noqa: F401
 import zmq
 from ipykernel import iostream
 from ipykernel.kernelapp import IPKernelApp
 
-from . import history, lean
+from . import completion, history, lean
 
 QUEUED_EVENTS = 64  # iopub messages that may wait in the kernel before a cell has to wait
 PROMPT_TEXT = 1 << 17  # characters of printed text that are sent at once, not after a while
@@ -107,6 +112,9 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
 
         return BlockingKernelClient
 
+    def parse_command_line(self, argv: Any = None) -> None:
+        """Be spared a parser of fifty arguments, of which there are none."""
+
     def init_pdb(self) -> None:
         """Put IPython's debugger in the place of Python's, once there is either."""
         for name in ("pdb", "IPython.core.debugger"):
@@ -140,12 +148,14 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
 def make(connection_file: str) -> Any:
     """Return an application that is bound to its sockets and ready to start."""
     app = KernelApp.instance(
+        connection_file=connection_file,
         outstream_class="board_agent.kernelapp.OutStream",
         parent_handle=1,  # somebody minds us (the lifeline), so ipykernel need not
     )
     with history.opened_later():
-        app.initialize(["-f", connection_file])
+        app.initialize([])
     history.open_in_time(app)
+    completion.mind_memory(app)
     app.real_display_pub = app.shell.display_pub  # %%capture puts another one in its place
     if hasattr(app.shell, "_tee"):  # IPython 9's copy of all that is printed, for %notebook alone
         app.shell._tee = lambda channel: contextlib.nullcontext()

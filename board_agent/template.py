@@ -41,7 +41,9 @@ def main(argv: List[str]) -> None:
     gc.collect()
     gc.freeze()  # what is shared is not to be copied for the sake of the collector's marks
     arguments = _Template(socket.socket(fileno=int(argv[0]))).serve()
-    if arguments is not None:
+    if arguments is None:
+        imports.close()
+    else:
         sys.argv = [str(kernel.__file__), *arguments]
         title.change([sys.executable, "-m", "board_agent.kernel", *arguments])
         kernel.main(arguments, imports)

@@ -117,8 +117,8 @@ def test_auto_takes_rpyc_where_ssh_is_refused(home: Board) -> None:
 
 def test_add_what_cannot_be_reached_with_no_check(home: Board) -> None:
     options = ["--port", str(unused_port()), "--user", "pi", "--identity", "key", "--jump", "gate"]
-    options += ["--keep-alive", "10m", "--display-name", "Kitchen"]
     options += ["--keep-alive", "10m", "--display-name", "Kitchen", "--warm-start", "never"]
+    run = rkernel("add", "--host", "board.invalid", *options, "--no-check")
     assert (run.returncode, run.stderr) == (0, "")
     assert "Not checked: " in run.stdout
     written = spec(home, "rkernel-board.invalid")
