@@ -57,10 +57,12 @@ for number, name in enumerate(("shell", "iopub", "stdin", "control", "hb"), 1):
 with open(folder + "/c", "w") as file:
     json.dump(info, file)
 ours, theirs = socket.socketpair()
+out = os.dup(1)  # the kernel takes the other for its frontend
 begin = pss()
 def report():
     ours.recv(4096)
-    print(json.dumps({"begin": begin, "all": pss(), "groups": sizes}), flush=True)
+    said = {"begin": begin, "all": pss(), "groups": sizes}
+    os.write(out, json.dumps(said).encode())
     os._exit(0)
 threading.Thread(target=report, daemon=True).start()
 bootstrap._load_unlocked = measured

@@ -1,9 +1,9 @@
 """The kernel process: a stock ipykernel, with what a board and a slow link ask for.
 
 Run by the agent as `python -m board_agent.kernel FD CONNECTION_FILE WORKDIR [--runtime FOLDER]
-[--debugger]`, where FD is one end of the lifeline: a socket on which this process says that it is
-ready and is told of another launcher's key, and whose end means that the agent is gone; FOLDER is
-that of a runtime, in place of the board's own ipykernel.
+[--debugger] [--eager]`, where FD is one end of the lifeline: a socket on which this process says
+that it is ready and is told of another launcher's key, and whose end means that the agent is gone;
+FOLDER is that of a runtime, in place of the board's own ipykernel.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional
 
-from . import lean, lifeline, maix_hook
+from . import home, lean, lifeline, maix_hook
 
 GRACE = 1.5  # seconds between a polite end and the final one
 
@@ -40,12 +40,19 @@ def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> Non
     try:
         if imports is None:
             imports = contextlib.ExitStack()
-            import_all(runtime, imports, debugger)
+            import_all(runtime, imports, debugger, lazily="--eager" not in argv)
         with imports:
             from . import kernelapp
 
             _app = kernelapp.make(connection_file)
-    except ImportError as error:
+    except Exception as error:
+        if "--eager" not in argv:  # packages that we do not know may not stand being loaded lazily
+            os.chdir(home.code())
+            os.set_inheritable(int(argv[0]), True)
+            command = [sys.executable, "-m", "board_agent.kernel", *argv, "--eager"]
+            os.execv(sys.executable, command)
+        if not isinstance(error, ImportError):
+            raise
         lifeline.tell({"missing": error.name or "ipykernel", "detail": str(error)})
         sys.exit(1)
     import ipykernel
@@ -58,18 +65,22 @@ def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> Non
 
 
 def import_all(
-    runtime: Optional[str], imports: contextlib.ExitStack, debugger: bool = False
+    runtime: Optional[str],
+    imports: contextlib.ExitStack,
+    debugger: bool = False,
+    lazily: bool = True,
 ) -> None:
     """Import what a kernel is made of.
 
     Parameters: runtime, the folder of one, or None for what the board has; imports, which holds
-    what is to be undone once the kernel is made; debugger, whether it is to have one. Raises
-    ImportError, or whatever the board's packages raise.
+    what is to be undone once the kernel is made; debugger, whether it is to have one; lazily,
+    whether to load later what it may do without. Raises whatever the board's packages raise.
     """
     code = sys.path.pop(0)  # where `-m` found us
     sys.path.append(code)
     imports.enter_context(_runtime(runtime, code))
-    imports.enter_context(lean.lazily())
+    if lazily:
+        imports.enter_context(lean.lazily())
     if not debugger:
         sys.modules["debugpy"] = None  # type: ignore[assignment] # 5 MB that only a debugger needs
         imports.callback(sys.modules.pop, "debugpy")  # the user may still import it

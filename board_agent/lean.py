@@ -63,6 +63,8 @@ _COMPILED = {
 # What is had of a package without loading it: where it is.
 _ELSEWHERE = {
     ("jupyter_client", "find_connection_file"): "jupyter_client.connect",
+    ("jupyter_client", "protocol_version"): "jupyter_client._version",  # until version 8
+    ("jupyter_client", "protocol_version_info"): "jupyter_client._version",
     ("jupyter_client", "write_connection_file"): "jupyter_client.connect",
 }
 
