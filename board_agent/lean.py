@@ -33,21 +33,30 @@ LAZY: Dict[str, Tuple[str, ...]] = {
     "html": (),
     "html.entities": (),
     "IPython.core.debugger": (),
+    "IPython.terminal.embed": ("embed",),
     "ipaddress": (),
+    "jedi": (),
+    "jedi.api": (),
+    "jedi.api.classes": (),
+    "jedi.api.helpers": (),
     "jupyter_client": (),
     "logging.handlers": (),
     "lzma": (),
     "packaging.version": ("Version",),
     "pdb": (),
+    "pexpect": (),
     "pickle": ("loads",),
     "platform": (),
     "platformdirs": (),
+    "pydoc": (),
     "shutil": (),
     "sqlite3": (),
     "ssl": (),
     "stack_data": (),
     "tempfile": (),
     "typing_extensions": (),
+    "urllib.request": ("urlopen",),
+    "xml.dom.minidom": (),
     "zipfile": (),
 }
 # Those that are compiled may be absent, and whoever imports them is to notice.
@@ -60,8 +69,9 @@ _COMPILED = {
     "ssl": "_ssl",
     "asyncio.sslproto": "_ssl",
 }
-# What is had of a package without loading it: where it is.
+# What is had of a package without loading it: where it is, or that it is a module itself.
 _ELSEWHERE = {
+    ("jedi", "settings"): "jedi.settings",
     ("jupyter_client", "find_connection_file"): "jupyter_client.connect",
     ("jupyter_client", "protocol_version"): "jupyter_client._version",  # until version 8
     ("jupyter_client", "protocol_version_info"): "jupyter_client._version",
@@ -96,7 +106,8 @@ class _Module(ModuleType):
                 if name in LAZY[fullname]:
                     return _called_later(self, name)
                 if (fullname, name) in _ELSEWHERE:
-                    return getattr(importlib.import_module(_ELSEWHERE[fullname, name]), name)
+                    module = importlib.import_module(_ELSEWHERE[fullname, name])
+                    return getattr(module, name, module)
                 if (fullname, name) in _STANDING_IN:
                     return _STANDING_IN[fullname, name]
             if not _is_submodule(self, name):
