@@ -2,9 +2,10 @@
 
 import sys
 
-from . import hashes
+from . import hashes, untyped
 
 hashes.own()
+untyped.install()
 for _name in ("_bz2", "_lzma"):  # shutil imports them
     sys.modules[_name] = None  # type: ignore[assignment]
 

@@ -8,6 +8,7 @@ FOLDER is that of a runtime, in place of the board's own ipykernel.
 
 import contextlib
 import faulthandler
+import importlib
 import json
 import os
 import signal
@@ -19,6 +20,11 @@ from typing import Any, Dict, Iterator, List, Optional
 from . import home, lean, lifeline, maix_hook
 
 GRACE = 1.5  # seconds between a polite end and the final one
+
+_WHILE_MADE = (  # modules that a kernel imports when it is made: here, its template does it
+    *("IPython.core.completerlib", "IPython.core.oinspect", "IPython.extensions.storemagic"),
+    *("tornado.platform.asyncio", "unicodedata", "queue"),
+)
 
 _agent_is_gone = threading.Event()
 _app: Any = None
@@ -46,11 +52,8 @@ def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> Non
 
             _app = kernelapp.make(connection_file)
     except Exception as error:
-        if "--eager" not in argv:  # packages that we do not know may not stand being loaded lazily
-            os.chdir(home.code())
-            os.set_inheritable(int(argv[0]), True)
-            command = [sys.executable, "-m", "board_agent.kernel", *argv, "--eager"]
-            os.execv(sys.executable, command)
+        if "--eager" not in argv:
+            _begin_anew([*argv, "--eager"])
         if not isinstance(error, ImportError):
             raise
         lifeline.tell({"missing": error.name or "ipykernel", "detail": str(error)})
@@ -62,6 +65,16 @@ def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> Non
     IOLoop.current().add_callback(signal.signal, signal.SIGTERM, _end_politely)
     lifeline.tell({"ready": True, "ipykernel": ipykernel.__version__})
     _app.start()
+
+
+def _begin_anew(argv: List[str]) -> None:
+    """Try again in the same process: packages that we do not know may not stand laziness."""
+    from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
+
+    os.chdir(home.code())
+    os.set_inheritable(int(argv[0]), True)
+    command = [sys.executable, *_args_from_interpreter_flags(), "-m", "board_agent.kernel", *argv]
+    os.execv(sys.executable, command)
 
 
 def import_all(
@@ -85,6 +98,9 @@ def import_all(
         sys.modules["debugpy"] = None  # type: ignore[assignment] # 5 MB that only a debugger needs
         imports.callback(sys.modules.pop, "debugpy")  # the user may still import it
     from . import kernelapp  # noqa: F401
+
+    for name in _WHILE_MADE:
+        importlib.import_module(name)
 
 
 @contextlib.contextmanager

@@ -9,11 +9,6 @@ import threading
 import time
 from typing import Any, Callable, List
 
-# These are imported in any case; here they are so in the template, too.
-import IPython.core.completerlib
-import IPython.core.oinspect
-import IPython.extensions.storemagic  # noqa: F401
-import tornado.platform.asyncio  # noqa: F401
 import zmq
 from ipykernel import iostream
 from ipykernel.kernelapp import IPKernelApp

@@ -1,11 +1,11 @@
 """A small event loop: sockets, timers and calls from other threads or signal handlers."""
 
+import contextlib
 import heapq
 import itertools
 import selectors
 import signal
 import socket
-import threading
 import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
@@ -103,7 +103,7 @@ class Loop:
 
     def close(self) -> None:
         """Close what the loop itself has open."""
-        if threading.current_thread() is threading.main_thread():
+        with contextlib.suppress(ValueError):  # another thread than the main one has none
             signal.set_wakeup_fd(-1)
         self._selector.close()
         self._wake_in.close()

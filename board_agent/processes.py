@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
@@ -50,7 +49,7 @@ class Processes:
     def __init__(self, loop: Loop, on_change: Callable[[], None]) -> None:
         self._loop = loop
         self._on_change = on_change
-        self._process: "Optional[subprocess.Popen[bytes]]" = None  # the template; only one, ever
+        self._template_pid = 0  # there is only one, ever
         self._template: Optional[socket.socket] = None
         self._command: List[str] = []  # what it was made for
         self._warming = False
@@ -66,7 +65,7 @@ class Processes:
         """
         wish = request.get("warm_start", "auto")
         wanted = wish == "always" or (wish != "never" and _available() >= WARM_MEMORY)
-        if wanted and self._process is None and _is_plain(request):
+        if wanted and not self._template_pid and _is_plain(request):
             self._make_template(request)
         return not self._warming
 
@@ -78,36 +77,34 @@ class Processes:
         Parameters: request, the launcher's; arguments, those of `kernel` but for the first;
         lifeline, the kernel's end of it.
         """
-        if self._template is not None and _is_plain(request) and self._command == _command(request):
-            reading, writing = os.pipe()
-            output = open(reading, "rb", buffering=0)  # noqa: SIM115
-            try:
-                pid = self._ask_to_fork(arguments, [lifeline.fileno(), writing])
-            finally:
-                os.close(writing)
+        fits = self._template is not None and _is_plain(request)
+        fits = fits and self._command == _command(request)
+        reading, writing = os.pipe()
+        output = open(reading, "rb", buffering=0)  # noqa: SIM115
+        try:
+            pid = self._ask_to_fork(arguments, [lifeline.fileno(), writing]) if fits else 0
             if pid:
                 return Process(pid, output, partial(self._status, pid))
-            output.close()
-        process = _spawn(
-            "kernel", request, [str(lifeline.fileno()), *arguments], lifeline, subprocess.PIPE
-        )
-        return Process(process.pid, process.stdout, process.poll)
+            pid = _spawn("kernel", request, arguments, lifeline, writing)
+        finally:
+            os.close(writing)
+        return Process(pid, output, partial(_wait, pid))
 
     def close(self) -> None:
         """Let the template go."""
-        if self._template is not None and self._process is not None:
+        if self._template is not None:
             self._loop.watch(self._template, None, None)
             self._template.close()
             self._template = None
-            self._process.kill()
-            self._process.wait()
+            os.kill(self._template_pid, signal.SIGKILL)
+            os.waitpid(self._template_pid, 0)
 
     def _make_template(self, request: Dict[str, Any]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._command = _command(request)
-        with theirs:
-            arguments = [str(theirs.fileno()), *runtime_options(request)]
-            self._process = _spawn("template", request, arguments, theirs, subprocess.DEVNULL)
+        with theirs, open(os.devnull, "wb") as null:
+            options = runtime_options(request)
+            self._template_pid = _spawn("template", request, options, theirs, null.fileno())
         ours.settimeout(ANSWER)
         self._template = ours
         self._warming = True
@@ -175,6 +172,12 @@ class Processes:
         return self._ended.pop(pid, None)
 
 
+def _wait(pid: int) -> Optional[int]:
+    """Return the exit status of a child, or None while it runs."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return template.exit_status(status) if found else None
+
+
 def _is_plain(request: Dict[str, Any]) -> bool:
     """Say whether a kernel can be had from a template: nothing is special about its process."""
     return not request.get("env") and not request.get("debugger")
@@ -198,16 +201,30 @@ def _available() -> int:
 
 def _spawn(
     module: str, request: Dict[str, Any], arguments: List[str], sock: socket.socket, output: int
-) -> "subprocess.Popen[bytes]":
+) -> int:
+    """Start a module of ours as a process; return its pid.
+
+    Parameters: arguments, but for the first: the descriptor of sock, that it inherits; output, a
+    descriptor for what it writes. Raises OSError, or what the request's nonsense raises.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JPY_")}
     environment.update(request.get("env") or {})
-    return subprocess.Popen(
-        [home.interpreter(request.get("python")), "-m", "board_agent." + module, *arguments],
-        cwd=home.code(),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        pass_fds=[sock.fileno()],
-        start_new_session=True,  # so that an interrupt reaches its children too, and only them
+    command = [home.interpreter(request.get("python")), "-m", "board_agent." + module]
+    command += [str(sock.fileno()), *arguments]
+    sock.set_inheritable(True)
+    spawn = partial(  # subprocess would take 300 kB; we are where our code is, as it should be
+        os.posix_spawnp,
+        command[0],
+        command,
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
+        ],
+        setsigdef=[signal.SIGPIPE],
     )
+    try:
+        return spawn(setsid=True)  # so that an interrupt reaches its children too, and only them
+    except NotImplementedError:
+        return spawn(setpgroup=0)  # an old libc

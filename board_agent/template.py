@@ -107,12 +107,16 @@ class _Template:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     break
-                code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-                self._tell({"ended": pid, "status": code})
+                self._tell({"ended": pid, "status": exit_status(status)})
 
     def _tell(self, content: Dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # the agent is gone, as we shall see
             self._sock.send(json.dumps(content).encode())
+
+
+def exit_status(status: int) -> int:
+    """Return what subprocess makes of a wait status: the signal that ended it is negative."""
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def _stamp() -> List[int]:

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "display": {"ipykernel"},
     "history": {"IPython", "traitlets"},
     "kernel": {"ipykernel", "tornado"},
-    "kernelapp": {"IPython", "ipykernel", "jupyter_client", "tornado", "zmq"},
+    "kernelapp": {"ipykernel", "jupyter_client", "zmq"},
 }  # the board's own
 STANDS_ALONE = ("first_stage", "install")  # these are executed before anything of ours is there
 
