@@ -4,6 +4,7 @@ The only module that imports ipykernel, from what the board has installed.
 """
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -109,6 +110,19 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
 
     def parse_command_line(self, argv: Any = None) -> None:
         """Be spared a parser of fifty arguments, of which there are none."""
+
+    def _configure_logging(self) -> None:
+        """Log to stderr, as traitlets does by default, without the 300 kB of logging.config."""
+        if self.logging_config:  # the user's own wishes
+            super()._configure_logging()
+            return
+        handler = logging.StreamHandler()
+        handler.setLevel(self.log_level)
+        handler.setFormatter(self._log_formatter_cls(self.log_format, self.log_datefmt))
+        log = logging.getLogger(type(self).__name__)
+        log.setLevel(logging.DEBUG)
+        log.handlers[:] = [handler]
+        self._logging_configured = True
 
     def init_pdb(self) -> None:
         """Put IPython's debugger in the place of Python's, once there is either."""

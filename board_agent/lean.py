@@ -40,6 +40,7 @@ LAZY: Dict[str, Tuple[str, ...]] = {
     "jedi.api.classes": (),
     "jedi.api.helpers": (),
     "jupyter_client": (),
+    "logging.config": ("dictConfig",),
     "logging.handlers": (),
     "lzma": (),
     "packaging.version": ("Version",),
