@@ -13,7 +13,7 @@ import zmq
 from ipykernel import iostream
 from ipykernel.kernelapp import IPKernelApp
 
-from . import history, lean
+from . import completion, history, lean
 
 QUEUED_EVENTS = 64  # iopub messages that may wait in the kernel before a cell has to wait
 PROMPT_TEXT = 1 << 17  # characters of printed text that are sent at once, not after a while
@@ -146,6 +146,7 @@ def make(connection_file: str) -> Any:
     with history.opened_later():
         app.initialize(["-f", connection_file])
     history.open_in_time(app)
+    completion.spare(app.shell.Completer)
     app.real_display_pub = app.shell.display_pub  # %%capture puts another one in its place
     if hasattr(app.shell, "_tee"):  # IPython 9's copy of all that is printed, for %notebook alone
         app.shell._tee = lambda channel: contextlib.nullcontext()

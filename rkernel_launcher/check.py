@@ -31,9 +31,9 @@ from .text import printable
 
 READY_SECONDS = 120.0  # the first import of ipykernel takes 50 s where no .pyc files are
 CELL_SECONDS = 30.0
-_MEMORY = {  # of the board's packages, of those sent along: the least with which a kernel starts
-    False: (24 << 20, 40),  # in bearable time, and MB that it takes once it runs, of which a third
-    True: (30 << 20, 30),  # are files that a board short of memory reads anew
+_MEMORY = {  # of the board's packages, of those sent along: the least that is available, beside
+    False: (24 << 20, 40),  # the session that asks, for a kernel to start in bearable time, and MB
+    True: (12 << 20, 20),  # that it takes once it runs, when the session's 10 MB are free again
 }
 _SYSTEMS = {"local": ("Linux", "Darwin")}
 _INSTALLS = {  # by package manager; opkg has no package of ipykernel

@@ -35,9 +35,13 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[boards.Board]:
 
 @pytest.fixture(scope="session")
 def machines() -> Iterator[Callable[[str], armv7l.Armv7l]]:
-    """Give the emulated board of a suite, booted once, when it is first asked for."""
+    """Give the emulated board of a suite, or "bare", booted once, when it is first asked for."""
+    from bare import bare  # it asks here for KEPT
+
     with ExitStack() as stack:
-        yield cache(lambda suite: stack.enter_context(armv7l.booted(suite)))
+        yield cache(
+            lambda name: stack.enter_context(bare() if name == "bare" else armv7l.booted(name))
+        )
 
 
 @pytest.fixture

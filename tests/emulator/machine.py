@@ -123,13 +123,17 @@ class Machine:
 
     def power_off(self) -> None:
         """End the board at once, as pulling its plug does."""
-        for client in self._clients.values():
-            client.close()
-        self._clients.clear()
+        self.hang_up()
         if self._process:
             self._process.kill()
             self._reader.join()
             self._process = None
+
+    def hang_up(self) -> None:
+        """Close the ssh connections that are kept; the next command makes a new one."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
 
     def stop(self) -> None:
         """End the board and remove its files; harmless when done already."""
