@@ -1,4 +1,4 @@
-"""An emulated board with 64 MB that has python3 alone, and dropbear in place of OpenSSH.
+"""An emulated board that has python3 alone, and dropbear in place of OpenSSH.
 
 It is bookworm's image, stripped when it has booted, on the disk of that run: nothing is left in
 dist-packages, so that there is no ipykernel, pyzmq, rpyc or pip, and init starts dropbear where it
@@ -24,9 +24,8 @@ from boards import wait_until
 from conftest import KEPT
 from emulator.machine import RPYC_PORT, SSH_PORT
 
-MEMORY = 64  # MB
 PICTURES = "/opt/pictures"  # NumPy and Pillow
-SERVICE = "/opt/service"  # rpyc, and maixpy3 while its service runs
+SERVICE = "/opt/service"  # rpyc, and maixpy3 with what stands in for its compiled parts
 
 STRIP = f"""
 set -e
@@ -52,13 +51,15 @@ START = "exec python3 -c 'import maix.mjpg;maix.mjpg.start()'"
 
 
 @contextmanager
-def bare(memory: int = MEMORY) -> Iterator[Armv7l]:
+def bare(memory: int) -> Iterator[Armv7l]:
     """Boot such a board; this machine has the wheels that it lacks.
 
     Parameters: memory, in MB.
     """
     with booted("bookworm", memory=memory) as board:
         board.shell(STRIP)
+        for folder in (maixpy3.files(), maixpy3.STAND_IN):  # more than dropbear takes in a command
+            board.shell(f"echo {_packed(folder)} | base64 -d | tar xz -C {SERVICE}")
         board.shell(DROPBEAR)
         board.machine.hang_up()
         port = board.machine.port(SSH_PORT)
@@ -76,9 +77,7 @@ def warm(cache: Path) -> None:
 
 @contextmanager
 def serving(board: Armv7l) -> Iterator[None]:
-    """Run maixpy3's service on a board, with rpyc; its compiled parts are stood in for."""
-    for folder in (maixpy3.files(), maixpy3.STAND_IN):
-        board.shell(f"mkdir -p {SERVICE}; echo {_packed(folder)} | base64 -d | tar xz -C {SERVICE}")
+    """Run maixpy3's service on a board."""
     server = board.machine.start(f"PYTHONPATH={SERVICE} {START}")
     try:
         wait_until(lambda: _listens(board, RPYC_PORT), "the service listens", board.limit)
