@@ -24,7 +24,7 @@ START_TRIES = 5
 
 # Since Linux 5.0, and so not on the boards, the kernel sets memory apart against fragmentation:
 # with 64 MB it may be 8 MB, which then nobody gets.
-KERNEL_OPTIONS = "console=ttyAMA0 loglevel=4 panic=-1 sysctl.vm.watermark_boost_factor=0"
+KERNEL_OPTIONS = "console=ttyAMA0 loglevel=4 panic=-1 sysctl.vm.watermark_boost_factor=0 cma=0 sysctl.net.core.high_order_alloc_disable=1"
 
 # The parent leaves once the port listens, so that the command's end is the sign to connect.
 RPYC_SERVER = """
