@@ -31,10 +31,11 @@ from .text import printable
 
 READY_SECONDS = 120.0  # the first import of ipykernel takes 50 s where no .pyc files are
 CELL_SECONDS = 30.0
-_MEMORY = {  # of the board's packages, of those sent along: the least with which a kernel starts
-    False: (24 << 20, 40),  # in bearable time, and MB that it takes once it runs, of which a third
-    True: (30 << 20, 30),  # are files that a board short of memory reads anew
+_MEMORY = {  # of the board's packages, of those sent along: the least that is available when a
+    False: (24 << 20, 40),  # session over ssh asks, for a kernel to start in bearable time; and MB
+    True: (10 << 20, 20),  # that it takes
 }
+_SESSION = 10 << 20  # bytes of such a session, which ends; a board's rpyc service stays
 _SYSTEMS = {"local": ("Linux", "Darwin")}
 _INSTALLS = {  # by package manager; opkg has no package of ipykernel
     "apt-get": "apt-get install python3-ipykernel",
@@ -78,6 +79,8 @@ def facts(found: dict[str, Any], target: Target) -> None:
     if target.runtime != "bundled":
         _packages(found, target)
     least, needed = _MEMORY[target.runtime == "bundled"]
+    if target.via == "rpyc":
+        least += _SESSION
     available = found["memory_available"]
     if available is not None and available < least:
         raise NoMemory(host=target.name, available=available >> 20, needed=needed)

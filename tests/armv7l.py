@@ -13,6 +13,7 @@ import commands
 from boards import Board, environment
 from emulator.image import available
 from emulator.machine import SSH_PORT, Machine
+from network import Network
 from requirements import skip_or_fail
 
 
@@ -79,3 +80,20 @@ def booted(suite: str, memory: int = 256) -> Iterator[Armv7l]:
             f"Host {suite}\n {where}\n User root\n IdentityFile {machine.key}\n"
         )
         yield board
+
+
+@contextmanager
+def leading_to(board: Armv7l) -> Iterator[Network]:
+    """Put a network before a board's sshd; the ssh settings here know it as `far`."""
+    with Network("127.0.0.1", board.machine.port(SSH_PORT)) as network:
+        settings = Path(board.environment["HOME"], ".ssh")
+        keys = board.machine.known_hosts.read_text().splitlines()
+        with (settings / "known_hosts").open("a") as file:
+            for line in keys:
+                file.write(f"[127.0.0.1]:{network.port} {line.partition(' ')[2]}\n")
+        with (settings / "config").open("a") as file:
+            file.write(
+                f"Host far\n HostName 127.0.0.1\n Port {network.port}\n User root\n"
+                f" IdentityFile {board.machine.key}\n"
+            )
+        yield network

@@ -35,9 +35,19 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[boards.Board]:
 
 @pytest.fixture(scope="session")
 def machines() -> Iterator[Callable[[str], armv7l.Armv7l]]:
-    """Give the emulated board of a suite, booted once, when it is first asked for."""
+    """Give an emulated board, booted once, when it is first asked for.
+
+    It is that of a suite, or a bare one with so much memory, as in "bare-64".
+    """
+    from bare import bare  # it asks here for KEPT
+
     with ExitStack() as stack:
-        yield cache(lambda suite: stack.enter_context(armv7l.booted(suite)))
+
+        def boot(name: str) -> armv7l.Armv7l:
+            kind, _, memory = name.partition("-")
+            return stack.enter_context(bare(int(memory)) if memory else armv7l.booted(kind))
+
+        yield cache(boot)
 
 
 @pytest.fixture

@@ -6,12 +6,10 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-from armv7l import Armv7l, booted
+from armv7l import Armv7l, booted, leading_to
 from boards import wait_until
-from emulator.machine import SSH_PORT
 from kernels import Frontend, started
 from network import Network
 
@@ -31,22 +29,6 @@ def board(machines: Callable[[str], Armv7l]) -> Armv7l:
 def network(board: Armv7l) -> Iterator[Network]:
     """Lead to the board's sshd, which the ssh settings know as `far`."""
     with leading_to(board) as network:
-        yield network
-
-
-@contextmanager
-def leading_to(board: Armv7l) -> Iterator[Network]:
-    with Network("127.0.0.1", board.machine.port(SSH_PORT)) as network:
-        settings = Path(board.environment["HOME"], ".ssh")
-        keys = board.machine.known_hosts.read_text().splitlines()
-        with (settings / "known_hosts").open("a") as file:
-            for line in keys:
-                file.write(f"[127.0.0.1]:{network.port} {line.partition(' ')[2]}\n")
-        with (settings / "config").open("a") as file:
-            file.write(
-                f"Host far\n HostName 127.0.0.1\n Port {network.port}\n User root\n"
-                f" IdentityFile {board.machine.key}\n"
-            )
         yield network
 
 

@@ -154,9 +154,12 @@ def test_whose_packages_a_kernel_uses() -> None:
             chosen(wanted, **more)
 
 
-def test_packages_that_are_sent_need_memory_of_their_own() -> None:
-    facts = found(missing=["ipykernel", "zmq"], memory_available=32 << 20)
-    check.facts(facts, Target(host="pi", via="ssh", runtime="bundled"))
-    facts["memory_available"] = 28 << 20
-    with pytest.raises(NoMemory, match="has 28 MB of memory available, a kernel takes about 30 MB"):
-        check.facts(facts, Target(host="pi", via="ssh", runtime="bundled"))
+@pytest.mark.parametrize(("via", "least"), [("ssh", 10), ("rpyc", 20)])
+def test_packages_that_are_sent_need_memory_of_their_own(via: str, least: int) -> None:
+    """What is available is what the session leaves, and over rpyc that stays."""
+    board = Target(host="pi", via=via, runtime="bundled")
+    facts = found(missing=["ipykernel", "zmq"], memory_available=least << 20)
+    check.facts(facts, board)
+    facts["memory_available"] -= 1
+    with pytest.raises(NoMemory, match=f"has {least - 1} MB of .* takes about 20 MB"):
+        check.facts(facts, board)

@@ -13,7 +13,9 @@ import pytest
 SECONDS = 130  # a little more than the suite gives itself
 
 pytestmark = pytest.mark.parametrize(
-    "any_board", ["local", pytest.param("trixie", marks=pytest.mark.board)], indirect=True
+    "any_board",
+    ["local", *(pytest.param(name, marks=pytest.mark.board) for name in ("trixie", "bare-64"))],
+    indirect=True,
 )
 
 

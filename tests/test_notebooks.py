@@ -18,19 +18,19 @@ from PIL import Image
 
 FOLDER = Path(__file__).parent / "notebooks"
 
-everywhere = pytest.mark.parametrize(
-    "any_board",
-    [
-        "local",
-        pytest.param("bookworm", marks=pytest.mark.board),
-        pytest.param("trixie", marks=pytest.mark.board),
-    ],
-    indirect=True,
+BOARDS = [
+    "local",
+    pytest.param("bookworm", marks=pytest.mark.board),
+    pytest.param("trixie", marks=pytest.mark.board),
+]
+everywhere = pytest.mark.parametrize("any_board", BOARDS, indirect=True)
+even_where_nothing_is = pytest.mark.parametrize(
+    "any_board", [*BOARDS, pytest.param("bare-64", marks=pytest.mark.board)], indirect=True
 )
 both = pytest.mark.parametrize("with_papermill", [False, True], ids=["nbclient", "papermill"])
 
 
-@everywhere
+@even_where_nothing_is
 def test_the_usage_notebook(any_board: boards.Board, tmp_path: Path) -> None:
     outputs = executed("usage.ipynb", any_board, tmp_path)
     uname, exception, division, loop, words, magic = outputs
@@ -44,7 +44,7 @@ def test_the_usage_notebook(any_board: boards.Board, tmp_path: Path) -> None:
     assert "Wall time" in magic[0].text
 
 
-@everywhere
+@even_where_nothing_is
 def test_the_display_notebook(any_board: boards.Board, tmp_path: Path) -> None:
     html, frames, handle, image = executed("display.ipynb", any_board, tmp_path)
     assert html[0].data["text/html"] == "<b>bold</b>"
