@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import sys
 import threading
+from datetime import datetime
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
@@ -87,10 +88,12 @@ class _TypedDict(dict):  # type: ignore[type-arg]
         pass
 
 
-_STANDING_IN = {
+_STANDING_IN: Dict[Tuple[str, str], Any] = {
     ("pickle", "DEFAULT_PROTOCOL"): 5 if sys.version_info >= (3, 14) else 4,
     ("typing_extensions", "TypedDict"): _TypedDict,
 }
+if sys.version_info >= (3, 11):  # since when it takes all that jupyter_client calls a date
+    _STANDING_IN["dateutil.parser", "isoparse"] = datetime.fromisoformat
 # What can be said of a module without loading it; the import system asks for these.
 _KNOWN = {
     *("__name__", "__spec__", "__loader__", "__package__", "__path__", "__file__", "__class__"),
@@ -104,13 +107,13 @@ class _Module(ModuleType):
         if name not in _KNOWN:
             fullname = ModuleType.__getattribute__(self, "__name__")
             if _finder in sys.meta_path:
+                if (fullname, name) in _STANDING_IN:
+                    return _STANDING_IN[fullname, name]
                 if name in LAZY[fullname]:
                     return _called_later(self, name)
                 if (fullname, name) in _ELSEWHERE:
                     module = importlib.import_module(_ELSEWHERE[fullname, name])
                     return getattr(module, name, module)
-                if (fullname, name) in _STANDING_IN:
-                    return _STANDING_IN[fullname, name]
             if not _is_submodule(self, name):
                 _load(self)
         return ModuleType.__getattribute__(self, name)
