@@ -56,11 +56,19 @@ class Board:
         """Return the process ids of all agents on the board."""
         return self._running("board_agent")
 
+    def templates(self) -> set[int]:
+        """Return the process ids of all processes on the board that kernels are forked from."""
+        return self._running("board_agent.template")
+
+    def parent(self, pid: int) -> int:
+        """Return the parent of a process on the board."""
+        return int(self.shell(f"cat /proc/{pid}/stat").rpartition(")")[2].split()[1])
+
     def agent_of(self, kernel: int) -> int:
         """Return the agent that a kernel belongs to: its parent, or its template's."""
         agents, pid = self.agents(), kernel
         while pid > 1 and pid not in agents:
-            pid = int(self.shell(f"cat /proc/{pid}/stat").rpartition(")")[2].split()[1])
+            pid = self.parent(pid)
         return pid
 
     def signal(self, pid: int, number: signal.Signals) -> None:
