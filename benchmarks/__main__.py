@@ -1,17 +1,18 @@
-"""Measure rkernel: beside other launchers, cuts of the network, long runs, pictures, memory."""
+"""Measure rkernel: beside others, with a bad link, for long, pictures, memory, starts."""
 
 from __future__ import annotations
 
 import signal
 import sys
 
-from . import compare, frames, link, memory, soak, video
+from . import compare, frames, link, memory, soak, starts, video
 
 COMMANDS = {
     "frames": frames.main,
     "link": link.main,
     "memory": memory.main,
     "soak": soak.main,
+    "starts": starts.main,
     "video": video.main,
 }
 
