@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import stat
 import sys
 from typing import Any, Dict, List, Optional
@@ -72,9 +71,18 @@ def agents() -> List[Dict[str, Any]]:
 
 def remove() -> None:
     """Remove all that is ours here, while no agent runs. Raises OSError."""
+    import shutil
+
     for path in [*_candidates(), cache()]:
         if os.path.isdir(path) and os.lstat(path).st_uid == os.getuid():
             shutil.rmtree(os.path.realpath(path))
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder with all that is in it, as far as can be."""
+    import shutil  # not before: it takes 150 kB of an agent
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _candidates() -> List[str]:
@@ -171,7 +179,7 @@ class Seat:
         entries = os.listdir(self.folder) if os.path.isdir(self.folder) else ()
         for entry in entries:
             if entry.isdigit():
-                shutil.rmtree(os.path.join(self.folder, entry), ignore_errors=True)
+                remove_tree(os.path.join(self.folder, entry))
 
     def write_state(self, state: Dict[str, Any]) -> None:
         """Tell launchers how to reach the agent; holds the token, so nobody else may read it."""

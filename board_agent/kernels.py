@@ -3,13 +3,13 @@
 import binascii
 import json
 import os
-import shutil
 import signal
 import socket
 import time
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+from .home import remove_tree
 from .loop import Loop
 from .memory import memory_of_process
 from .processes import Processes, runtime_options
@@ -69,7 +69,7 @@ class Kernel:
             self._process = processes.start(request, arguments, theirs)
         except (OSError, TypeError, ValueError) as error:
             self._lifeline.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
             raise CannotStart(str(error)) from None
         finally:
             theirs.close()
@@ -136,7 +136,7 @@ class Kernel:
             self._loop.watch(stream, None, None)
             stream.close()
         for folder in (self._folder, "%s/ipykernel_%d" % (_TEMPORARY, self.pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
         self.relay.message(
             {
                 "type": "ended",
