@@ -95,9 +95,6 @@ def _stop_gathering() -> None:
     OutStream._gathers = False
 
 
-os.register_at_fork(after_in_child=_stop_gathering)  # a child's output takes the stock way
-
-
 class KernelApp(IPKernelApp):  # type: ignore[misc]
     """The stock application; its iopub socket blocks where the stock one drops."""
 
@@ -165,6 +162,7 @@ def make(connection_file: str) -> Any:
         app.initialize([])
     history.open_in_time(app)
     completion.mind_memory(app)
+    os.register_at_fork(after_in_child=_stop_gathering)  # a child's output takes the stock way
     app.real_display_pub = app.shell.display_pub  # %%capture puts another one in its place
     if hasattr(app.shell, "_tee"):  # IPython 9's copy of all that is printed, for %notebook alone
         app.shell._tee = lambda channel: contextlib.nullcontext()
