@@ -18,7 +18,9 @@ import time
 from typing import Any, Dict, Iterator, List, Optional
 
 from . import home, lean, lifeline, maix_hook
+from .memory import memory_of_board
 
+SHORT = 64 << 20  # bytes that are available where large packages are to take less
 GRACE = 1.5  # seconds between a polite end and the final one
 
 _WHILE_MADE = (  # modules that a kernel imports when it is made: here, its template does it
@@ -58,6 +60,8 @@ def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> Non
             raise
         lifeline.tell({"missing": error.name or "ipykernel", "detail": str(error)})
         sys.exit(1)
+    if memory_of_board().get("MemAvailable", SHORT) < SHORT:
+        lean.spare_numpy()
     import ipykernel
     from tornado.ioloop import IOLoop
 

@@ -65,6 +65,16 @@ LAZY: Dict[str, Tuple[str, ...]] = {
     "xml.dom.minidom": (),
     "zipfile": (),
 }
+# The same while NumPy is imported, where memory is short: 4 MB of it, until version 2.
+NUMPY: Dict[str, Tuple[str, ...]] = {
+    "numpy.ctypeslib": (),
+    "numpy.fft": (),
+    "numpy.linalg": ("eigvals", "inv", "lstsq", "matrix_power"),
+    "numpy.ma": (),
+    "numpy.polynomial": (),
+    "numpy.random": (),
+    "numpy.testing": (),
+}
 # Those that are compiled may be absent, and whoever imports them is to notice.
 _COMPILED = {
     "bz2": "_bz2",
@@ -110,10 +120,10 @@ class _Module(ModuleType):
     def __getattribute__(self, name: str) -> Any:
         if name not in _KNOWN:
             fullname = ModuleType.__getattribute__(self, "__name__")
-            if _finder in sys.meta_path:
+            if fullname in _finder.names:
                 if (fullname, name) in _STANDING_IN:
                     return _STANDING_IN[fullname, name]
-                if name in LAZY[fullname]:
+                if name in _finder.names[fullname]:
                     return _called_later(self, name)
                 if (fullname, name) in _ELSEWHERE:
                     module = importlib.import_module(_ELSEWHERE[fullname, name])
@@ -133,14 +143,18 @@ class _Module(ModuleType):
 
 
 class _Finder:
-    """Finds what is to be lazy."""
+    """Finds what is to be lazy.
+
+    `names` are what that is at present, as in LAZY.
+    """
 
     def __init__(self) -> None:
+        self.names: Dict[str, Tuple[str, ...]] = {}
         self._looking: Set[str] = set()
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Optional[ModuleSpec]:
         """Find a module and have it load itself later."""
-        if fullname not in LAZY or fullname in self._looking:
+        if fullname not in self.names or fullname in self._looking:
             return None
         if fullname in _COMPILED and find_spec(_COMPILED[fullname]) is None:
             return None
@@ -171,6 +185,38 @@ class _Loader:
         module.__class__ = _Module
 
 
+class _NumPyFinder:
+    """Finds NumPy, once, and what goes with it lazily."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Optional[ModuleSpec]:
+        """Find NumPy; nothing else is its business."""
+        if fullname != "numpy":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None:
+            spec.loader = _NumPyLoader(spec.loader)  # type: ignore[assignment]
+        return spec
+
+
+class _NumPyLoader:
+    """Loads NumPy, and what goes with it lazily."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to the import system."""
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute NumPy; from now on its loader is the real one."""
+        assert module.__spec__ is not None
+        module.__spec__.loader = module.__loader__ = self._real
+        with _lazy(NUMPY):
+            self._real.exec_module(module)
+
+
 _finder = _Finder()
 _loading: Dict[str, int] = {}  # modules, with the threads that load them
 _then: Dict[str, Callable[[], None]] = {}  # what to do once one is loaded
@@ -179,14 +225,29 @@ _then: Dict[str, Callable[[], None]] = {}  # what to do once one is loaded
 @contextlib.contextmanager
 def lazily() -> Iterator[None]:
     """Import what is in LAZY lazily for a while, and hashes without OpenSSL."""
-    sys.meta_path.insert(0, _finder)
     own = hashes.own()
+    try:
+        with _lazy(LAZY):
+            yield
+    finally:
+        if own:
+            hashes.complete()
+
+
+@contextlib.contextmanager
+def _lazy(names: Dict[str, Tuple[str, ...]]) -> Iterator[None]:
+    _finder.names = names
+    sys.meta_path.insert(0, _finder)
     try:
         yield
     finally:
         sys.meta_path.remove(_finder)
-        if own:
-            hashes.complete()
+        _finder.names = {}
+
+
+def spare_numpy() -> None:
+    """Have NumPy load parts of itself lazily, when it is imported."""
+    sys.meta_path.insert(0, _NumPyFinder())
 
 
 def once_loaded(name: str, then: Callable[[], None]) -> None:

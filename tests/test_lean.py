@@ -205,3 +205,26 @@ def test_hashes_are_the_same_without_openssl(python: str) -> None:
     assert not hashes.own()
     """
     run(python, source)
+
+
+def test_numpy_loads_parts_of_itself_later_where_memory_is_short() -> None:
+    source = """
+    from board_agent import lean
+    lean.spare_numpy()
+    import numpy
+    assert not loaded("numpy.linalg")
+    numpy.zeros((4, 4)).mean()
+    assert not loaded("numpy.linalg")
+    assert numpy.roots([1, -3, 2]).tolist() == [2, 1]
+    assert loaded("numpy.linalg")
+    assert "inverse" in numpy.linalg.inv.__doc__
+    from numpy.matrixlib.defmatrix import matrix_power  # as it was taken
+    assert matrix_power(numpy.array([[1, 1], [0, 1]]), 3).tolist() == [[1, 3], [0, 1]]
+    from numpy.random import default_rng
+    assert default_rng(1).integers(5) < 5
+    assert numpy.fft.fft([1, 2]).real.tolist() == [3, -1]
+    assert numpy.ma.array([1, 2], mask=[0, 1]).sum() == 1
+    import importlib
+    assert importlib.import_module("numpy").__spec__.loader.get_source("numpy")
+    """
+    run(sys.executable, source)
