@@ -108,7 +108,7 @@ class Processes:
         ours.settimeout(ANSWER)
         self._template = ours
         self._warming = True
-        self._loop.watch(ours, self._read, None)
+        self._loop.watch(ours, self._take, None)
         self._loop.call_later(WARMING, self._give_up)
 
     def _give_up(self) -> None:
@@ -126,9 +126,8 @@ class Processes:
                 return int(said["pid"])
         return 0
 
-    def _read(self) -> None:
-        if self._receive():
-            self._on_change()
+    def _take(self) -> None:
+        self._receive()
 
     def _receive(self) -> Dict[str, Any]:
         """Take one message of the template's; nothing when it is gone."""
@@ -144,6 +143,7 @@ class Processes:
             self._ended[said["ended"]] = said["status"]
             self._forked.remove(said["ended"])
         self._warming = self._warming and "ready" not in said
+        self._loop.call_later(0, self._on_change)  # not now: a kernel may just be being started
         return said
 
     def _send(self, content: Dict[str, Any], descriptors: List[int]) -> None:
