@@ -33,7 +33,7 @@ find / /dev/shm /run -xdev -path /usr -prune -o -path /opt -prune -o -newer /run
     ! -path '*/.ipython/*' ! -path '*/.cache/jedi/*' ! -name utmp ! -name wtmp -print
 find /tmp -mindepth 1
 find /root /home -path '*/.cache/*'
-grep -al '[b]oard_agent' /proc/[0-9]*/cmdline || true
+grep -al '[b]oard_agent' /proc/[0-9]*/cmdline 2>/dev/null || true
 """
 MEMORY = {"root": 64, "student": 64, "rpyc": 84}  # MB that the board has, by the way to it
 IDLE = 23.0  # MB (PSS); 18 to 20 were measured, and 22.5 while another account has an agent, too
