@@ -126,7 +126,7 @@ def test_a_board_that_is_switched_off_and_comes_back_without_the_kernel() -> Non
 
 
 def test_an_orphan_makes_room_where_two_kernels_do_not_fit() -> None:
-    with booted("bookworm", memory=112) as board:
+    with booted("bookworm", memory=88) as board:
         with started(board) as first:
             first.run("kept = bytearray(8 << 20)")
             first.signal(signal.SIGKILL)
