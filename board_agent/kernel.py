@@ -21,6 +21,7 @@ from . import home, lean, lifeline, maix_hook
 from .memory import memory_of_board
 
 SHORT = 64 << 20  # bytes that are available where large packages are to take less
+LOOK = 0.05  # seconds between looks at a thread that ends
 GRACE = 1.5  # seconds between a polite end and the final one
 
 _WHILE_MADE = (  # modules that a kernel imports when it is made: here, its template does it
@@ -69,6 +70,21 @@ def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> Non
     IOLoop.current().add_callback(signal.signal, signal.SIGTERM, _end_politely)
     lifeline.tell({"ready": True, "ipykernel": ipykernel.__version__})
     _app.start()
+    _let_control_finish()
+
+
+def _let_control_finish() -> None:
+    """Wait until the control thread is done with the request that ended us.
+
+    It uses sockets that the interpreter closes on its way out; if it still does so then, it hangs.
+    """
+    thread = getattr(_app, "control_thread", None)
+    if thread is None:
+        return
+    done, deadline = threading.Event(), time.monotonic() + GRACE
+    thread.io_loop.add_callback(done.set)
+    while thread.is_alive() and time.monotonic() < deadline and not done.wait(LOOK):
+        pass
 
 
 def _begin_anew(argv: List[str]) -> None:

@@ -20,6 +20,7 @@ QUEUED_EVENTS = 64  # iopub messages that may wait in the kernel before a cell h
 PROMPT_TEXT = 1 << 17  # characters of printed text that are sent at once, not after a while
 QUEUED_TEXT = 1 << 18  # characters of printed text that may wait in the kernel
 IOPUB_HWM = 16  # messages that libzmq may hold back
+LOOK = 0.1  # seconds between looks at whether anybody passes on what is printed
 PAUSE = 0.005  # seconds between looks at a queue that is full
 
 
@@ -30,7 +31,6 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
     pieces that follow each other in one cell are put together once, when they are sent.
     """
 
-    flush_timeout = 86400.0  # seconds; the stock 10 s would print a complaint into the cell
     _written = 0  # characters since the last flush began
     _called_early = False  # a flush is under way before its time
     _gathers = hasattr(iostream.OutStream, "_rotate_buffers") or hasattr(
@@ -58,6 +58,21 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
             self._put_together()
             self._pieces_parent = parent
         return super().write(string)
+
+    def flush(self) -> None:
+        """Wait until what was printed is passed on: as long as that takes, and somebody does it.
+
+        The stock stream waits for 10 s, and then prints a complaint into the cell.
+        """
+        thread = self.pub_thread.thread
+        if thread is None or thread is threading.current_thread() or not thread.is_alive():
+            super().flush()
+            return
+        passed = threading.Event()
+        for event in (self._flush, passed.set):
+            self.pub_thread.schedule(event)
+        while thread.is_alive() and not passed.wait(LOOK):
+            pass
 
     def _make_room(self) -> None:
         if not self._called_early:
