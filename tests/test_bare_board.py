@@ -211,7 +211,7 @@ def test_a_disk_that_is_too_small(small: Armv7l) -> None:
         assert "runtime" not in small.shell(f"ls {place}")
         assert not small.spec("full").exists()
     finally:
-        small.shell(f"umount {place}; rmdir {place}")
+        small.shell(f"umount {place}; rm -rf {place}")
 
 
 def test_pictures_are_computed_over_and_over(machines: Callable[[str], Armv7l]) -> None:
