@@ -57,7 +57,7 @@ def agents() -> List[Dict[str, Any]]:
     for path in _candidates():
         if not os.path.isdir(path) or not _own(path):
             continue
-        for name in sorted(os.listdir(path)):
+        for name in _names(path):
             if not os.path.isdir(os.path.join(path, name)):
                 continue
             seat = Seat.at(os.path.join(path, name))
@@ -69,13 +69,23 @@ def agents() -> List[Dict[str, Any]]:
     return found
 
 
+def _names(folder: str) -> List[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []  # an agent that ends has just taken it away
+
+
 def remove() -> None:
     """Remove all that is ours here, while no agent runs. Raises OSError."""
     import shutil
 
     for path in [*_candidates(), cache()]:
-        if os.path.isdir(path) and os.lstat(path).st_uid == os.getuid():
-            shutil.rmtree(os.path.realpath(path))
+        try:
+            if os.path.isdir(path) and os.lstat(path).st_uid == os.getuid():
+                shutil.rmtree(os.path.realpath(path))
+        except FileNotFoundError:
+            remove_tree(os.path.realpath(path))  # an agent that ends is taking it away, too
 
 
 def remove_tree(folder: str) -> None:
