@@ -143,17 +143,20 @@ class _Module(ModuleType):
 
 
 class _Finder:
-    """Finds what is to be lazy.
+    """Finds some modules, and has something else done with them than executing them.
 
-    `names` are what that is at present, as in LAZY.
+    Parameters: names, of the modules, as in LAZY; execute, what is to be done.
     """
 
-    def __init__(self) -> None:
-        self.names: Dict[str, Tuple[str, ...]] = {}
+    def __init__(
+        self, names: Dict[str, Tuple[str, ...]], execute: Callable[[ModuleType], None]
+    ) -> None:
+        self.names = names
+        self._execute = execute
         self._looking: Set[str] = set()
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Optional[ModuleSpec]:
-        """Find a module and have it load itself later."""
+        """Find a module, as whoever comes after us does."""
         if fullname not in self.names or fullname in self._looking:
             return None
         if fullname in _COMPILED and find_spec(_COMPILED[fullname]) is None:
@@ -164,60 +167,39 @@ class _Finder:
         finally:
             self._looking.remove(fullname)
         if spec is not None:
-            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
+            spec.loader = _Loader(spec.loader, self._execute)  # type: ignore[assignment]
         return spec
 
 
 class _Loader:
-    """Makes lazy modules."""
+    """Stands in for a loader until the module is to be executed."""
 
-    def __init__(self, real: Any) -> None:
+    def __init__(self, real: Any, execute: Callable[[ModuleType], None]) -> None:
         self._real = real
+        self._execute = execute
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Leave it to the import system, which sets what is known of a module."""
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Leave the module to itself; from now on its loader is the real one."""
+        """Give the module its real loader, and do with it what is to be done."""
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._real
-        module.__class__ = _Module
+        self._execute(module)
 
 
-class _NumPyFinder:
-    """Finds NumPy, once, and what goes with it lazily."""
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Optional[ModuleSpec]:
-        """Find NumPy; nothing else is its business."""
-        if fullname != "numpy":
-            return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
-        if spec is not None:
-            spec.loader = _NumPyLoader(spec.loader)  # type: ignore[assignment]
-        return spec
+def _leave_to_itself(module: ModuleType) -> None:
+    module.__class__ = _Module
 
 
-class _NumPyLoader:
-    """Loads NumPy, and what goes with it lazily."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Leave it to the import system."""
-        return None
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Execute NumPy; from now on its loader is the real one."""
-        assert module.__spec__ is not None
-        module.__spec__.loader = module.__loader__ = self._real
-        with _lazy(NUMPY):
-            self._real.exec_module(module)
+def _execute_sparingly(module: ModuleType) -> None:
+    assert module.__spec__ is not None and module.__spec__.loader is not None
+    with _lazy(NUMPY):
+        module.__spec__.loader.exec_module(module)
 
 
-_finder = _Finder()
+_finder = _Finder({}, _leave_to_itself)  # of what is to be lazy at present
 _loading: Dict[str, int] = {}  # modules, with the threads that load them
 _then: Dict[str, Callable[[], None]] = {}  # what to do once one is loaded
 
@@ -247,7 +229,7 @@ def _lazy(names: Dict[str, Tuple[str, ...]]) -> Iterator[None]:
 
 def spare_numpy() -> None:
     """Have NumPy load parts of itself lazily, when it is imported."""
-    sys.meta_path.insert(0, _NumPyFinder())
+    sys.meta_path.insert(0, _Finder({"numpy": ()}, _execute_sparingly))
 
 
 def once_loaded(name: str, then: Callable[[], None]) -> None:
