@@ -17,7 +17,7 @@ from .home import Seat
 from .kernels import Kernels
 from .link import ProtocolError
 from .loop import Loop
-from .memory import memory_of_board
+from .memory import available
 from .relay import Relay
 from .session import Session
 from .strangers import Stranger, Strangers
@@ -178,12 +178,12 @@ class Agent:
 
     def _make_room(self, relay: Relay) -> None:
         """End the oldest orphan if there is no memory for another kernel."""
-        available = memory_of_board().get("MemAvailable", KERNEL_MEMORY)
+        free = available(KERNEL_MEMORY)
         orphans = self._orphans()
-        if available < KERNEL_MEMORY and orphans:
+        if free < KERNEL_MEMORY and orphans:
             about = orphans[0].describe()
             text = "%d MB are free: ended the kernel %s of %s, whose launcher was away for %.0f s"
-            facts = (available >> 20, about["kernel"], about["owner"], about["away"])
+            facts = (free >> 20, about["kernel"], about["owner"], about["away"])
             relay.message({"type": "note", "text": text % facts})
             orphans[0].close(handshake.NO_MEMORY)
 

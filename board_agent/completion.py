@@ -5,7 +5,7 @@ IPython then completes by itself, from what the names are bound to.
 
 from typing import Any
 
-from .memory import memory_of_board
+from .memory import available
 
 JEDI_MEMORY = 24 << 20  # bytes that are to be free
 
@@ -19,7 +19,7 @@ def mind_memory(app: Any) -> None:
 
     def do_complete(*args: Any) -> Any:
         wanted = completer.use_jedi
-        if wanted and memory_of_board().get("MemAvailable", JEDI_MEMORY) < JEDI_MEMORY:
+        if wanted and available(JEDI_MEMORY) < JEDI_MEMORY:
             completer.use_jedi = False
         try:
             return real(*args)

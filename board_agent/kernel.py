@@ -18,9 +18,8 @@ import time
 from typing import Any, Dict, Iterator, List, Optional
 
 from . import home, lean, lifeline, maix_hook
-from .memory import memory_of_board
+from .memory import SHORT, available
 
-SHORT = 64 << 20  # bytes that are available where large packages are to take less
 LOOK = 0.05  # seconds between looks at a thread that ends
 GRACE = 1.5  # seconds between a polite end and the final one
 
@@ -61,7 +60,7 @@ def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> Non
             raise
         lifeline.tell({"missing": error.name or "ipykernel", "detail": str(error)})
         sys.exit(1)
-    if memory_of_board().get("MemAvailable", SHORT) < SHORT:
+    if available(SHORT) < SHORT:
         lean.spare_numpy()
     import ipykernel
     from tornado.ioloop import IOLoop

@@ -3,6 +3,8 @@
 import os
 from typing import Dict, Optional
 
+SHORT = 64 << 20  # available bytes, below which memory is not to be spent for speed
+
 
 def memory_of_board() -> Dict[str, int]:
     """Return /proc/meminfo in bytes; nothing where there is none."""
@@ -12,6 +14,11 @@ def memory_of_board() -> Dict[str, int]:
             return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
     except OSError:
         return {}
+
+
+def available(unknown: int) -> int:
+    """Return the bytes that are free or can be had at once, or `unknown` where nobody says."""
+    return memory_of_board().get("MemAvailable", unknown)
 
 
 def memory_of_process(pid: int) -> Optional[int]:

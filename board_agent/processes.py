@@ -10,12 +10,11 @@ from typing import Any, Callable, Dict, List, Optional
 
 from . import home, template
 from .loop import Loop
-from .memory import memory_of_board
+from .memory import SHORT, available
 
 ANSWER = 5.0  # seconds that the template may take to fork
 LOOK = 1.0  # seconds between looks at kernels whose template has gone
 WARMING = 60.0  # seconds that the template may take to import all
-WARM_MEMORY = 64 << 20  # bytes that are free where there is to be a template
 
 
 class Process:
@@ -64,7 +63,7 @@ class Processes:
         TypeError for what the request says.
         """
         wish = request.get("warm_start", "auto")
-        wanted = wish == "always" or (wish != "never" and _available() >= WARM_MEMORY)
+        wanted = wish == "always" or (wish != "never" and available(0) >= SHORT)
         if wanted and not self._template_pid and _is_plain(request):
             self._make_template(request)
         return not self._warming
@@ -193,10 +192,6 @@ def runtime_options(request: Dict[str, Any]) -> List[str]:
     if not request.get("runtime"):
         return []
     return ["--runtime", home.runtime_folder(str(request["runtime"]))]
-
-
-def _available() -> int:
-    return memory_of_board().get("MemAvailable", 0)
 
 
 def _spawn(
