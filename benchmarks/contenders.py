@@ -27,14 +27,15 @@ class Contender:
     service: Callable[[Site], AbstractContextManager[object]] = lambda site: nullcontext()
 
 
-def _ours(site: Site, file: Path, *options: str) -> list[str]:
+def ours(site: Site, file: Path, *options: str) -> list[str]:
+    """Return a launcher's argv: with options of its own, or the ones for a board over ssh."""
     launcher = [sys.executable, "-m", "rkernel_launcher"]
     return [*launcher, *(options or ("--via", "ssh", "--host", "board")), "-f", str(file)]
 
 
 def _ours_over_rpyc(site: Site, file: Path) -> list[str]:
     host = f"127.0.0.1:{site.rpyc_port}"
-    return _ours(site, file, "--via", "rpyc", "--host", host, "--link-port", str(site.link_port))
+    return ours(site, file, "--via", "rpyc", "--host", host, "--link-port", str(site.link_port))
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def _remote_ikernel(site: Site, file: Path) -> list[str]:
     return [*argv, f"--host=-F {site.ssh_config} board", "--kernel_cmd", kernel, str(file)]
 
 
-OURS = Contender("ours", _ours)
+OURS = Contender("ours", ours)
 BY_HAND = Contender("by hand", _by_hand, typed=True)
 OVER_RPYC = Contender("ours over rpyc", _ours_over_rpyc, service=_rpyc)
 PEERS = [Contender("sshpyk 1.25", _sshpyk), Contender("remote_ikernel 0.4.6", _remote_ikernel)]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from statistics import median
 
 from tests.emulator.image import SUITES
 
-from .contenders import BY_HAND, OURS, Contender
+from .contenders import BY_HAND, OURS, Contender, ours
 from .kernels import Kernel, started
 from .site import Site, site
 from .table import markdown
@@ -53,12 +52,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _contender(runtime: str, warm_start: str) -> Contender:
-    ours = ("--via", "ssh", "--host", "board", "--runtime", runtime, "--warm-start", warm_start)
-    return Contender(OURS.name, partial(_argv, ours))
-
-
-def _argv(options: tuple[str, ...], place: Site, file: Path) -> list[str]:
-    return [*OURS.argv(place, file)[:3], *options, "-f", str(file)]
+    options = ("--via", "ssh", "--host", "board", "--runtime", runtime, "--warm-start", warm_start)
+    return Contender(OURS.name, lambda place, file: ours(place, file, *options))
 
 
 def _of_kernel(place: Site, kernel: Kernel) -> float:
