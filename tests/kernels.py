@@ -208,6 +208,28 @@ def is_idle(number: str) -> Callable[[Message], bool]:
     )
 
 
+def by_message(kernel: Frontend) -> None:
+    """Interrupt a kernel as frontends do."""
+    kernel.manager.interrupt_kernel()
+
+
+def interrupt(kernel: Frontend, code: str, how: Callable[[Frontend], None] = by_message) -> float:
+    """Run an endless cell, interrupt it, and return the seconds until it has ended.
+
+    It ends with a KeyboardInterrupt, and what it has set before stays.
+    """
+    begin = "kept = 'ü'\nprint('begun', flush=True)\n"
+    number = kernel.send(begin + code, allow_stdin=True, stop_on_error=False)
+    kernel.until_printed("begun")
+    if "input" in code:
+        kernel.client.get_stdin_msg(timeout=kernel.limit)
+    how(kernel)
+    seconds = seconds_of(lambda: kernel.until(is_idle(number), "the interrupted cell ends"))
+    assert kernel.reply(number)["content"]["ename"] == "KeyboardInterrupt"
+    assert kernel.value("kept") == "'ü'"
+    return seconds
+
+
 def seconds_of(action: Callable[[], object]) -> float:
     """Return how long something takes."""
     start = time.monotonic()

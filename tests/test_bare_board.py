@@ -21,7 +21,7 @@ from bare import PICTURES, serving
 from boards import wait_until
 from commands import Run
 from emulator.machine import RPYC_PORT
-from kernels import Frontend, Message, Result, is_idle, seconds_of, started
+from kernels import Frontend, Message, Result, interrupt, started
 
 from rkernel_launcher.errors import NoSpaceForRuntime
 
@@ -142,13 +142,7 @@ def test_completion_and_inspection(kernel: Frontend) -> None:
 
 @pytest.mark.parametrize("wait", ["while True: pass", "import time; time.sleep(600)"])
 def test_an_interrupt(kernel: Frontend, wait: str) -> None:
-    number = kernel.send(f"kept = 'ü'\nprint('begun')\n{wait}", stop_on_error=False)
-    kernel.until_printed("begun")
-    kernel.manager.interrupt_kernel()
-    took = seconds_of(lambda: kernel.until(is_idle(number), "the interrupted cell ends"))
-    assert kernel.reply(number)["content"]["ename"] == "KeyboardInterrupt"
-    assert took < 10
-    assert kernel.value("kept") == "'ü'"
+    assert interrupt(kernel, wait) < 10
 
 
 def test_input_asks_here(kernel: Frontend) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from boards import Board, wait_until
-from kernels import Frontend, is_idle, launched, seconds_of, started
+from kernels import Frontend, by_message, interrupt, launched, seconds_of, started
 
 pytest_plugins = ["board_fixture"]
 
@@ -21,24 +21,8 @@ ENDLESS = {
 }
 
 
-def by_message(kernel: Frontend) -> None:
-    kernel.manager.interrupt_kernel()
-
-
 def by_signal(kernel: Frontend) -> None:
     kernel.signal(signal.SIGINT)
-
-
-def interrupt(kernel: Frontend, code: str, how: Callable[[Frontend], None]) -> float:
-    """Run an endless cell, interrupt it, and return the seconds until it has ended."""
-    number = kernel.send(f"print('begun', flush=True)\n{code}", allow_stdin=True)
-    kernel.until_printed("begun")
-    if "input" in code:
-        kernel.client.get_stdin_msg(timeout=kernel.limit)
-    how(kernel)
-    seconds = seconds_of(lambda: kernel.until(is_idle(number), "the interrupted cell ends"))
-    assert kernel.reply(number)["content"]["ename"] == "KeyboardInterrupt"
-    return seconds
 
 
 @pytest.mark.parametrize("how", [by_message, by_signal])
