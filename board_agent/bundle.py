@@ -145,7 +145,8 @@ def _unpack(part: str, new: str, place: str) -> None:
     os.unlink(near)
     sources = zipfile.ZipFile(os.path.join(new, SOURCES))
     with sources, open(os.path.join(new, CODE), "wb") as target:
-        pack(target, _compiled(sources, paths, place))
+        others = sorted(set(sources.namelist()) - set(paths))
+        pack(target, _compiled(sources, paths, place), others)
 
 
 def _compiled(

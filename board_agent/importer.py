@@ -3,8 +3,8 @@
 On a small flash, five hundred files in which code lies uncompressed take three times the room, and
 longer to find. What a runtime has instead, and `pack` writes:
 
-    code          an index, a line for each module: its name, where its code begins, how long it is;
-                  then the code of each, marshalled and compressed
+    code          an index, a line for each module: its path, where its code begins, how long it is,
+                  or NOT_COMPILED; then the code of each, marshalled and compressed
     sources.zip   the sources of all modules: opened when somebody asks for one, as a traceback
                   does, or imports a module that is seldom wanted and so was not compiled
 """
@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Iterable, Optional, Tuple
 
 CODE = "code"
 SOURCES = "sources.zip"
+NOT_COMPILED = 0, 0
 _HEAD = 10  # digits of the index's length
 
 
@@ -39,12 +40,13 @@ def use(folder: str) -> None:
     sys.path.insert(0, folder)
 
 
-def pack(file: BinaryIO, modules: Iterable[Tuple[str, CodeType]]) -> None:
+def pack(file: BinaryIO, modules: Iterable[Tuple[str, CodeType]], others: Iterable[str]) -> None:
     """Write what `use` reads.
 
-    Parameters: modules, each with its path below the folder, such as IPython/core/magic.py.
+    Parameters: modules, each with its path below the folder, such as IPython/core/magic.py;
+    others, the paths of those that are not compiled.
     """
-    index, parts, offset = [], [], 0
+    index, parts, offset = ["%s %d %d\n" % (path, *NOT_COMPILED) for path in others], [], 0
     for path, code in modules:
         parts.append(zlib.compress(marshal.dumps(code)))
         index.append("%s %d %d\n" % (path, offset, len(parts[-1])))
@@ -71,26 +73,36 @@ class _Finder:
         """Find a compiled module, or else its source."""
         stem = fullname.replace(".", "/")
         for path in (stem + ".py", stem + "/__init__.py"):
-            if b"\n%s " % path.encode() in self._index:
+            place = self._place(path)
+            if place == NOT_COMPILED:
+                return self._find_source(fullname)
+            if place:
                 loader = _Loader(fullname, os.path.join(self.folder, path), self, path)
                 return importlib.util.spec_from_file_location(fullname, loader.path, loader=loader)
-        if "." not in fullname:
-            return None  # a package itself is always compiled
+        return None
+
+    def _find_source(self, fullname: str) -> Optional[ModuleSpec]:
         found = _in_archive(self.sources, fullname)
         if hasattr(found, "find_spec"):
             return found.find_spec(fullname)  # type: ignore[no-any-return]
-        if found.find_module(fullname) is None:  # up to Python 3.9
-            return None
-        return importlib.util.spec_from_loader(fullname, found)
+        return importlib.util.spec_from_loader(fullname, found)  # up to Python 3.9
 
     def read(self, path: str) -> bytes:
         """Return a module's code as it was marshalled."""
-        start = self._index.index(b"\n%s " % path.encode()) + 1
-        line = self._index[start : self._index.index(b"\n", start)]
-        offset, length = map(int, line.split(b" ")[-2:])
+        place = self._place(path)
+        assert place
         with open(self._code, "rb") as file:
-            file.seek(self._begin + offset)
-            return zlib.decompress(file.read(length))
+            file.seek(self._begin + place[0])
+            return zlib.decompress(file.read(place[1]))
+
+    def _place(self, path: str) -> Optional[Tuple[int, int]]:
+        """Return what the index says of a module: where its code begins, how long it is."""
+        start = self._index.find(b"\n%s " % path.encode()) + 1
+        if not start:
+            return None
+        line = self._index[start : self._index.index(b"\n", start)]
+        offset, length = line.split(b" ")[-2:]
+        return int(offset), int(length)
 
 
 class _Loader(SourcelessFileLoader):

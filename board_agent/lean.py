@@ -21,6 +21,7 @@ _bootstrap: Any = importlib._bootstrap
 
 # Modules, each with what others take from it while they are imported and call later, if ever.
 LAZY: Dict[str, Tuple[str, ...]] = {
+    "_strptime": (),
     "asyncio.sslproto": (),
     "bz2": (),
     "configparser": (),
@@ -58,6 +59,7 @@ LAZY: Dict[str, Tuple[str, ...]] = {
     "sqlite3": (),
     "ssl": (),
     "stack_data": (),
+    "subprocess": ("Popen",),
     "tempfile": (),
     "typing_extensions": (),
     "urllib.request": ("urlopen",),
@@ -103,7 +105,11 @@ class _TypedDict(dict):  # type: ignore[type-arg]
 
 
 _STANDING_IN: Dict[Tuple[str, str], Any] = {
+    ("_strptime", "_strptime_datetime"): lambda *args: None,  # parsed to have it imported, no more
     ("pickle", "DEFAULT_PROTOCOL"): 5 if sys.version_info >= (3, 14) else 4,
+    ("subprocess", "DEVNULL"): -3,
+    ("subprocess", "PIPE"): -1,
+    ("subprocess", "STDOUT"): -2,
     ("typing_extensions", "TypedDict"): _TypedDict,
 }
 if sys.version_info >= (3, 11):  # since when it takes all that jupyter_client calls a date

@@ -26,7 +26,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive depends on the pins alone, not on 
 _UNTIL_3_10 = ("3.8", "3.9", "3.10")
 _CODE_UNTIL_3_10 = 0.38  # bytes of compiled and compressed code for one of its source, at most
 _CODE = 0.6  # the same for newer ones
-_LAYOUT = 1  # another one, another name
+_LAYOUT = 2  # another one, another name
 
 _STUBS = "jedi/third_party/typeshed/"
 

@@ -34,6 +34,9 @@ USES = [
     "import hashlib, hmac; hashlib.scrypt; hmac.new(b'k', b'm', 'sha256').hexdigest()",
     "import asyncio.sslproto as p; p.SSLProtocol",
     "import asyncio; asyncio.run(asyncio.sleep(0))",
+    "import datetime; assert datetime.datetime.strptime('2000-01-02', '%Y-%m-%d').day == 2",
+    "import subprocess; assert subprocess.check_output(['echo', '1']) == b'1\\n'",
+    "from subprocess import *; assert Popen('exit 3', shell=True, stdout=PIPE).wait() == 3",
     "import bz2, lzma, zipfile; assert bz2.decompress(bz2.compress(b'x')) == b'x'; zipfile.ZipFile",
     "import sys; [getattr(m, 'x', None) for m in list(sys.modules.values())]",
 ]
