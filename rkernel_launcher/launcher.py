@@ -19,7 +19,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from board_agent import handshake
-from board_agent.link import Link, ProtocolError
+from board_agent.frames import ProtocolError
+from board_agent.link import Link
 from board_agent.loop import Loop
 from board_agent.relay import Relay
 
