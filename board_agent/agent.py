@@ -13,9 +13,9 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from . import handshake
+from .frames import ProtocolError
 from .home import Seat
 from .kernels import Kernels
-from .link import ProtocolError
 from .loop import Loop
 from .memory import available
 from .relay import Relay

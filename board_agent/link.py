@@ -6,16 +6,31 @@ next one: what was sent and not acknowledged is sent again, so that all arrives 
 Video is the exception: old pictures are worth nothing, so they are sent once, or not at all.
 """
 
-import json
 import struct
 from collections import deque
 from typing import Any, Deque, Dict, List, Tuple
 
 from .events import Credit, Data, Ended, Event, Message, Opened, Pong, Reset
+from .frames import (
+    ACK,
+    CREDIT,
+    DATA,
+    END,
+    HEADER,
+    MESSAGE,
+    OPEN,
+    PACKED,
+    PING,
+    PONG,
+    RESET,
+    VIDEO,
+    ProtocolError,
+    decode,
+    encode,
+    split,
+)
 from .packing import pack, unpack
 
-HEADER = struct.Struct("!IBIQQ")  # payload length, kind, stream, sequence number, acknowledged
-MAX_PAYLOAD = 1 << 20
 CHUNK = 1 << 16  # the most one DATA frame carries: what an urgent frame may have to wait for
 WINDOW = 1 << 19  # what one stream may have on its way without being consumed
 ACK_EVERY = 1 << 17  # bytes received after which an acknowledgement is due, if nothing carried one
@@ -24,15 +39,7 @@ HELD = 5 << 17  # bytes sent and not acknowledged at which streams wait: a windo
 HELD_URGENT = HELD + 2 * CHUNK  # the same for control and stdin
 OVERHEAD = 200  # bytes of memory that a frame takes besides its payload
 
-# Frame kinds. Those up to PACKED are numbered: they change state, and must arrive exactly once.
-MESSAGE, OPEN, DATA, END, RESET, CREDIT, PACKED, ACK, PING, PONG, VIDEO = range(11)
-
 PRECEDENCE = {"control": 0, "stdin": 1, "shell": 2, "iopub": 3, "files": 4, "video": 5}
-
-
-class ProtocolError(Exception):
-    """The peer broke the protocol; the link cannot go on."""
-
 
 _Frame = Tuple[int, int, int, bytes]  # number, kind, stream, payload
 
@@ -105,10 +112,7 @@ class Link:
 
     def message(self, content: Dict[str, Any]) -> None:
         """Send a JSON object on the control stream."""
-        payload = json.dumps(content, separators=(",", ":")).encode()
-        if len(payload) > MAX_PAYLOAD:
-            raise ValueError("a message of %d bytes is too long" % len(payload))
-        self._queue(0, MESSAGE, 0, payload)
+        self._queue(0, MESSAGE, 0, encode(content))
 
     def open(self, channel: str) -> int:
         """Open a stream to `channel`, a key of PRECEDENCE, and return its number."""
@@ -265,23 +269,12 @@ class Link:
 
         Raises ProtocolError when they break the protocol; nothing may be done with the link then.
         """
-        buffer = self._buffer
-        buffer += data
+        self._buffer += data
         self._unacknowledged += len(data)
         events: List[Event] = []
-        start = 0
-        while len(buffer) - start >= HEADER.size:
-            length, kind, stream, number, acknowledged = HEADER.unpack_from(buffer, start)
-            if length > MAX_PAYLOAD:
-                raise ProtocolError("a frame of %d bytes" % length)
-            stop = start + HEADER.size + length
-            if stop > len(buffer):
-                break
-            payload = bytes(buffer[start + HEADER.size : stop])
-            start = stop
+        for kind, stream, number, acknowledged, payload in split(self._buffer):
             self._check_numbers(kind, number, acknowledged)
             self._dispatch(kind, stream, payload, events)
-        del buffer[:start]
         return events
 
     def _check_acknowledged(self, number: int) -> None:
@@ -319,7 +312,7 @@ class Link:
         elif kind == CREDIT:
             self._credited(number, payload, events)
         elif kind == MESSAGE:
-            events.append(Message(_json_object(payload)))
+            events.append(Message(decode(payload)))
         elif kind == OPEN:
             events.append(self._opened(number, payload))
         elif kind == END:
@@ -396,13 +389,3 @@ def _unpacked(payload: bytes) -> bytes:
         return unpack(payload, CHUNK)
     except ValueError as error:
         raise ProtocolError("packed data: %s" % error) from None
-
-
-def _json_object(payload: bytes) -> Dict[str, Any]:
-    try:
-        content = json.loads(payload)
-    except (ValueError, RecursionError):
-        raise ProtocolError("a message that is not JSON") from None
-    if not isinstance(content, dict):
-        raise ProtocolError("a message that is no object")
-    return content

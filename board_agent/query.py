@@ -7,7 +7,8 @@ from typing import Any, Dict, List
 
 from . import handshake
 from .events import Message
-from .link import Link, ProtocolError
+from .frames import ProtocolError
+from .link import Link
 
 SECONDS = 10.0  # for an agent to answer, and for kernels to end
 POLL = 0.1

@@ -8,9 +8,10 @@ import time
 from typing import Any, Callable, Dict, Optional, Set
 
 from .events import Credit, Data, Ended, Event, Message, Opened, Pong
+from .frames import ProtocolError
 from .iopub import Tape
 from .leg import Leg
-from .link import CHUNK, Link, ProtocolError
+from .link import CHUNK, Link
 from .loop import Loop
 
 SILENCE = 10.0  # seconds without a sign of life after which a connection is given up

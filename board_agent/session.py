@@ -3,11 +3,12 @@
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
+from .frames import ProtocolError
 from .handshake import BROKEN, EXPIRED, NEW, RESUMED, STOPPED, TAKEN
 from .iopub import Tape
 from .kernels import Kernel
 from .leg import Leg
-from .link import Link, ProtocolError
+from .link import Link
 from .relay import Relay
 
 if TYPE_CHECKING:

@@ -5,28 +5,21 @@ from __future__ import annotations
 import io
 import sys
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from . import check, connection_file, errors, kernelspec, logs, sending, target, ways, wheels
+from . import check, connection_file, errors, kernelspec, logs, target, visit, ways, wheels
 from . import runtime as runtimes
 from . import view as views
-from .board import Board
 from .kernel import Kernel
 from .report import Report
-from .secrets import Prompts
 from .target import Target
 from .text import printable
 
 INTERRUPTED = 130  # what a shell gives for a command that Ctrl-C ended
-NO_AUTHENTICATION = (
-    "This board's rpyc service has no authentication: anyone on the network can run code there."
-)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -149,18 +142,18 @@ def add(
     """Add a kernel that runs on a board."""
     report = Report()
     wanted = _target(**options)
-    attended = not yes and sys.stdin is not None and sys.stdin.isatty()
+    attended = not yes and visit.attended()
     name = name or kernelspec.default_name(wanted)
     _claim(name, yes, attended)
     facts: dict[str, Any] = {}
     try:
-        prompts = _prompts(report) if attended else None
+        prompts = visit.terminal_prompts(report) if attended else None
         with report.stage(f"Reaching {wanted.host or 'this machine'}"):
             reached = ways.reach(wanted, prompts)
         try:
             wanted = reached.target
-            facts = _look_at(report, reached, prompts)
-            wanted = _supply(report, reached, facts)
+            facts = visit.look_at(report, reached, prompts)
+            wanted = visit.supply(report, reached, facts)
         finally:
             reached.close()
         if not no_check:
@@ -202,7 +195,7 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
     for wanted in boards:
         with (
             report.stage(f"Removing all of rkernel from {wanted.name}"),
-            _at_board(wanted) as board,
+            visit.at_board(wanted) as board,
         ):
             board.purge()
     kernelspec.remove(names)
@@ -239,7 +232,7 @@ def view(name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ps(name: str, as_json: bool) -> None:
     """List the kernels that run on the board of the kernel NAME."""
-    with _at_board(kernelspec.target_of(name)) as board:
+    with visit.at_board(kernelspec.target_of(name)) as board:
         found, complete = board.kernels()
     report = Report()
     report.running(found, as_json)
@@ -258,7 +251,7 @@ def stop(name: str, kernel: str | None, orphans: bool, everything: bool) -> None
         wrong = "Say which: a kernel of rkernel ps, --orphans or --all."
         raise click.UsageError(wrong, click.get_current_context())
     wanted = kernelspec.target_of(name)
-    with _at_board(wanted) as board:
+    with visit.at_board(wanted) as board:
         found, _ = board.kernels()
         if kernel is not None:
             found = [_pick(found, kernel, wanted)]
@@ -281,25 +274,13 @@ def attach(settings: dict[str, bool], name: str, kernel: str | None) -> None:
     from .launcher import Launcher
 
     wanted = kernelspec.target_of(name)
-    with _at_board(wanted) as board:
+    with visit.at_board(wanted) as board:
         found, _ = board.kernels()
     chosen = _pick(found, kernel, wanted) if kernel is not None else _last_orphan(found, wanted)
     report = Report()
     with connection_file.made() as path:
         logs.start(str(path), settings["debug"])
         Launcher(wanted, str(path), chosen, on_ready=lambda: report.say(str(path))).run()
-
-
-@contextmanager
-def _at_board(wanted: Target) -> Iterator[Board]:
-    """Reach a board of a kernel that was added, with our code there."""
-    attended = sys.stdin is not None and sys.stdin.isatty()
-    reached = ways.reach(wanted, _prompts(Report()) if attended else None)
-    try:
-        reached.prepare()
-        yield reached
-    finally:
-        reached.close()
 
 
 def _pick(found: list[Kernel], wanted: str, where: Target) -> Kernel:
@@ -364,46 +345,3 @@ def _claim(name: str, yes: bool, attended: bool) -> None:
     except errors.NameTaken:
         if not attended or not click.confirm(f"Replace the kernel {name} that is there"):
             raise
-
-
-def _look_at(report: Report, reached: Board, prompts: Prompts | None) -> dict[str, Any]:
-    """Put our code on a board and say what the board is; return its facts."""
-    if reached.target.via == "rpyc":
-        report.say(NO_AUTHENTICATION, "yellow")
-    with report.stage("Putting our code there"):
-        reached.prepare()
-    with report.stage("Looking at what it has"):
-        facts = reached.facts()
-    report.board(facts)
-    if prompts is not None:
-        reached.offer_key(prompts)
-    return facts
-
-
-def _supply(report: Report, reached: Board, facts: dict[str, Any]) -> Target:
-    """Send a board the packages that its kernel lacks; return the target, its runtime decided."""
-    found = replace(reached.target, runtime=check.runtime(facts, reached.target))
-    check.facts(facts, found)
-    if found.runtime == "bundled":
-        with report.progress("Looking for a kernel's packages") as progress:
-            sending.ensure(reached, progress)
-        report.say(f"  {'Kernel:':<14}{sending.packages(facts['python'])}")
-    return found
-
-
-def _prompts(report: Report) -> Prompts:
-    """Ask on this terminal, with the spinner out of the way."""
-
-    def paused(ask: Callable[[str], Any]) -> Callable[[str], Any]:
-        def question(text: str) -> Any:
-            with report.pause():
-                return ask(printable(text))
-
-        return question
-
-    return Prompts(
-        confirm=paused(lambda text: click.confirm(text, default=False)),
-        secret=paused(
-            lambda text: click.prompt(text, default="", show_default=False, hide_input=True)
-        ),
-    )

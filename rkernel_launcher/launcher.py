@@ -19,7 +19,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from board_agent import handshake
-from board_agent.link import Link, ProtocolError
+from board_agent.frames import ProtocolError
+from board_agent.link import Link
 from board_agent.loop import Loop
 from board_agent.relay import Relay
 
@@ -30,6 +31,7 @@ from .board import Board
 from .channels import Channels
 from .gallery import Gallery
 from .kernel import Kernel
+from .outage import Outage
 from .reconnection import Reconnection
 from .target import Target
 from .text import printable
@@ -43,9 +45,7 @@ END_SECONDS = 2.0  # how long the board has to say that the kernel has ended
 DRAIN_SECONDS = 2.0  # of silence in which more of a kernel's last output may still come
 DRAIN_POLL = 0.02
 QUOTED_OUTPUT = 2000  # characters
-NOTICE_SECONDS = 2.0  # an outage that is shorter is not worth a word in the cell
 FOREVER = float("inf")
-LEASE_MARGIN = 30.0  # seconds: the board's lease begins a little later than ours
 
 
 class Launcher:
@@ -79,13 +79,10 @@ class Launcher:
         )
         self._relay.silence = target.link_timeout
         self._reconnection: Reconnection | None = None
-        self._lost_at: float | None = None  # monotonic, while the link is down
-        self._noticed = False
+        self._outage: Outage | None = None  # while the link is down
         self._gallery = Gallery(self._on_watched) if target.video == "mjpeg" else None
         self._view: View | None = None
         self._shows_video = False
-        self._interrupted = False  # since the link went down
-        self._cancel_give_up: Callable[[], None] = lambda: None
         self._ending = False
         self._leaving = False  # the kernel is to stay
         self._result: errors.RkernelError | int | None = None
@@ -260,30 +257,15 @@ class Launcher:
         elif self._keep_alive == 0:
             self._finish(errors.LinkLost(host=self._target.name, detail=str(error), keep_alive="0"))
         else:
-            self._be_down(self._relay.heard_at if isinstance(error, TimeoutError) else None)
+            timed_out = isinstance(error, TimeoutError)
+            self._be_down(self._relay.heard_at if timed_out else time.monotonic())
             self._reconnect()
 
-    def _be_down(self, since: float | None = None) -> None:
-        """Wait for the link to come back, for as long as the kernel on the board waits for us."""
-        if self._lost_at is not None:
+    def _be_down(self, since: float) -> None:
+        if self._outage is not None:
             return  # it broke again before it was of use
-        self._lost_at = time.monotonic() if since is None else since
-        self._interrupted = False
-        down = time.monotonic() - self._lost_at
-        self._loop.call_later(max(0.0, NOTICE_SECONDS - down), self._notice)
-        if self._keep_alive < FOREVER:
-            left = self._keep_alive - down + LEASE_MARGIN
-            self._cancel_give_up = self._loop.call_later(left, self._give_up)
-
-    def _notice(self) -> None:
-        down = 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
-        if down >= NOTICE_SECONDS and not self._noticed and self._channels is not None:
-            self._noticed = True
-            self._channels.say(f"link to {self._target.name} lost, reconnecting…\n")
-
-    def _give_up(self) -> None:
-        facts = {"host": self._target.name, "keep_alive": self._target.keep_alive}
-        self._finish(errors.LinkLost(**facts, detail="it did not come back"))
+        assert self._channels is not None
+        self._outage = Outage(self._loop, self._target, since, self._channels.say, self._finish)
 
     def _reconnect(self) -> None:
         """Dial the agent again: the link is lost, or its other end does not answer."""
@@ -341,13 +323,10 @@ class Launcher:
             self._be_back()
 
     def _be_back(self) -> None:
-        self._cancel_give_up()
-        down = 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
-        self._lost_at = None
-        log.info("the link is back after %.1f s", down)
-        if self._noticed and self._channels is not None:
-            self._channels.say(f"…back after {down:.0f} s\n")
-        self._noticed = False
+        assert self._outage is not None
+        log.info("the link is back after %.1f s", self._outage.seconds)
+        self._outage.end()
+        self._outage = None
         if self._shows_video:
             self._show_video()
 
@@ -358,9 +337,12 @@ class Launcher:
     # --- what the frontend and the user want ----------------------------------------------------
 
     def _interrupt(self) -> None:
-        if self._agent is None or (self._lost_at is not None and self._interrupted):
-            return  # one that waits is enough
-        self._interrupted = True
+        if self._agent is None:
+            return
+        if self._outage is not None:
+            if self._outage.interrupted:
+                return  # one that waits is enough
+            self._outage.interrupted = True
         self._relay.message({"type": "interrupt"})
 
     def _end(self) -> None:

@@ -23,10 +23,10 @@ from pathlib import Path
 from unittest import mock
 
 from board_agent import handshake, packing
-from board_agent import link as link_module
 from board_agent.events import Data, Event
+from board_agent.frames import HEADER, MAX_PAYLOAD, OPEN, PACKED, ProtocolError
 from board_agent.iopub import LONGEST_TOPIC, Tape, first_message, opening_length
-from board_agent.link import HEADER, MAX_PAYLOAD, OPEN, WINDOW, Link, ProtocolError
+from board_agent.link import WINDOW, Link
 from board_agent.pictures import JPEG, PNG, Picture
 from board_agent.video import FIRST, HEAD, Shown, head
 from board_agent.video import LONGEST as LONGEST_PICTURE
@@ -145,9 +145,9 @@ def right_frames(data: bytes) -> None:
     try:
         while data := drawn.take(3):
             kind, stream, length = data.ljust(3, b"\0")
-            number += kind <= link_module.PACKED
+            number += kind <= PACKED
             payload = drawn.take(length)
-            given = number if kind <= link_module.PACKED else 0
+            given = number if kind <= PACKED else 0
             whole = HEADER.pack(len(payload), kind, stream, given, link._acknowledged)
             told += feed(link, [whole + payload])
         use(link, told)

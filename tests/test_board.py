@@ -18,7 +18,7 @@ from emulator.image import SUITES
 from emulator.machine import RPYC_PORT
 from kernels import Frontend, interrupt, started
 
-from rkernel_launcher.cli import NO_AUTHENTICATION
+from rkernel_launcher.visit import NO_AUTHENTICATION
 
 pytestmark = pytest.mark.board
 

@@ -24,7 +24,7 @@ from commands import (
 )
 from jupyter_client.manager import run_kernel
 
-from rkernel_launcher import cli, errors
+from rkernel_launcher import errors, visit
 from rkernel_launcher.errors import NoForwarding, RkernelError
 
 PASSWORD = "staple battery"
@@ -93,7 +93,7 @@ def test_add_over_rpyc_says_that_nobody_is_kept_out(home: Board) -> None:
         run = rkernel("add", "--via", "rpyc", *target, "--yes")
         home.end_agents()
     assert (run.returncode, run.stderr) == (0, "")
-    assert cli.NO_AUTHENTICATION in run.stdout
+    assert visit.NO_AUTHENTICATION in run.stdout
     written = spec(home, "rkernel-127.0.0.1")
     assert written["argv"][3:-2] == [
         *("--via", "rpyc", "--host", f"127.0.0.1:{port}", "--link-port", link_port)
@@ -109,7 +109,7 @@ def test_auto_takes_rpyc_where_ssh_is_refused(home: Board) -> None:
         options = ["add", "--host", "127.0.0.1", "--port", ssh_port, "--no-check"]
         run = changed(change, *options)
     assert (run.returncode, run.stderr) == (0, "")
-    assert cli.NO_AUTHENTICATION in run.stdout and "Architecture:" in run.stdout
+    assert visit.NO_AUTHENTICATION in run.stdout and "Architecture:" in run.stdout
     written = spec(home, "rkernel-127.0.0.1")
     assert written["argv"][3:-2] == ["--via", "rpyc", "--host", "127.0.0.1"]
     assert written["metadata"]["rkernel"]["via"] == "rpyc"

@@ -24,33 +24,36 @@ from hypothesis.stateful import (
     rule,
 )
 
+from board_agent import frames as frames_module
 from board_agent import link as link_module
 from board_agent import packing
 from board_agent.events import Credit, Data, Ended, Event, Message, Opened, Pong, Reset
-from board_agent.link import (
+from board_agent.frames import (
     ACK,
-    ACK_EVERY,
-    CHUNK,
     CREDIT,
     DATA,
     END,
     HEADER,
-    HELD,
-    HELD_URGENT,
     MAX_PAYLOAD,
-    MAX_STREAMS,
     MESSAGE,
     OPEN,
-    OVERHEAD,
     PACKED,
     PING,
     PONG,
-    PRECEDENCE,
     RESET,
     VIDEO,
+    ProtocolError,
+)
+from board_agent.link import (
+    ACK_EVERY,
+    CHUNK,
+    HELD,
+    HELD_URGENT,
+    MAX_STREAMS,
+    OVERHEAD,
+    PRECEDENCE,
     WINDOW,
     Link,
-    ProtocolError,
 )
 from board_agent.packing import SMALLEST, pack, unpack
 from board_agent.relay import BACKLOG
@@ -528,7 +531,7 @@ def test_the_document_has_the_same_numbers() -> None:
     kinds = re.findall(r"^\| (\d+) \| ([A-Z]+) \| (yes|no) \|", text, re.MULTILINE)
     assert len(kinds) == VIDEO + 1
     for number, name, numbered in kinds:
-        assert getattr(link_module, name) == int(number)
+        assert getattr(frames_module, name) == int(number)
         link = agent_with_stream()
         link._queue(0, int(number), 1)
         [(_, _, given_number, *_)] = frames(link.take())
@@ -981,7 +984,7 @@ def test_a_long_frame_in_small_parts_is_cheap(monkeypatch: pytest.MonkeyPatch) -
             looked["headers"] += 1
             return HEADER.unpack_from(buffer, start)
 
-    monkeypatch.setattr(link_module, "HEADER", Header)
+    monkeypatch.setattr(frames_module, "HEADER", Header)
     link = Link()
     message = frame(MESSAGE, 0, 1, payload=b'{"a":"' + b"x" * 500_000 + b'"}')
     events = [

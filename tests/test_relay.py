@@ -14,8 +14,9 @@ import pytest
 
 from board_agent import relay as relay_module
 from board_agent.events import Data
+from board_agent.frames import ACK, HEADER, PING, ProtocolError
 from board_agent.iopub import Tape
-from board_agent.link import ACK, CHUNK, HEADER, HELD_URGENT, PING, WINDOW, Link, ProtocolError
+from board_agent.link import CHUNK, HELD_URGENT, WINDOW, Link
 from board_agent.loop import Loop
 from board_agent.relay import BACKLOG, Relay
 from board_agent.spool import Spool
