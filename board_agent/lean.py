@@ -19,7 +19,8 @@ from . import hashes
 
 _bootstrap: Any = importlib._bootstrap
 
-# Modules, each with what others take from it while they are imported and call later, if ever.
+# Modules, each with what others take from it while they are imported and call later, if ever. Not
+# uuid: compiled code, such as orjson's, looks into its dict, and finds nothing there.
 LAZY: Dict[str, Tuple[str, ...]] = {
     "_strptime": (),
     "asyncio.sslproto": (),
@@ -31,19 +32,24 @@ LAZY: Dict[str, Tuple[str, ...]] = {
     "dateutil.parser": ("isoparse",),
     "dateutil.tz": ("tzlocal",),
     "decimal": (),
+    "dis": (),
     "email": (),
     "getpass": ("getpass",),
+    "gettext": ("gettext", "ngettext"),
     "glob": (),
     "html": (),
     "html.entities": (),
     "IPython.core.debugger": (),
+    "IPython.display": (),
     "IPython.terminal.embed": ("embed",),
     "ipaddress": (),
+    "ipykernel.eventloops": (),
     "jedi": (),
     "jedi.api": (),
     "jedi.api.classes": (),
     "jedi.api.helpers": (),
     "jupyter_client": (),
+    "jupyter_client.localinterfaces": ("localhost",),
     "logging.config": ("dictConfig",),
     "logging.handlers": (),
     "lzma": (),
@@ -63,7 +69,6 @@ LAZY: Dict[str, Tuple[str, ...]] = {
     "tempfile": (),
     "typing_extensions": (),
     "urllib.request": ("urlopen",),
-    "uuid": (),
     "xml.dom.minidom": (),
     "zipfile": (),
 }
@@ -89,6 +94,8 @@ _COMPILED = {
 }
 # What is had of a package without loading it: where it is, or that it is a module itself.
 _ELSEWHERE = {
+    ("IPython.display", "Javascript"): "IPython.core.display",
+    ("IPython.display", "display"): "IPython.core.display_functions",
     ("jedi", "settings"): "jedi.settings",
     ("jupyter_client", "find_connection_file"): "jupyter_client.connect",
     ("jupyter_client", "protocol_version"): "jupyter_client._version",  # until version 8
@@ -104,6 +111,9 @@ class _TypedDict(dict):  # type: ignore[type-arg]
         pass
 
 
+_FLAGS = "optimized newlocals varargs varkeywords nested generator nofree coroutine"
+_FLAGS += " iterable_coroutine async_generator"  # of code objects, see inspect
+
 _STANDING_IN: Dict[Tuple[str, str], Any] = {
     ("_strptime", "_strptime_datetime"): lambda *args: None,  # parsed to have it imported, no more
     ("pickle", "DEFAULT_PROTOCOL"): 5 if sys.version_info >= (3, 14) else 4,
@@ -112,6 +122,12 @@ _STANDING_IN: Dict[Tuple[str, str], Any] = {
     ("subprocess", "STDOUT"): -2,
     ("typing_extensions", "TypedDict"): _TypedDict,
 }
+if sys.platform != "darwin":
+    _STANDING_IN["ipykernel.eventloops", "_use_appnope"] = lambda: False
+if sys.version_info < (3, 14):
+    _STANDING_IN["dis", "COMPILER_FLAG_NAMES"] = {
+        1 << bit: flag for bit, flag in enumerate(_FLAGS.upper().split())
+    }
 if sys.version_info >= (3, 11):  # since when it takes all that jupyter_client calls a date
     _STANDING_IN["dateutil.parser", "isoparse"] = datetime.fromisoformat
 # What can be said of a module without loading it; the import system asks for these.
@@ -248,7 +264,9 @@ def once_loaded(name: str, then: Callable[[], None]) -> None:
 
 def _called_later(module: ModuleType, name: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        return getattr(module, name)(*args, **kwargs)
+        if type(module) is _Module:
+            _load(module)
+        return ModuleType.__getattribute__(module, name)(*args, **kwargs)
 
     return call
 

@@ -34,6 +34,9 @@ USES = [
     "import hashlib, hmac; hashlib.scrypt; hmac.new(b'k', b'm', 'sha256').hexdigest()",
     "import asyncio.sslproto as p; p.SSLProtocol",
     "import asyncio; asyncio.run(asyncio.sleep(0))",
+    "import uuid; assert 'UUID' in object.__getattribute__(uuid, '__dict__')",  # orjson wants it
+    "import dis, inspect; assert inspect.CO_GENERATOR == 32 and dis.COMPILER_FLAG_NAMES[32]",
+    "import gettext; assert gettext.gettext('a') == 'a'",
     "import datetime; assert datetime.datetime.strptime('2000-01-02', '%Y-%m-%d').day == 2",
     "import subprocess; assert subprocess.check_output(['echo', '1']) == b'1\\n'",
     "from subprocess import *; assert Popen('exit 3', shell=True, stdout=PIPE).wait() == 3",
@@ -113,8 +116,9 @@ def test_what_a_python_lacks_is_found_missing_at_once(python: str) -> None:
     assert run(python, source) == "missing\n"
 
 
+@pytest.mark.parametrize("during", ["pass", "assert double(1) == 2"])
 def test_functions_that_were_taken_load_their_module_when_called(
-    python: str, tmp_path: Path
+    python: str, tmp_path: Path, during: str
 ) -> None:
     (tmp_path / "given.py").write_text("def double(x): return 2 * x\nclass Error(Exception): pass")
     source = """
@@ -125,12 +129,13 @@ def test_functions_that_were_taken_load_their_module_when_called(
         from given import double
         lean.once_loaded("given", lambda: said.append("loaded"))
         assert not loaded("given") and not said
+        DURING
     assert double(21) == 42
     assert loaded("given") and said == ["loaded"]
     lean.once_loaded("given", lambda: said.append("at once"))
     assert said == ["loaded", "at once"]
     """
-    run(python, source, tmp_path)
+    run(python, source.replace("DURING", during), tmp_path)
 
 
 def test_threads_that_need_a_module_wait_until_it_is_loaded(python: str, tmp_path: Path) -> None:
