@@ -25,7 +25,7 @@ GRACE = 1.5  # seconds between a polite end and the final one
 
 _WHILE_MADE = (  # modules that a kernel imports when it is made: here, its template does it
     *("IPython.core.completerlib", "IPython.core.oinspect", "IPython.extensions.storemagic"),
-    *("tornado.platform.asyncio", "unicodedata", "queue"),
+    *("ipykernel.debugger", "tornado.platform.asyncio", "unicodedata", "queue"),
 )
 
 _agent_is_gone = threading.Event()
@@ -119,7 +119,8 @@ def import_all(
     from . import kernelapp  # noqa: F401
 
     for name in _WHILE_MADE:
-        importlib.import_module(name)
+        with contextlib.suppress(ModuleNotFoundError):  # ipykernel 5 has no debugger
+            importlib.import_module(name)
 
 
 @contextlib.contextmanager
