@@ -111,11 +111,18 @@ class _TypedDict(dict):  # type: ignore[type-arg]
         pass
 
 
+def _parse_date(date: Any, *args: str) -> Any:
+    """Parse one: without `_strptime` if it is that which packages parse to have that imported."""
+    if args == ("2000-01-01", "%Y-%m-%d"):
+        return date(2000, 1, 1)
+    return _called_later(sys.modules["_strptime"], "_strptime_datetime")(date, *args)
+
+
 _FLAGS = "optimized newlocals varargs varkeywords nested generator nofree coroutine"
 _FLAGS += " iterable_coroutine async_generator"  # of code objects, see inspect
 
 _STANDING_IN: Dict[Tuple[str, str], Any] = {
-    ("_strptime", "_strptime_datetime"): lambda *args: None,  # parsed to have it imported, no more
+    ("_strptime", "_strptime_datetime"): _parse_date,
     ("pickle", "DEFAULT_PROTOCOL"): 5 if sys.version_info >= (3, 14) else 4,
     ("subprocess", "DEVNULL"): -3,
     ("subprocess", "PIPE"): -1,

@@ -138,6 +138,18 @@ def test_functions_that_were_taken_load_their_module_when_called(
     run(python, source.replace("DURING", during), tmp_path)
 
 
+def test_dates_are_parsed_meanwhile(python: str) -> None:
+    source = """
+    from datetime import datetime
+    from board_agent import lean
+    with lean.lazily():
+        assert datetime.strptime("2000-01-01", "%Y-%m-%d") == datetime(2000, 1, 1)
+        assert type(sys.modules["_strptime"]) is not type(sys)
+        assert datetime.strptime("2000-02-03", "%Y-%m-%d") == datetime(2000, 2, 3)
+    """
+    run(python, source)
+
+
 def test_threads_that_need_a_module_wait_until_it_is_loaded(python: str, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import gate\ngate.begun.set()\ngate.go.wait(30)\ndone = 1")
     (tmp_path / "gate.py").write_text("import threading as t\nbegun, go = t.Event(), t.Event()")
