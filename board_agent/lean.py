@@ -7,6 +7,7 @@ is then what it would have been: the same object, complete, for whoever has it.
 
 import contextlib
 import importlib
+import os
 import sys
 import threading
 from datetime import datetime
@@ -16,6 +17,7 @@ from types import ModuleType
 from typing import Any, Callable, Dict, Iterator, Optional, Set, Tuple
 
 from . import hashes
+from .untyped import Anything
 
 _bootstrap: Any = importlib._bootstrap
 
@@ -36,12 +38,13 @@ LAZY: Dict[str, Tuple[str, ...]] = {
     "email": (),
     "getpass": ("getpass",),
     "gettext": ("gettext", "ngettext"),
-    "glob": (),
-    "html": (),
+    "glob": ("glob",),
+    "html": ("escape",),
     "html.entities": (),
     "IPython.core.debugger": (),
     "IPython.display": (),
     "IPython.terminal.embed": ("embed",),
+    "importlib.metadata": ("entry_points",),
     "ipaddress": (),
     "ipykernel.eventloops": (),
     "jedi": (),
@@ -59,16 +62,16 @@ LAZY: Dict[str, Tuple[str, ...]] = {
     "pickle": ("loads",),
     "platform": (),
     "platformdirs": (),
-    "pprint": (),
+    "pprint": ("pformat",),
     "pydoc": (),
-    "shutil": (),
+    "shutil": ("get_terminal_size",),
     "sqlite3": (),
     "ssl": (),
     "stack_data": (),
-    "subprocess": ("Popen",),
-    "tempfile": (),
+    "subprocess": ("CalledProcessError", "Popen"),
+    "tempfile": ("TemporaryDirectory",),
     "typing_extensions": (),
-    "urllib.request": ("urlopen",),
+    "urllib.request": ("Request", "urlopen"),
     "xml.dom.minidom": (),
     "zipfile": (),
 }
@@ -94,7 +97,11 @@ _COMPILED = {
 }
 # What is had of a package without loading it: where it is, or that it is a module itself.
 _ELSEWHERE = {
+    ("IPython.display", "HTML"): "IPython.core.display",
     ("IPython.display", "Javascript"): "IPython.core.display",
+    ("IPython.display", "Latex"): "IPython.core.display",
+    ("IPython.display", "Markdown"): "IPython.core.display",
+    ("IPython.display", "SVG"): "IPython.core.display",
     ("IPython.display", "display"): "IPython.core.display_functions",
     ("jedi", "settings"): "jedi.settings",
     ("jupyter_client", "find_connection_file"): "jupyter_client.connect",
@@ -112,9 +119,11 @@ class _TypedDict(dict):  # type: ignore[type-arg]
 
 
 def _parse_date(date: Any, *args: str) -> Any:
-    """Parse one: without `_strptime` if it is that which packages parse to have that imported."""
+    """Parse one: without `_strptime` if it is what packages parse to have that imported."""
     if args == ("2000-01-01", "%Y-%m-%d"):
         return date(2000, 1, 1)
+    if args == ("1", "%d"):
+        return date(1900, 1, 1)
     return _called_later(sys.modules["_strptime"], "_strptime_datetime")(date, *args)
 
 
@@ -124,11 +133,15 @@ _FLAGS += " iterable_coroutine async_generator"  # of code objects, see inspect
 _STANDING_IN: Dict[Tuple[str, str], Any] = {
     ("_strptime", "_strptime_datetime"): _parse_date,
     ("pickle", "DEFAULT_PROTOCOL"): 5 if sys.version_info >= (3, 14) else 4,
+    ("platform", "system"): lambda: os.uname().sysname,
     ("subprocess", "DEVNULL"): -3,
     ("subprocess", "PIPE"): -1,
     ("subprocess", "STDOUT"): -2,
     ("typing_extensions", "TypedDict"): _TypedDict,
+    **{("typing_extensions", n): Anything for n in ("NotRequired", "Protocol", "TypeAlias")},
 }
+if sys.implementation.name == "cpython":
+    _STANDING_IN["platform", "python_implementation"] = lambda: "CPython"
 if sys.platform != "darwin":
     _STANDING_IN["ipykernel.eventloops", "_use_appnope"] = lambda: False
 if sys.version_info < (3, 14):
