@@ -156,13 +156,19 @@ def _make_pillow() -> Callable[[Picture, int], bytes]:
     images: Any = importlib.import_module("PIL.Image")
     importlib.import_module("PIL.JpegImagePlugin")
     save: Any = images.SAVE["JPEG"]  # image.save() would load the plugins for other formats, too
+    try:
+        images.frombytes("L", (1, 1), bytearray(1))
+        given: Callable[[Any], Any] = lambda pixels: pixels  # noqa: E731
+    except TypeError:  # before Pillow 9.5
+        given = bytes
 
     def compress(picture: Picture, quality: int) -> bytes:
         image = picture.pixels
         if isinstance(image, (bytes, bytearray)):
             size, raw = (picture.width, picture.height), {"BGR": "BGR", "RGBX": "RGBX"}
             mode = "L" if picture.mode == "L" else "RGB"
-            image = images.frombytes(mode, size, image, "raw", raw.get(picture.mode, mode), 0, 1)
+            order = raw.get(picture.mode, mode)
+            image = images.frombytes(mode, size, given(image), "raw", order, 0, 1)
         image.encoderinfo, image.encoderconfig = {"quality": quality}, ()
         with _file() as file:
             save(image, file, "")

@@ -50,6 +50,13 @@ def test_one_picture(kernel: Frontend) -> None:
     assert Image.open(io.BytesIO(data(picture))).size == (64, 48)
 
 
+@everywhere("bookworm", "trixie")
+def test_an_array(kernel: Frontend) -> None:
+    result = kernel.run("import numpy; show(numpy.full((48, 64, 3), 100, numpy.uint8))")
+    (picture,) = displays(result.published)
+    assert list(picture["data"]) == ["image/jpeg"] and abs(level(picture) - 100) <= 2
+
+
 @everywhere("bookworm")
 def test_a_film(kernel: Frontend) -> None:
     result = kernel.run(FILM)
