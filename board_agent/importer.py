@@ -25,8 +25,8 @@ NOT_COMPILED = 0, 0
 _HEAD = 10  # digits of the index's length
 
 
-def use(folder: str) -> None:
-    """Import from the runtime in a folder before what comes later in sys.path."""
+def use(folder: str) -> str:
+    """Import from the runtime in a folder first; return its entry in sys.path."""
     folder = os.path.abspath(folder)
     finder = _Finder(folder)
 
@@ -38,6 +38,7 @@ def use(folder: str) -> None:
 
     sys.path_hooks.insert(0, hook)
     sys.path.insert(0, folder)
+    return folder
 
 
 def pack(file: BinaryIO, modules: Iterable[Tuple[str, CodeType]], others: Iterable[str]) -> None:

@@ -134,11 +134,14 @@ def _runtime(folder: Optional[str], code: str) -> Iterator[None]:
         return
     from . import importer
 
-    importer.use(folder)
+    runtime = importer.use(folder)
     stand_ins = os.path.join(code, "board_agent", "stand_ins")
     sys.path.insert(0, stand_ins)
     yield
     sys.path.remove(stand_ins)
+    if "" in sys.path:  # the user's own modules come first, as they do before site-packages
+        sys.path.remove(runtime)
+        sys.path.insert(sys.path.index("") + 1, runtime)
     if os.path.dirname(getattr(sys.modules.get("psutil"), "__file__", None) or "") == stand_ins:
         del sys.modules["psutil"]
 

@@ -209,6 +209,7 @@ def test_a_kernel_on_a_bare_python(home: Board, warm: Path, version: str) -> Non
 
 CELLS = {
     "x = 6 * 7; x": "42",
+    "open('wcwidth.py', 'w').write('mine = True'); import wcwidth; wcwidth.mine": "True",
     # What an idle kernel has not loaded yet.
     "import sqlite3; sqlite3.connect(':memory:').execute('select 7').fetchone()": "(7,)",
     "import ssl; ssl.create_default_context().verify_mode": "CERT_REQUIRED",
