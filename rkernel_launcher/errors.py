@@ -70,7 +70,7 @@ class UnknownHostKey(RkernelError):
     """The host's key is in no known_hosts file."""
 
     message = "The SSH key of {host} is not known here ({kind} {fingerprint})."
-    remedy = "Run rkernel add --host {host} in a terminal and check the key there."
+    remedy = "Run rkernel add --host {address} in a terminal and check the key there."
 
 
 class ChangedHostKey(RkernelError):
@@ -190,7 +190,7 @@ class PasswordNeeded(RkernelError):
 
     message = "{host} wants a password for {user}, and none is kept here ({tried} refused)."
     remedy = (
-        "Run rkernel add --host {host} in a terminal and keep the password, "
+        "Run rkernel add --host {address} in a terminal and keep the password, "
         "or install a key: ssh-copy-id -p {port} {user}@{host}"
     )
 

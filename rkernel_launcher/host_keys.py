@@ -110,7 +110,7 @@ def check(
     if any(e.blob == blob for e in good):  # known without its port: good enough for ssh too
         return
     if confirm is None or not confirm(_question(facts, bool(here))):
-        raise UnknownHostKey(**facts)
+        raise UnknownHostKey(**facts, address=route.address)
     _append(route.user_known_hosts[0], f"{name} {key.get_name()} {key.get_base64()}")
 
 

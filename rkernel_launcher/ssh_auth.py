@@ -193,7 +193,7 @@ class _Login:
             if path := ssh_keys.locked_identity(self._route):
                 return KeyUnusable(path=path, detail=_PASSPHRASE_WANTED)
             if "password" in wanted or "keyboard-interactive" in wanted:
-                return PasswordNeeded(**self._facts())
+                return PasswordNeeded(**self._facts(), address=self._route.address)
         return LoginRefused(**self._facts())
 
     def _facts(self) -> dict[str, object]:

@@ -55,6 +55,12 @@ class Route:
         """Name the account, as the keyring knows it."""
         return f"{self.user}@{self.hostname}:{self.port}"
 
+    @property
+    def address(self) -> str:
+        """Name it as --host does."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.user}@{host}:{self.port}"
+
 
 def resolve(target: Target) -> Route:
     """Complete a target with ~/.ssh/config and the system's ssh_config; the target's word wins.

@@ -367,7 +367,8 @@ def test_a_password_is_not_asked_for_when_nobody_is_there(
     password_server: sshd.Server, user: sshd.Account
 ) -> None:
     said = refused(PasswordNeeded, password_server.target(user=user.name))
-    assert "wants a password" in said and "rkernel add" in said
+    address = f"{user.name}@127.0.0.1:{password_server.port}"
+    assert "wants a password" in said and f"rkernel add --host {address} in" in said
 
 
 def test_three_wrong_passwords_are_a_sentence(
@@ -496,6 +497,7 @@ def test_an_unknown_host_is_refused_without_a_yes(home: Home) -> None:
         server.authorize(home.key())
         said = refused(UnknownHostKey, server.target())
         assert fingerprint(server) in said and "ED25519" in said
+        assert f"@127.0.0.1:{server.port} in a terminal" in said
         refused(UnknownHostKey, server.target(), Person(yes=False))
         assert not home.known_hosts.exists()
 
