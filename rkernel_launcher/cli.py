@@ -205,7 +205,7 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
 
 
 @rkernel.command()
-@click.option("--python", "version", required=True, metavar="VERSION", help="Such as 3.8.")
+@click.option("--python", "version", required=True, type=click.Choice(wheels.versions()))
 def fetch(version: str) -> None:
     """Fetch what is sent to a board without ipykernel, so that adding it needs no internet."""
     report = Report()
