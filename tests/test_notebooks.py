@@ -7,6 +7,7 @@ import io
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import boards
 import maixpy3
 import nbformat
 import pytest
+from armv7l import Armv7l
+from bare import PICTURES, SERVICE
 from PIL import Image
 
 FOLDER = Path(__file__).parent / "notebooks"
@@ -28,6 +31,12 @@ even_where_nothing_is = pytest.mark.parametrize(
     "any_board", [*BOARDS, pytest.param("bare-64", marks=pytest.mark.board)], indirect=True
 )
 both = pytest.mark.parametrize("with_papermill", [False, True], ids=["nbclient", "papermill"])
+
+
+@pytest.fixture
+def tiny(machines: Callable[[str], Armv7l]) -> Armv7l:
+    """Give a board with 64 MB; what it has beside Python is in folders that its kernels are told."""
+    return machines("bare-64")
 
 
 @even_where_nothing_is
@@ -58,7 +67,17 @@ def test_the_display_notebook(any_board: boards.Board, tmp_path: Path) -> None:
 @both
 def test_the_video_notebook(any_board: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
     """A saved notebook holds one picture of each stream: the last."""
-    nothing, film, streams, one = executed("video.ipynb", any_board, tmp_path, with_papermill)
+    check_video(executed("video.ipynb", any_board, tmp_path, with_papermill))
+
+
+@pytest.mark.board
+def test_the_video_notebook_where_nothing_is(tiny: Armv7l, tmp_path: Path) -> None:
+    options = ["--env", f"PYTHONPATH={PICTURES}"]
+    check_video(executed("video.ipynb", tiny, tmp_path, False, *options))
+
+
+def check_video(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    nothing, film, streams, one = outputs
     assert nothing == []
     [last] = pictures(film)
     assert last.size == (240, 240)
@@ -74,7 +93,17 @@ def test_the_video_notebook(any_board: boards.Board, tmp_path: Path, with_paperm
 def test_the_camera_notebook(home: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
     """What Sipeed's notebooks do, with maixpy3's own files: each cell keeps its last picture."""
     options = maixpy3.options()
-    _, film, drawing, lcd = executed("camera.ipynb", home, tmp_path, with_papermill, *options)
+    check_camera(executed("camera.ipynb", home, tmp_path, with_papermill, *options))
+
+
+@pytest.mark.board
+def test_the_camera_notebook_where_nothing_is(tiny: Armv7l, tmp_path: Path) -> None:
+    options = ["--env", f"PYTHONPATH={SERVICE}:{PICTURES}"]
+    check_camera(executed("camera.ipynb", tiny, tmp_path, False, *options))
+
+
+def check_camera(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    _, film, drawing, lcd = outputs
     [last] = pictures(film)
     level = last.convert("L").getpixel((12, 12))
     assert last.size == (24, 24) and abs(level - 60) <= 2  # each of its 60 has its number for grey
