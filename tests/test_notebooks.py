@@ -7,7 +7,6 @@ import io
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +19,9 @@ from bare import PICTURES, SERVICE
 from PIL import Image
 
 FOLDER = Path(__file__).parent / "notebooks"
+# What the kernels of a board that has nothing are told to find there.
+SHOWING = ("--env", f"PYTHONPATH={PICTURES}")
+FILMING = ("--env", f"PYTHONPATH={SERVICE}:{PICTURES}")
 
 BOARDS = [
     "local",
@@ -31,12 +33,6 @@ even_where_nothing_is = pytest.mark.parametrize(
     "any_board", [*BOARDS, pytest.param("bare-64", marks=pytest.mark.board)], indirect=True
 )
 both = pytest.mark.parametrize("with_papermill", [False, True], ids=["nbclient", "papermill"])
-
-
-@pytest.fixture
-def tiny(machines: Callable[[str], Armv7l]) -> Armv7l:
-    """Give a board with 64 MB; what it has beside Python is in folders that its kernels are told."""
-    return machines("bare-64")
 
 
 @even_where_nothing_is
@@ -71,9 +67,8 @@ def test_the_video_notebook(any_board: boards.Board, tmp_path: Path, with_paperm
 
 
 @pytest.mark.board
-def test_the_video_notebook_where_nothing_is(tiny: Armv7l, tmp_path: Path) -> None:
-    options = ["--env", f"PYTHONPATH={PICTURES}"]
-    check_video(executed("video.ipynb", tiny, tmp_path, False, *options))
+def test_the_video_notebook_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
+    check_video(executed("video.ipynb", small, tmp_path, False, *SHOWING))
 
 
 def check_video(outputs: list[list[nbformat.NotebookNode]]) -> None:
@@ -97,9 +92,8 @@ def test_the_camera_notebook(home: boards.Board, tmp_path: Path, with_papermill:
 
 
 @pytest.mark.board
-def test_the_camera_notebook_where_nothing_is(tiny: Armv7l, tmp_path: Path) -> None:
-    options = ["--env", f"PYTHONPATH={SERVICE}:{PICTURES}"]
-    check_camera(executed("camera.ipynb", tiny, tmp_path, False, *options))
+def test_the_camera_notebook_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
+    check_camera(executed("camera.ipynb", small, tmp_path, False, *FILMING))
 
 
 def check_camera(outputs: list[list[nbformat.NotebookNode]]) -> None:
@@ -115,7 +109,16 @@ def check_camera(outputs: list[list[nbformat.NotebookNode]]) -> None:
 
 
 def test_a_camera_whose_loop_fails(home: boards.Board, tmp_path: Path) -> None:
-    _, failing = executed("failing.ipynb", home, tmp_path, False, *maixpy3.options())
+    check_failing(executed("failing.ipynb", home, tmp_path, False, *maixpy3.options()))
+
+
+@pytest.mark.board
+def test_a_camera_whose_loop_fails_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
+    check_failing(executed("failing.ipynb", small, tmp_path, False, *FILMING))
+
+
+def check_failing(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    _, failing = outputs
     [last] = pictures(failing)
     assert abs(last.convert("L").getpixel((12, 12)) - 30) <= 2
     assert [output.evalue for output in failing if "evalue" in output] == ["on purpose"]
