@@ -88,7 +88,7 @@ def cut_in_the_middle(
 ) -> Iterator[Future[Run]]:
     """Have the network cut off an `rkernel add` that has sent half of a runtime."""
     with ThreadPoolExecutor(1) as other:
-        network.slow(1 << 19)
+        network.slow(1 << 18)  # so that there is a middle
         run = other.submit(board.rkernel, *ADD)
         wait_until(lambda: come(board) > size // 2, "half of it has come", board.limit)
         getattr(network, how)()
