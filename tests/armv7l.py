@@ -84,16 +84,21 @@ def booted(suite: str, memory: int = 256) -> Iterator[Armv7l]:
 
 @contextmanager
 def leading_to(board: Armv7l) -> Iterator[Network]:
-    """Put a network before a board's sshd; the ssh settings here know it as `far`."""
-    with Network("127.0.0.1", board.machine.port(SSH_PORT)) as network:
-        settings = Path(board.environment["HOME"], ".ssh")
-        keys = board.machine.known_hosts.read_text().splitlines()
-        with (settings / "known_hosts").open("a") as file:
-            for line in keys:
-                file.write(f"[127.0.0.1]:{network.port} {line.partition(' ')[2]}\n")
-        with (settings / "config").open("a") as file:
-            file.write(
-                f"Host far\n HostName 127.0.0.1\n Port {network.port}\n User root\n"
-                f" IdentityFile {board.machine.key}\n"
-            )
-        yield network
+    """Put a network before a board's sshd; the ssh settings here know it as `far` meanwhile."""
+    settings = Path(board.environment["HOME"], ".ssh")
+    before = {name: (settings / name).read_text() for name in ("known_hosts", "config")}
+    try:
+        with Network("127.0.0.1", board.machine.port(SSH_PORT)) as network:
+            keys = board.machine.known_hosts.read_text().splitlines()
+            with (settings / "known_hosts").open("a") as file:
+                for line in keys:
+                    file.write(f"[127.0.0.1]:{network.port} {line.partition(' ')[2]}\n")
+            with (settings / "config").open("a") as file:
+                file.write(
+                    f"Host far\n HostName 127.0.0.1\n Port {network.port}\n User root\n"
+                    f" IdentityFile {board.machine.key}\n"
+                )
+            yield network
+    finally:
+        for name, text in before.items():
+            (settings / name).write_text(text)

@@ -51,6 +51,14 @@ def machines() -> Iterator[Callable[[str], armv7l.Armv7l]]:
 
 
 @pytest.fixture
+def small(machines: Callable[[str], armv7l.Armv7l]) -> Iterator[armv7l.Armv7l]:
+    """Give an emulated board with 64 MB that has python3 alone, see bare.py."""
+    board = machines("bare-64")
+    yield board
+    board.end_agents()
+
+
+@pytest.fixture
 def any_board(
     request: pytest.FixtureRequest, machines: Callable[[str], armv7l.Armv7l]
 ) -> Iterator[boards.Board]:

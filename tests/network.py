@@ -53,14 +53,15 @@ class Flow:
     ended: bool = False  # the source has no more to say
     closed: bool = False  # and the sink was told
 
-    def take(self, weather: Weather) -> None:
-        """Read a piece. Raises OSError."""
+    def take(self, weather: Weather) -> int:
+        """Read a piece, and return its size in bytes. Raises OSError."""
         data = self.source.recv(min(READ_BYTES, _room(weather)))
         now = time.monotonic()
         self.free = max(now, self.free) + len(data) / weather.bytes_per_second
         self.ended = not data
         self.size += len(data)
         self.pieces.append((self.free + weather.delay_seconds, data))
+        return len(data)
 
     def give(self) -> None:
         """Send what is due. Raises OSError."""
@@ -121,6 +122,7 @@ class Network:
         self.port: int = self._reserved.getsockname()[1]
         self._weather = FAIR
         self._connections: set[Connection] = set()
+        self._sent = 0
         self._stranded: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self._orders: deque[Callable[[], None]] = deque()
@@ -142,6 +144,11 @@ class Network:
     def connections(self) -> int:
         """How many connections are relayed now."""
         return self._do(lambda: len(self._connections))
+
+    @property
+    def sent(self) -> int:
+        """How many bytes clients have sent, over all connections there ever were."""
+        return self._do(lambda: self._sent)
 
     def reset(self) -> None:
         """Reset all connections, and refuse new ones: the network is gone, and says so."""
@@ -287,7 +294,8 @@ class Network:
         try:
             for flow, _ in self._directions(connection):
                 if sock is flow.source and events & selectors.EVENT_READ:
-                    flow.take(self._weather)
+                    size = flow.take(self._weather)
+                    self._sent += size if flow is connection.up else 0
                 if sock is flow.sink and events & selectors.EVENT_WRITE:
                     flow.give()
         except BlockingIOError:

@@ -16,9 +16,13 @@ def data(content: dict[str, Any]) -> bytes:
     return base64.b64decode(text)
 
 
+def picture(content: dict[str, Any]) -> Image.Image:
+    return Image.open(io.BytesIO(data(content)))
+
+
 def level(content: dict[str, Any]) -> int:
     """Return the grey of a picture."""
-    return round(statistics.mean(ImageStat.Stat(Image.open(io.BytesIO(data(content)))).mean))
+    return round(statistics.mean(ImageStat.Stat(picture(content)).mean))
 
 
 def displays(messages: list[Message]) -> list[dict[str, Any]]:

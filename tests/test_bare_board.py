@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from armv7l import Armv7l, leading_to
-from bare import PICTURES, serving
-from boards import wait_until
+from armv7l import Armv7l
+from bare import PICTURES, SERVICE, serving
 from commands import Run
 from emulator.machine import RPYC_PORT
 from kernels import Frontend, Message, Result, interrupt, started
+from shown import displays, picture
 
 from rkernel_launcher.errors import NoSpaceForRuntime
 
@@ -81,13 +80,6 @@ def kernel(board: Armv7l, added: Added) -> Iterator[Frontend]:
     assert added.said.returncode == 0, added.said.stderr
     with started(board, spec=added.spec) as frontend:
         yield frontend
-
-
-@pytest.fixture
-def small(machines: Callable[[str], Armv7l]) -> Iterator[Armv7l]:
-    board = machines("bare-64")
-    yield board
-    board.end_agents()
 
 
 def test_add_says_what_it_sends_and_how_long_that_takes(added: Added) -> None:
@@ -175,25 +167,6 @@ def test_nothing_is_left_of_it(board: Armv7l, added: Added, kernel: Frontend) ->
 # --- more of the same board ---------------------------------------------------------------------
 
 
-def test_no_line_is_lost_when_the_link_is_cut(small: Armv7l) -> None:
-    lines = 200
-    with leading_to(small) as network:
-        argv = small.argv()
-        argv[argv.index("--host") + 1] = "far"
-        with started(small, argv=argv) as kernel:
-            code = f"import time\nfor i in range({lines}): print(i, flush=True); time.sleep(0.05)"
-            number = kernel.send(code)
-            begun = kernel.until_printed("50\n")
-            network.reset()
-            wait_until(lambda: not network.connections, "the network is gone", 5)
-            time.sleep(4)  # that is what an outage is
-            network.restore()
-            published = kernel.finish(number).published
-            texts = [m["content"]["text"] for m in [*begun, *published] if streamed(m)]
-            assert "".join(texts) == "".join(f"{i}\n" for i in range(lines))
-            assert "the link is back" in kernel.log()
-
-
 def test_a_disk_that_is_too_small(small: Armv7l) -> None:
     place = "/home/student/.cache/rkernel"
     tmpfs = f"mount -t tmpfs -o size=4m,uid=1000,mode=700 tmpfs {place}"
@@ -219,6 +192,28 @@ def test_pictures_are_computed_over_and_over(machines: Callable[[str], Armv7l]) 
     board.end_agents()
 
 
+def test_the_camera_is_shown_until_the_interrupt(small: Armv7l) -> None:
+    with started(small, "--env", f"PYTHONPATH={SERVICE}:{PICTURES}") as kernel:
+        assert kernel.run(CAMERA).reply["content"]["status"] == "ok"
+        number = kernel.send("while True: display.show(camera.capture())")
+        seen: list[Message] = []
+        for _ in range(60):
+            seen += kernel.until(lambda message: "display" in message["msg_type"], "a picture")
+        kernel.manager.interrupt_kernel()
+        result = kernel.finish(number)
+        assert result.reply["content"]["ename"] == "KeyboardInterrupt"
+        found = displays([*seen, *result.published])
+        assert {picture(content).size for content in found} == {(240, 240)}
+        assert small.shell("grep oom_kill /proc/vmstat") == "oom_kill 0\n"
+        assert kernel.run("print('alive')").text() == "alive\n"
+
+
+CAMERA = """
+import collections, _maix_display as lcd
+lcd.Display.width = lcd.Display.height = 240  # as a V831's
+lcd.drawn = collections.deque(maxlen=1)  # which keeps no picture but the last
+from maix import camera, display
+"""
 FRAMES = """
 import numpy
 from PIL import Image
@@ -234,10 +229,6 @@ for width, height in (240, 240), (640, 480):
 
 def over_rpyc(board: Armv7l) -> list[str]:
     return ["--via", "rpyc", "--host", f"127.0.0.1:{board.machine.port(RPYC_PORT)}"]
-
-
-def streamed(message: Message) -> bool:
-    return message["msg_type"] == "stream" and message["content"]["name"] == "stdout"
 
 
 def shown(result: Result) -> str:

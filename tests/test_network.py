@@ -133,6 +133,7 @@ def test_it_relays_all_bytes_in_order_and_the_end(network: Network, echo: Echo) 
         assert sock.recv(1) == b""
     assert echo.ends.acquire(timeout=LIMIT)
     until(network, 0)
+    assert network.sent == len(said)
 
 
 def test_a_server_that_is_not_there_is_a_reset() -> None:

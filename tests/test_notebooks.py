@@ -14,9 +14,14 @@ import boards
 import maixpy3
 import nbformat
 import pytest
+from armv7l import Armv7l
+from bare import PICTURES, SERVICE
 from PIL import Image
 
 FOLDER = Path(__file__).parent / "notebooks"
+# What the kernels of a board that has nothing are told to find there.
+SHOWING = ("--env", f"PYTHONPATH={PICTURES}")
+FILMING = ("--env", f"PYTHONPATH={SERVICE}:{PICTURES}")
 
 BOARDS = [
     "local",
@@ -58,7 +63,16 @@ def test_the_display_notebook(any_board: boards.Board, tmp_path: Path) -> None:
 @both
 def test_the_video_notebook(any_board: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
     """A saved notebook holds one picture of each stream: the last."""
-    nothing, film, streams, one = executed("video.ipynb", any_board, tmp_path, with_papermill)
+    check_video(executed("video.ipynb", any_board, tmp_path, with_papermill))
+
+
+@pytest.mark.board
+def test_the_video_notebook_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
+    check_video(executed("video.ipynb", small, tmp_path, False, *SHOWING))
+
+
+def check_video(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    nothing, film, streams, one = outputs
     assert nothing == []
     [last] = pictures(film)
     assert last.size == (240, 240)
@@ -74,7 +88,16 @@ def test_the_video_notebook(any_board: boards.Board, tmp_path: Path, with_paperm
 def test_the_camera_notebook(home: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
     """What Sipeed's notebooks do, with maixpy3's own files: each cell keeps its last picture."""
     options = maixpy3.options()
-    _, film, drawing, lcd = executed("camera.ipynb", home, tmp_path, with_papermill, *options)
+    check_camera(executed("camera.ipynb", home, tmp_path, with_papermill, *options))
+
+
+@pytest.mark.board
+def test_the_camera_notebook_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
+    check_camera(executed("camera.ipynb", small, tmp_path, False, *FILMING))
+
+
+def check_camera(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    _, film, drawing, lcd = outputs
     [last] = pictures(film)
     level = last.convert("L").getpixel((12, 12))
     assert last.size == (24, 24) and abs(level - 60) <= 2  # each of its 60 has its number for grey
@@ -86,7 +109,16 @@ def test_the_camera_notebook(home: boards.Board, tmp_path: Path, with_papermill:
 
 
 def test_a_camera_whose_loop_fails(home: boards.Board, tmp_path: Path) -> None:
-    _, failing = executed("failing.ipynb", home, tmp_path, False, *maixpy3.options())
+    check_failing(executed("failing.ipynb", home, tmp_path, False, *maixpy3.options()))
+
+
+@pytest.mark.board
+def test_a_camera_whose_loop_fails_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
+    check_failing(executed("failing.ipynb", small, tmp_path, False, *FILMING))
+
+
+def check_failing(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    _, failing = outputs
     [last] = pictures(failing)
     assert abs(last.convert("L").getpixel((12, 12)) - 30) <= 2
     assert [output.evalue for output in failing if "evalue" in output] == ["on purpose"]
