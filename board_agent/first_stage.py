@@ -14,17 +14,20 @@ import threading
 import time
 import types
 import zlib
-from typing import IO, Any, List, Tuple
+from typing import IO, Any, Callable, List, Tuple
 
 Modules = List[Tuple[str, types.CodeType]]
 _GRACE = 1.0  # Seconds in which an idle first stage ends by itself.
+_LOOK = 60.0  # Seconds between looks at how long the launcher has been silent, at most.
 
 
-def main(marker: str, key: str, size: int, packages: List[str]) -> None:
+def main(marker: str, key: str, size: int, packages: List[str], silence: float) -> None:
     """Report, get the modules if need be, and serve until stdin ends.
 
     Parameters: marker that starts each line for the launcher; key that names this version of the
-    modules; size in bytes of what has to be sent for them; names of those that are packages.
+    modules; size in bytes of what has to be sent for them; names of those that are packages;
+    silence of the launcher, in seconds, after which it is given up: no server need ever tell us
+    that a network has gone.
     """
     incoming = os.fdopen(os.dup(0), "rb", 0)
     outgoing = os.fdopen(os.dup(1), "wb", 0)
@@ -45,7 +48,7 @@ def main(marker: str, key: str, size: int, packages: List[str]) -> None:
     else:
         say(python=python, kept=True)
     _load(modules, packages)
-    _serve(incoming, outgoing)
+    _serve(incoming, outgoing, silence)
 
 
 def _cache_path(key: str) -> str:
@@ -126,8 +129,8 @@ def _load(modules: Modules, packages: List[str]) -> None:
         sys.modules["ssl"] = ssl
 
 
-def _end_with(incoming: IO[bytes]) -> None:
-    """See to it that this process ends when the launcher hangs up, even while a request hangs."""
+def _end_with(incoming: IO[bytes], is_silent: Callable[[], bool], look: float) -> None:
+    """See to it that this process ends with the launcher, even while a request hangs."""
     if not hasattr(select, "poll"):  # Windows, where this is a child that the launcher kills.
         return
     watched = os.dup(incoming.fileno())
@@ -135,17 +138,26 @@ def _end_with(incoming: IO[bytes]) -> None:
     def watch() -> None:
         hangup = select.poll()
         hangup.register(watched, 0)  # The end of the stream is always reported.
-        hangup.poll()
+        while not hangup.poll(look * 1000) and not is_silent():
+            pass
         time.sleep(_GRACE)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
-    _end_with(incoming)
+def _serve(incoming: IO[bytes], outgoing: IO[bytes], silence: float) -> None:
     rpyc: Any = sys.modules
-    stream = rpyc["rpyc.core.stream"].PipeStream(incoming, outgoing)
+    heard = [time.monotonic()]
+
+    class Stream(rpyc["rpyc.core.stream"].PipeStream):  # type: ignore[misc]
+        def read(self, count: int) -> Any:
+            data = super().read(count)
+            heard[0] = time.monotonic()
+            return data
+
+    stream = Stream(incoming, outgoing)
+    _end_with(incoming, lambda: time.monotonic() - heard[0] > silence, min(_LOOK, silence))
     channel = rpyc["rpyc.core.channel"].Channel(stream)
     config = {"bind_threads": False}  # Which the environment could turn on: another wire format.
     rpyc["rpyc.core.service"].SlaveService()._connect(channel, config).serve_all()

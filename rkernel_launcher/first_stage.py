@@ -29,6 +29,7 @@ from .text import printable
 _ONE_LINE = 'import io;exec(eval(io.open(0,"rb",0,closefd=False).readline()))'
 
 _MARKER = "rkernel-first-stage: "
+SILENCE = 300.0  # seconds without a request, as while a person thinks, after which a board gives up
 
 # Also runs on Python 2.7 and 3.0 to 3.7, far enough to say so. The marker is put together there:
 # where a terminal echoes what we send, our own line must not look like the answer to it.
@@ -41,7 +42,7 @@ if sys.version_info < (3, 8):
     sys.exit(1)
 stage = {{"__name__": "rkernel_first_stage"}}
 exec({source!r}, stage)
-stage["main"](marker, {key!r}, {size}, {packages!r})
+stage["main"](marker, {key!r}, {size}, {packages!r}, {silence})
 """
 
 # What a SlaveService over a PipeStream needs of rpyc, each after what it imports itself.
@@ -164,6 +165,7 @@ def _stage() -> bytes:
         key=hashlib.sha256(_code()).hexdigest()[:16],
         size=len(_code()),
         packages=_PACKAGES,
+        silence=SILENCE,
     )
     return ascii(prelude).encode("ascii") + b"\n"
 

@@ -269,6 +269,18 @@ def test_launcher_goes_away_in_mid_request(streams: list[ProcessStream]) -> None
     assert stream.ending(TIMEOUT).status == 1
 
 
+@pytest.mark.parametrize("sent", [b"", b"\0\0\1"], ids=["idle", "in mid request"])
+def test_launcher_falls_silent(
+    sent: bytes, streams: list[ProcessStream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_stage, "SILENCE", 0.2)
+    stream = first_stage.start(sys.executable)
+    streams.append(stream)
+    first_stage.handshake(stream, TIMEOUT)
+    stream.write(sent, TIMEOUT)
+    assert stream.ending(TIMEOUT).status == 1
+
+
 def test_launcher_goes_away_in_mid_handshake(cache: Path, streams: list[ProcessStream]) -> None:
     stream = first_stage.start(sys.executable)
     streams.append(stream)
