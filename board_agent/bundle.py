@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MARGIN = 1 << 20  # bytes that are to stay free
 _ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
 
-_child: "Optional[subprocess.Popen[bytes]]" = None
+_child: Optional[subprocess.Popen[bytes]] = None
 _said = b""
 
 
