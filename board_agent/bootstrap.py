@@ -1,16 +1,23 @@
 """What the launcher asks of a board before there is a link: its facts, and a running agent."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
 import subprocess
 import time
-from typing import Any, Dict, List, Optional
 
-from . import bundle, home, query
+from . import bundle, home
 from .home import NoHome, Seat, agents
 
+TYPE_CHECKING = False  # typing would take memory of the service that we may be in
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
 AGENT_SECONDS = 30.0  # a slow board's python starts in two
+END_SECONDS = 10.0  # for agents to end
+POLL = 0.1
 
 
 runtime_state = bundle.state
@@ -22,16 +29,10 @@ runtime_look = bundle.look
 
 def facts(python: Optional[str]) -> Dict[str, Any]:
     """Return what the board and the given Python are; see `facts.py`."""
-    command = [home.interpreter(python), "-m", "board_agent.facts"]
     try:
-        run = subprocess.run(
-            command, cwd=home.code(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        return _run(python, "board_agent.facts")
     except OSError as error:
         return {"error": "no_python", "detail": str(error)}
-    if run.returncode:
-        return {"error": "no_python", "detail": run.stderr.decode("utf-8", "replace")[-500:]}
-    return dict(json.loads(run.stdout))
 
 
 def python_version(python: Optional[str]) -> Dict[str, Any]:
@@ -73,44 +74,37 @@ def find_agents() -> Dict[str, Any]:
 
 def find_kernels() -> Dict[str, Any]:
     """Return the same, each with its kernels, or None if it is mum."""
-    found = []
-    for state in agents():
-        try:
-            kernels: Optional[List[Dict[str, Any]]] = query.kernels(state)
-        except query.NoAnswer:
-            kernels = None  # as one of another version
-        found.append(dict(state, kernels=kernels))
-    return {"agents": found}
+    return _run(None, "board_agent.query", "find")
 
 
 def stop(kernels: List[str]) -> Dict[str, Any]:
     """End kernels of any agent here; say what went wrong."""
-    left, trouble = set(kernels), ""
-    for state in agents():
-        try:
-            mine = left.intersection(kernel["kernel"] for kernel in query.kernels(state))
-            if mine:
-                query.stop(state, sorted(mine))
-                left -= mine
-        except query.NoAnswer as error:
-            trouble = str(error)
-    return {"error": trouble} if left and trouble else {}
+    return _run(None, "board_agent.query", "stop", *kernels)
 
 
 def purge() -> Dict[str, Any]:
     """End all agents here with their kernels, and remove our folders; say what went wrong."""
     for state in agents():
         os.kill(state["pid"], signal.SIGTERM)
-    deadline = time.monotonic() + query.SECONDS
+    deadline = time.monotonic() + END_SECONDS
     while agents():
         if time.monotonic() > deadline:
             return {"error": "an agent does not end"}
-        time.sleep(query.POLL)
+        time.sleep(POLL)
     try:
         home.remove()
     except OSError as error:
         return {"error": str(error), "path": str(error.filename)}
     return {}
+
+
+def _run(python: Optional[str], *module: str) -> Dict[str, Any]:
+    """Run a module of ours, with its arguments, and return what it says. Raises OSError."""
+    command = [home.interpreter(python), "-m", *module]
+    run = subprocess.run(command, cwd=home.code(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if run.returncode:
+        raise OSError(run.stderr.decode("utf-8", "replace")[-500:])
+    return dict(json.loads(run.stdout))
 
 
 def _start_agent(

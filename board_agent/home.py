@@ -1,10 +1,16 @@
 """The folders that rkernel has on a board, and what a running agent leaves there for launchers."""
 
+from __future__ import annotations
+
+import errno
 import json
 import os
 import stat
 import sys
-from typing import Any, Dict, List, Optional
+
+TYPE_CHECKING = False  # typing would take memory of the service that we may be in
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
 
 TRIES = 1000  # at a folder that others may be making and removing
 
@@ -34,6 +40,12 @@ def runtime_folder(name: str) -> str:
     if not name.startswith("runtime-") or name != os.path.basename(name):
         raise ValueError("%r is no runtime" % name)
     return os.path.join(cache(), name)
+
+
+def failure(error: OSError, place: str) -> Dict[str, Any]:
+    """Return what the launcher is told when something of ours cannot be written."""
+    name = errno.errorcode.get(error.errno or 0, "")
+    return {"error": name, "path": place, "detail": str(error)}
 
 
 def runtime() -> str:

@@ -1,20 +1,25 @@
 """Put our code on the board, and load it.
 
 Executed from its source in the bootstrap session before anything of ours is there: it stands alone.
-Each function returns JSON, since only plain strings may cross that session.
+Each function returns JSON, since only plain strings may cross that session. A board's rpyc service
+keeps for good what is imported here, so that is little.
 """
 
 import errno
 import importlib
-import io
 import json
 import os
-import shutil
+import subprocess
 import sys
-import zipfile
-from typing import Any, Dict
 
-_bootstrap: Any = None
+_UNPACK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from board_agent import unpack
+unpack.code()
+"""
+
+_bootstrap: object = None
 
 
 def load(code: str) -> str:
@@ -34,42 +39,41 @@ def load(code: str) -> str:
 
 
 def install(code: str, archive: bytes) -> str:
-    """Unpack a zip archive as the code with a given hash, whole or not at all."""
+    """Have a child process unpack a zip archive as the code with a given hash.
+
+    The program that does so is in the archive.
+    """
     folder = _folder(code)
-    partial = "%s.%d" % (folder, os.getpid())
+    path = "%s.%s.zip" % (folder, os.urandom(4).hex())
+    command = [sys.executable or "python3", "-c", _UNPACK, path, folder]
     try:
-        os.makedirs(partial, 0o700)
-        with zipfile.ZipFile(io.BytesIO(archive)) as files:
-            files.extractall(partial)
-        _compile(partial)
-        os.sync()  # a board may lose its power at any time, and a half-written file would stay
-        os.rename(partial, folder)
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        try:
+            with open(path, "wb") as file:
+                file.write(archive)
+            run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        finally:
+            if os.path.exists(path):
+                os.unlink(path)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another launcher was faster
-            name = errno.errorcode.get(error.errno or 0, "")
-            return json.dumps({"error": name, "path": folder, "detail": str(error)})
-    return json.dumps({})
+        name = errno.errorcode.get(error.errno or 0, "")
+        return json.dumps({"error": name, "path": folder, "detail": str(error)})
+    if run.returncode:
+        detail = run.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return json.dumps({"error": "", "path": folder, "detail": detail})
+    return run.stdout.decode().strip()
 
 
 def call(name: str, arguments: str) -> str:
     """Call a function of board_agent.bootstrap with the arguments in a JSON object."""
-    result: Dict[str, Any] = getattr(_bootstrap, name)(**json.loads(arguments))
-    return json.dumps(result)
+    return json.dumps(getattr(_bootstrap, name)(**json.loads(arguments)))
 
 
 def send(name: str, data: bytes, arguments: str) -> str:
     """Call one with bytes, and then the arguments in a JSON array."""
-    result: Dict[str, Any] = getattr(_bootstrap, name)(data, *json.loads(arguments))
-    return json.dumps(result)
+    return json.dumps(getattr(_bootstrap, name)(data, *json.loads(arguments)))
 
 
 def _folder(code: str) -> str:
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(base, "rkernel", "code-" + code)
-
-
-def _compile(folder: str) -> None:
-    import compileall
-
-    compileall.compile_dir(folder, quiet=2, force=True)

@@ -1,13 +1,20 @@
-"""Ask the agents that run on this board, from the bootstrap session and without a launcher."""
+"""Ask the agents that run on this board, without a launcher.
 
+Run by the bootstrap session as `python -m board_agent.query find`, or `stop` with kernels' ids;
+says what came of it on stdout, as JSON.
+"""
+
+import json
 import os
 import socket
+import sys
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from . import handshake
 from .events import Message
 from .frames import ProtocolError
+from .home import agents
 from .link import Link
 
 SECONDS = 10.0  # for an agent to answer, and for kernels to end
@@ -19,15 +26,33 @@ class NoAnswer(Exception):
     """The agent does not answer as one of ours does."""
 
 
-def kernels(state: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """Return what an agent says of its kernels.
+def find() -> Dict[str, Any]:
+    """Return how to reach the agents that run here, each with its kernels, or None if it is mum."""
+    found = []
+    for state in agents():
+        try:
+            kernels: Optional[List[Dict[str, Any]]] = _ask(state, [])
+        except NoAnswer:
+            kernels = None  # as one of another version
+        found.append(dict(state, kernels=kernels))
+    return {"agents": found}
 
-    Parameters: state, as the agent wrote it. Raises NoAnswer.
-    """
-    return _ask(state, [])
+
+def stop(*kernels: str) -> Dict[str, Any]:
+    """End kernels of any agent here; say what went wrong."""
+    left, trouble = set(kernels), ""
+    for state in agents():
+        try:
+            mine = left.intersection(kernel["kernel"] for kernel in _ask(state, []))
+            if mine:
+                _end(state, sorted(mine))
+                left -= mine
+        except NoAnswer as error:
+            trouble = str(error)
+    return {"error": trouble} if left and trouble else {}
 
 
-def stop(state: Dict[str, Any], wanted: List[str]) -> None:
+def _end(state: Dict[str, Any], wanted: List[str]) -> None:
     """End kernels of an agent, by their ids, and wait until they are gone. Raises NoAnswer."""
     deadline = time.monotonic() + SECONDS
     while any(found["kernel"] in wanted for found in _ask(state, wanted)):
@@ -61,3 +86,7 @@ def _some(sock: socket.socket) -> bytes:
     if not data:
         raise EOFError("it hung up")
     return data
+
+
+if __name__ == "__main__":
+    print(json.dumps({"find": find, "stop": stop}[sys.argv[1]](*sys.argv[2:])))

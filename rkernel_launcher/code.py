@@ -38,9 +38,10 @@ def version() -> str:
 def archive() -> bytes:
     """Return the board's code as a zip archive."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+    with zipfile.ZipFile(buffer, "w") as target:
         for name, content in _files().items():
-            target.writestr(zipfile.ZipInfo(f"board_agent/{name}", _EPOCH), content)
+            info = zipfile.ZipInfo(f"board_agent/{name}", _EPOCH)
+            target.writestr(info, content, zipfile.ZIP_DEFLATED)  # which info does not take over
     return buffer.getvalue()
 
 

@@ -109,6 +109,6 @@ def _checked(said: dict[str, Any]) -> dict[str, Any]:
     """Return an answer of the board that is no complaint."""
     if "error" not in said:
         return said
-    if said["error"] in ("", "damaged"):
+    if not said["error"]:
         raise errors.RuntimeFailed(detail=printable(str(said["detail"])))
     raise unwritable(said)

@@ -13,19 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import disk
 from pythons import interpreters
 
+import board_agent
 from rkernel_launcher import code
 
 # Plays the bootstrap session: executes what is to stand alone, then calls it step by step.
 BOARD = """
 import json, resource, sys
 steps, source = json.loads(sys.stdin.buffer.readline())
+before = set(sys.modules)
 namespace = {"__name__": "rkernel_install"}
 exec(source, namespace)
 for name, arguments, size in steps:
     if name == "limit":
         resource.setrlimit(resource.RLIMIT_FSIZE, (arguments[0], arguments[0]))
+        continue
+    if name == "modules":
+        print(json.dumps({"modules": sorted(set(sys.modules) - before)}))
         continue
     data = [sys.stdin.buffer.read(size)] if size else []
     print(namespace[name](*arguments, *data), flush=True)
@@ -75,6 +81,10 @@ def install(version: str = code.version(), archive: bytes | None = None) -> Step
     return ("install", [version], code.archive() if archive is None else archive)
 
 
+def source_of(module: str) -> str:
+    return Path(board_agent.__file__).with_name(f"{module}.py").read_text("utf-8")
+
+
 def test_our_code_is_installed_and_loaded(tmp_path: Path, python: str) -> None:
     facts: Step = ("call", ["facts", json.dumps({"python": None})], b"")
     said = board(tmp_path, load(), install(), load(), facts, python=python)
@@ -115,7 +125,8 @@ def test_a_service_that_runs_for_long_loads_the_version_asked_for(tmp_path: Path
     def version(name: str) -> tuple[Step, Step]:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr("board_agent/__init__.py", "")
+            for needed in ("__init__", "unpack", "home", "importer"):
+                archive.writestr(f"board_agent/{needed}.py", source_of(needed))
             archive.writestr("board_agent/other.py", f"NAME = {name!r}")
             source = "from .other import NAME\ndef name():\n    return {'name': NAME}\n"
             archive.writestr("board_agent/bootstrap.py", source)
@@ -146,3 +157,29 @@ def test_an_installation_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     assert said["error"] == "EFBIG"
     assert loaded == {"installed": False}
     assert not list((tmp_path / "rkernel").iterdir())
+
+
+def test_a_disk_that_is_full_when_it_is_unpacked_keeps_nothing(tmp_path: Path) -> None:
+    room = len(code.archive()) + (64 << 10)  # for the archive, but not for what is in it
+    with disk(tmp_path / "disk", f"size={room}") as cache:
+        [said, loaded] = board(cache, install(), load())
+        assert said["error"] == "ENOSPC" and said["path"].startswith(str(cache))
+        assert loaded == {"installed": False}
+        assert not list((cache / "rkernel").iterdir())
+
+
+def test_an_archive_that_is_none_is_told(tmp_path: Path) -> None:
+    [said] = board(tmp_path, install(archive=b"not what was sent"))
+    assert said["error"] == "" and said["detail"]
+    assert not list((tmp_path / "rkernel").iterdir())
+
+
+def test_little_is_imported_where_a_service_keeps_it(tmp_path: Path, python: str) -> None:
+    """Python's own that such a service has in any case, as threading, are not counted."""
+    other: Step = ("call", ["runtime_state", json.dumps({"name": "runtime-x"})], b"")
+    facts: Step = ("call", ["facts", json.dumps({"python": None})], b"")
+    steps = install(), load(), other, facts, ("modules", [], b"")
+    new = board(tmp_path, *steps, python=python)[-1]["modules"]
+    ours = {name for name in new if name.startswith("board_agent")}
+    assert ours == {"board_agent"} | {f"board_agent.{n}" for n in ("bootstrap", "bundle", "home")}
+    assert not {"typing", "zipfile", "hashlib", "compileall", "shutil"} & set(new)
