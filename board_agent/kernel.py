@@ -121,6 +121,7 @@ def import_all(
     for name in _WHILE_MADE:
         with contextlib.suppress(ModuleNotFoundError):  # ipykernel 5 has no debugger
             importlib.import_module(name)
+    lean.stand_in_no_more()  # making a kernel runs startup files
 
 
 @contextlib.contextmanager

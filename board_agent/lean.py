@@ -163,9 +163,9 @@ class _Module(ModuleType):
         if name not in _KNOWN:
             fullname = ModuleType.__getattribute__(self, "__name__")
             if fullname in _finder.names:
-                if (fullname, name) in _STANDING_IN:
+                if _finder.stands_in and (fullname, name) in _STANDING_IN:
                     return _STANDING_IN[fullname, name]
-                if name in _finder.names[fullname]:
+                if _finder.stands_in and name in _finder.names[fullname]:
                     return _called_later(self, name)
                 if (fullname, name) in _ELSEWHERE:
                     module = importlib.import_module(_ELSEWHERE[fullname, name])
@@ -189,6 +189,8 @@ class _Finder:
 
     Parameters: names, of the modules, as in LAZY; execute, what is to be done.
     """
+
+    stands_in = False  # whether things of such modules are stood in for
 
     def __init__(
         self, names: Dict[str, Tuple[str, ...]], execute: Callable[[ModuleType], None]
@@ -260,13 +262,18 @@ def lazily() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _lazy(names: Dict[str, Tuple[str, ...]]) -> Iterator[None]:
-    _finder.names = names
+    _finder.names, _finder.stands_in = names, True
     sys.meta_path.insert(0, _finder)
     try:
         yield
     finally:
         sys.meta_path.remove(_finder)
-        _finder.names = {}
+        _finder.names, _finder.stands_in = {}, False
+
+
+def stand_in_no_more() -> None:
+    """Give the things of lazy modules themselves: code that is the user's own may ask for them."""
+    _finder.stands_in = False
 
 
 def spare_numpy() -> None:

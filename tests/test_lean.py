@@ -150,6 +150,21 @@ def test_dates_are_parsed_meanwhile(python: str) -> None:
     run(python, source)
 
 
+def test_code_of_the_user_gets_no_stand_ins(python: str) -> None:
+    source = """
+    from board_agent import lean
+    with lean.lazily():
+        import subprocess, urllib.request
+        assert not isinstance(subprocess.Popen, type)
+        lean.stand_in_no_more()
+        assert not any(map(loaded, ("subprocess", "urllib.request")))
+        from subprocess import CalledProcessError, Popen
+        from urllib.request import Request
+    assert all(isinstance(kind, type) for kind in (CalledProcessError, Popen, Request))
+    """
+    run(python, source)
+
+
 def test_threads_that_need_a_module_wait_until_it_is_loaded(python: str, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import gate\ngate.begun.set()\ngate.go.wait(30)\ndone = 1")
     (tmp_path / "gate.py").write_text("import threading as t\nbegun, go = t.Event(), t.Event()")

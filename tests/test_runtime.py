@@ -183,6 +183,9 @@ def test_a_cache_that_cannot_be_used(home: Board) -> None:
 
 @pytest.mark.parametrize("version", TRIED)
 def test_a_kernel_on_a_bare_python(home: Board, warm: Path, version: str) -> None:
+    startup = Path(home.environment["IPYTHONDIR"], "profile_default", "startup")
+    startup.mkdir(parents=True)
+    (startup / "own.py").write_text(STARTUP)
     run = rkernel("add", "--via", "local", "--python", bare(version), "--name", "b")
     assert (run.returncode, run.stderr) == (0, "")
     pinned = wheels.packages(version)
@@ -207,8 +210,14 @@ def test_a_kernel_on_a_bare_python(home: Board, warm: Path, version: str) -> Non
     assert list(Path(home.environment["XDG_RUNTIME_DIR"]).iterdir()) == []
 
 
+STARTUP = """
+from urllib.request import Request
+class Own(Request):
+    'mine'
+"""
 CELLS = {
     "x = 6 * 7; x": "42",
+    "Own.__doc__": "mine",
     "open('wcwidth.py', 'w').write('mine = True'); import wcwidth; wcwidth.mine": "True",
     # What an idle kernel has not loaded yet.
     "import sqlite3; sqlite3.connect(':memory:').execute('select 7').fetchone()": "(7,)",
