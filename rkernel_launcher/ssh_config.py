@@ -14,7 +14,7 @@ from typing import cast
 import paramiko
 
 from rkernel_launcher.errors import SshConfigBroken
-from rkernel_launcher.target import Target
+from rkernel_launcher.target import Target, join_host
 
 _SETTING = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*?)\s*$")
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
@@ -58,8 +58,7 @@ class Route:
     @property
     def address(self) -> str:
         """Name it as --host does."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.user}@{host}:{self.port}"
+        return join_host(self.user, self.host, self.port)
 
 
 def resolve(target: Target) -> Route:

@@ -66,6 +66,12 @@ def split_host(text: str) -> tuple[str | None, str, int | None]:
     return user, bracketed or plain, check_port("--host", port)
 
 
+def join_host(user: str | None, host: str, port: int | None) -> str:
+    """Return what `split_host` takes apart."""
+    text = f"[{host}]" if ":" in host else host
+    return (f"{user}@" if user else "") + text + (f":{port}" if port else "")
+
+
 def check_port(option: str, text: str | int | None) -> int | None:
     """Return a port number. Raises BadOption."""
     if text is None:
@@ -119,10 +125,7 @@ def to_argv(target: Target) -> list[str]:
     """Return the launcher's arguments for a target; `from_argv` reads them again."""
     argv = ["--via", target.via]
     if target.host:
-        host = f"[{target.host}]" if ":" in target.host else target.host
-        user = f"{target.user}@" if target.user else ""
-        port = f":{target.port}" if target.port else ""
-        argv += ["--host", user + host + port]
+        argv += ["--host", join_host(target.user, target.host, target.port)]
     for name in ("identity", "jump", "python", "workdir"):
         if value := getattr(target, name):
             argv += [f"--{name}", value]
