@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
+PINS = ROOT / "rkernel_launcher" / "board" / "bundle" / "pins"
 BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
 PACKAGES = [
     *("chromium", "chromium-driver"),  # JupyterLab in a browser
@@ -75,10 +76,10 @@ def make_environment(what):
 
 
 def make_pins():
-    """Write rkernel_launcher/pins/: of each package one version, and of that one wheel."""
+    """Write the bundle's pins: of each package one version, and of that one wheel."""
     run(BIN / "python", "-m", "pip", "install", "-q", "uv")
     options = ["--no-header", "--no-annotate", "--only-binary", ":all:", "--python-version"]
-    code = "from rkernel_launcher.wheels import PLATFORMS; print(*PLATFORMS)"
+    code = "from rkernel_launcher.board.bundle.wheels import PLATFORMS; print(*PLATFORMS)"
     platforms = subprocess.check_output([str(BIN / "python"), "-c", code], text=True).split()
     for version, kernel in KERNELS.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +99,7 @@ def make_pins():
                 digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
                 wheels[wheel.name.split("-")[0].lower().replace("_", "-")] = digest
             pins = ["%s --hash=sha256:%s\n" % (n, wheels[n.split("==")[0]]) for n in lines]
-        (ROOT / "rkernel_launcher" / "pins" / (version + ".txt")).write_text("".join(pins))
+        (PINS / (version + ".txt")).write_text("".join(pins))
 
 
 def install_system_packages(names):

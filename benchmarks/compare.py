@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from tests.emulator.image import SUITES, available
+from tests.support.emulator.image import SUITES, available
 
 from . import table
 from .contenders import BY_HAND, OURS, OVER_RPYC, PEERS

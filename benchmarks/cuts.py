@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.network import Network
+from tests.support.network import Network
 
 from . import processes
 from .kernels import Kernel

@@ -12,10 +12,9 @@ import time
 from statistics import median
 from typing import Any
 
-from boards import Board
-from kernels import Frontend, attached, started
-
-from tests.emulator.image import SUITES
+from tests.support.boards import Board
+from tests.support.emulator.image import SUITES
+from tests.support.kernels import Frontend, attached, started
 
 from .places import place
 from .table import markdown
@@ -63,8 +62,8 @@ shown = cost(lambda: show(scene), {frames}, {pause})
 memory = pss() - before
 """
 AFTER = """\
-from board_agent import encoders
-from board_agent.pictures import take
+from board_agent.display import jpeg as encoders
+from board_agent.display.images import take
 picture = take(scene)
 encoders.encode(picture, 80)
 bare = cost(lambda: encoders.encode(picture, 80), {frames})[0]

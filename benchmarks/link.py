@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from tests.emulator.image import SUITES, available
+from tests.support.emulator.image import SUITES, available
 
 from . import table
 from .contenders import BY_HAND, OURS, OVER_RPYC, PEERS, Contender

@@ -11,10 +11,9 @@ import json
 import shlex
 from collections.abc import Callable
 
-from boards import Board
-from kernels import Frontend, started
-
-from tests.emulator.image import SUITES
+from tests.support.boards import Board
+from tests.support.emulator.image import SUITES
+from tests.support.kernels import Frontend, started
 
 from .places import place, pss
 from .table import markdown
@@ -66,7 +65,7 @@ def report():
     os._exit(0)
 threading.Thread(target=report, daemon=True).start()
 bootstrap._load_unlocked = measured
-from board_agent import kernel
+from board_agent.kernel import main as kernel
 options = ["--runtime", runtime] if runtime else []
 kernel.main([str(theirs.fileno()), folder + "/c", "/", *options])
 """

@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.boards import Board, environment
-from tests.emulator.image import SUITES
-from tests.emulator.machine import SSH_PORT, Machine
-from tests.network import Network
-from tests.sshd import keygen, local_user, openssh
+from tests.support.boards import Board, environment
+from tests.support.emulator.image import SUITES
+from tests.support.emulator.machine import SSH_PORT, Machine
+from tests.support.network import Network
+from tests.support.sshd import keygen, local_user, openssh
 
 KINDS = ("local", *SUITES)
 MEMORY = 512  # MB, of an emulated board

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.emulator.machine import Machine
+from tests.support.emulator.machine import Machine
 
 TICKS = 100  # a second, in /proc of every Linux for ARM or x86
 END_SECONDS = 5.0  # between asking a process to end and making it end

@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from browser import Lab, chromium, server
 from selenium.webdriver import Chrome
 
-from tests.boards import write_spec
-from tests.network import Network
+from tests.support.boards import write_spec
+from tests.support.browser import Lab, chromium, server
+from tests.support.network import Network
 
 from .peers import Failed
 from .places import place

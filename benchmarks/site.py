@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rkernel_launcher.target import AGENT_PORT
-from tests.emulator.machine import RPYC_PORT, SSH_PORT, Machine
-from tests.network import Network
+from tests.support.emulator.machine import RPYC_PORT, SSH_PORT, Machine
+from tests.support.network import Network
 
 ROOT = Path(__file__).parent.parent
 

@@ -19,7 +19,7 @@ from statistics import mean
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
-from tests.boards import Board
+from tests.support.boards import Board
 
 from . import table
 from .ledger import Counts

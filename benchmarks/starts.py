@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
-from tests.emulator.image import SUITES
+from tests.support.emulator.image import SUITES
 
 from .contenders import BY_HAND, OURS, Contender, ours
 from .kernels import Kernel, started

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.network import Network
+from tests.support.network import Network
 
 SHORT_SECONDS = 0.3, 3.0
 LONG_SECONDS = 3.0, 15.0  # beyond what a launcher waits before it gives up a silent link

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
-import maixpy3
-
-from tests.network import Network
+from tests.support import maixpy3
+from tests.support.network import Network
 
 from . import peers
 from .places import Place

@@ -2,13 +2,13 @@
 
 import sys
 
-from . import hashes, untyped
+from .common import hashlib_without_openssl, typing_stub
 
-hashes.own()
-untyped.install()
+hashlib_without_openssl.own()
+typing_stub.install()
 for _name in ("_bz2", "_lzma"):  # shutil imports them
     sys.modules[_name] = None  # type: ignore[assignment]
 
-from .agent import main  # noqa: E402
+from .agent.agent import main  # noqa: E402
 
 main(sys.argv[1:])

@@ -9,9 +9,10 @@ import argparse
 import logging
 import sys
 
-from . import endings, errors, logs, target
-from .launcher import Launcher
-from .text import printable
+from . import errors, target
+from .launcher import endings, log_file
+from .launcher.launcher import Launcher
+from .sanitize import printable
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,14 +22,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-f", dest="connection_file", required=True, help="the connection file")
     parser.add_argument("--debug", action="store_true", help="show tracebacks, and log more")
     arguments = parser.parse_args(argv)
-    log_file = logs.start(arguments.connection_file, arguments.debug)
+    log = log_file.start(arguments.connection_file, arguments.debug)
     try:
         return Launcher(target.from_arguments(arguments), arguments.connection_file).run()
     except errors.RkernelError as error:
         if arguments.debug:
             raise
         logging.getLogger("rkernel_launcher").error("%s", error)
-        place = f" (log: {log_file})" if log_file else ""
+        place = f" (log: {log})" if log else ""
         print(printable(str(error)) + place, file=sys.stderr)
         if isinstance(error, errors.KernelDied):
             return endings.exit_status(int(str(error.facts["status"])))

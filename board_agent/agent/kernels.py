@@ -1,0 +1,335 @@
+"""The kernels of a board: processes, each with a folder of its own for its sockets."""
+
+import binascii
+import json
+import os
+import signal
+import socket
+import time
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+from ..common.home import remove_tree
+from ..common.memory import memory_of_process
+from ..link.driver import Relay
+from ..link.event_loop import Loop
+from .kernel_processes import Processes, runtime_options
+
+GRACE = 1.5  # seconds between asking a kernel to end and making it end
+KEPT_OUTPUT = 1 << 16  # bytes of what a kernel wrote outside its cells
+READ_OUTPUT = 1 << 14  # bytes of that in one message: messages go before all else
+PAUSE = 0.05  # seconds between looks at a link that is behind
+LONG_PAUSE = 2.0  # the same while it is down
+_TEMPORARY = os.environ.get("TMPDIR", "/tmp")  # where a debugger's kernel keeps its cells
+FORMER_KEYS = 8  # that are remembered
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+SOCKETS = (*CHANNELS, "video")  # the last is there once the kernel shows pictures
+
+
+class CannotStart(Exception):
+    """The kernel's process cannot even be started."""
+
+
+class Kernel:
+    """One kernel process and what belongs to it.
+
+    Parameters: loop; folder, made here and removed with the kernel, closed to other users; request,
+    the launcher's start message; relay, to the launcher; processes, that start it. Raises
+    CannotStart.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        folder: str,
+        request: Dict[str, Any],
+        relay: Relay,
+        processes: Processes,
+    ) -> None:
+        self.id = binascii.hexlify(os.urandom(3)).decode()
+        self.key = str(request.get("key", ""))
+        self.request = request
+        self.relay = relay
+        self.since = time.monotonic()
+        self.ending = self.over = False
+        self._loop = loop
+        self._folder = folder
+        self._output = b""
+        self._said = b""  # on the lifeline, until it is a whole line
+        self._ready: Dict[str, Any] = {}
+        self._former_keys: List[str] = []  # what is spooled may be signed with any of them
+        self._changes = 0  # of the key that the kernel has not confirmed
+        try:
+            self._lifeline, theirs = socket.socketpair()
+        except OSError as error:
+            raise CannotStart(str(error)) from None
+        try:
+            os.mkdir(folder, 0o700)
+            arguments = _arguments(request, _write_connection_file(folder, request))
+            self._process = processes.start(request, arguments, theirs)
+        except (OSError, TypeError, ValueError) as error:
+            self._lifeline.close()
+            remove_tree(folder)
+            raise CannotStart(str(error)) from None
+        finally:
+            theirs.close()
+        self._lifeline.setblocking(False)
+        self._pipe = self._process.output
+        loop.watch(self._lifeline, self._read_lifeline, None)
+        self._watch_output()
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also the kernel's process group."""
+        return self._process.pid
+
+    def describe(self) -> Dict[str, Any]:
+        """Return what a person wants to know of a kernel that is ending, and has no session."""
+        return {
+            "kernel": self.id,
+            "pid": self.pid,
+            "owner": str(self.request.get("owner", "")),
+            "age": time.monotonic() - self.since,
+            "state": "ending",
+            "memory": memory_of_process(self.pid),
+            "keep_alive": 0.0,
+            "away": 0.0,
+        }
+
+    def connect(self, channel: str) -> socket.socket:
+        """Return a connection to one of the kernel's channels. Raises OSError."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.setblocking(False)  # a kernel that takes no connections must not stop the agent
+        try:
+            sock.connect("%s/k-%d" % (self._folder, SOCKETS.index(channel) + 1))
+        except (OSError, ValueError):
+            sock.close()
+            raise OSError("the kernel does not serve %s" % channel) from None
+        return sock
+
+    def interrupt(self) -> None:
+        """Interrupt what the kernel is doing."""
+        self._signal(signal.SIGINT)
+
+    def end(self) -> None:
+        """End the kernel: politely, and for good a moment later."""
+        if not self.ending:
+            self.ending = True
+            self._signal(signal.SIGTERM)
+            self._loop.call_later(GRACE, self.kill)
+
+    def kill(self) -> None:
+        """End the kernel at once, if it is still there."""
+        self._signal(signal.SIGKILL)
+
+    def poll(self) -> bool:
+        """Say whether the process is over; if so, clean up after it and tell the launcher."""
+        if self._process.poll() is None:
+            return False
+        self.over = True
+        _signal_group(self.pid, signal.SIGKILL)  # what its cells left running
+        self._read_lifeline()
+        for _ in range(KEPT_OUTPUT // READ_OUTPUT + 1):  # what a pipe holds
+            if not self._read_output():
+                break
+        for stream in (self._lifeline, self._pipe):
+            self._loop.watch(stream, None, None)
+            stream.close()
+        for folder in (self._folder, "%s/ipykernel_%d" % (_TEMPORARY, self.pid)):
+            remove_tree(folder)
+        self.relay.message(
+            {
+                "type": "ended",
+                "status": self._process.returncode,  # negative: the signal, as in subprocess
+                "output": self._output.decode("utf-8", "replace"),
+            }
+        )
+        return True
+
+    def _signal(self, number: int) -> None:
+        if self._process.returncode is None:  # else the number may be another process's by now
+            _signal_group(self.pid, number)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the kernel serves its channels."""
+        return bool(self._ready.get("ready"))
+
+    def take_key(self, request: Dict[str, Any]) -> None:
+        """Have the kernel sign with the key of another launcher, who is then told that it is ready.
+
+        Parameters: request, the message of that launcher; it is `relay` that it is told by. Raises
+        OSError when the kernel does not listen.
+        """
+        wanted = _signature(request)
+        self._lifeline.send(json.dumps(wanted).encode() + b"\n")  # fits: nothing else is sent
+        self._former_keys = [*self._former_keys[1 - FORMER_KEYS :], self.key]
+        self.key = wanted["key"]
+        self._changes += 1
+
+    def _read_lifeline(self) -> None:
+        try:
+            data = self._lifeline.recv(4096)
+        except OSError:
+            return
+        if not data:
+            self._loop.watch(self._lifeline, None, None)
+        *lines, self._said = (self._said + data).split(b"\n")
+        self._said = self._said[-4096:]  # cells can write there too
+        for line in lines:
+            self._heed(line)
+
+    def _heed(self, line: bytes) -> None:
+        """Take what the kernel says: it is ready; then, it shows pictures or has a new key."""
+        try:
+            content = dict(json.loads(line))
+        except (TypeError, ValueError, RecursionError):
+            content = {}
+        if not self._ready:
+            if not content:
+                self.end()
+                return
+            self._ready = dict(content, type="ready", pid=self.pid, kernel=self.id)
+            self.relay.message(self._ready)
+        elif content.get("video"):
+            self._ready["video"] = True
+            self.relay.message({"type": "video"})
+        elif self._changes and content.get("rekeyed"):
+            self._changes -= 1
+            if not self._changes:
+                self.relay.message(dict(self._ready, former_keys=self._former_keys))
+
+    def _watch_output(self) -> None:
+        if not self._pipe.closed:
+            self._loop.watch(self._pipe, self._on_output, None)
+
+    def _on_output(self) -> None:
+        """Pass output on; while the link is behind, let it wait in the pipe, then in the kernel."""
+        if self.relay.is_behind:
+            self._loop.watch(self._pipe, None, None)
+            pause = PAUSE if self.relay.connected else LONG_PAUSE
+            self._loop.call_later(pause, self._watch_output)
+        elif self._read_output() is False:
+            self._loop.watch(self._pipe, None, None)
+
+    def _read_output(self) -> Optional[bool]:
+        """Pass one message's worth of output on; False when no more can come, None not now."""
+        try:
+            data = os.read(self._pipe.fileno(), READ_OUTPUT)
+        except OSError:
+            return None
+        if data:
+            self._output = (self._output + data)[-KEPT_OUTPUT:]
+            self.relay.message({"type": "output", "text": data.decode("utf-8", "replace")})
+        return bool(data)
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # all of it has ended
+
+
+def _signature(request: Dict[str, Any]) -> Dict[str, str]:
+    """Return how a launcher wants messages to be signed, as a connection file says it."""
+    return {
+        "key": str(request.get("key", "")),
+        "signature_scheme": str(request.get("signature_scheme", "hmac-sha256")),
+    }
+
+
+def _write_connection_file(folder: str, request: Dict[str, Any]) -> str:
+    info = {"transport": "ipc", "ip": folder + "/k", **_signature(request)}
+    for number, channel in enumerate(CHANNELS, 1):
+        info["%s_port" % channel] = number  # type: ignore[assignment]
+    path = folder + "/connection.json"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(info, file)
+    return path
+
+
+def _arguments(request: Dict[str, Any], connection_file: str) -> List[str]:
+    """Return a kernel's arguments but for the first. Raises OSError and ValueError."""
+    workdir = os.path.expanduser(request.get("workdir") or "~")
+    os.stat(os.path.join(workdir, ""))  # what is wrong with it is easier to say here than there
+    arguments = [connection_file, workdir]
+    arguments += runtime_options(request)
+    if request.get("debugger"):
+        arguments.append("--debugger")
+    return arguments
+
+
+class Kernels:
+    """All kernels of an agent.
+
+    Parameters: loop; folder, where each kernel gets one of its own; make_room, called
+    before one is started for a relay, to end others if there is no memory for it; on_change, called
+    when one has ended.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        folder: str,
+        make_room: Callable[[Relay], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._folder = folder
+        self._make_room = make_room
+        self._on_change = on_change
+        self._count = 0
+        self._all: List[Kernel] = []
+        self._waiting: List[Callable[[], None]] = []
+        self._processes = Processes(loop, self._poll)
+        loop.on_signal(signal.SIGCHLD, self._poll)
+
+    def __iter__(self) -> Iterator[Kernel]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all) + len(self._waiting)
+
+    def start(
+        self, request: Dict[str, Any], relay: Relay, on_start: Callable[[Kernel], None]
+    ) -> None:
+        """Start a kernel, once all that are ending are gone and the template is ready.
+
+        The launcher is told by `relay`; `on_start` is called with the kernel.
+        """
+        if not any(kernel.ending for kernel in self._all):
+            self._make_room(relay)
+        try:
+            ready = self._processes.prepare(request)
+        except (OSError, TypeError, ValueError):
+            ready = True  # to be told what is wrong
+        if not ready or any(kernel.ending for kernel in self._all):
+            self._waiting.append(partial(self.start, request, relay, on_start))
+            return
+        self._count += 1
+        try:
+            folder = "%s/%d" % (self._folder, self._count)
+            kernel = Kernel(self._loop, folder, request, relay, self._processes)
+        except CannotStart as error:
+            relay.message({"type": "failed", "detail": str(error)})
+        else:
+            self._all.append(kernel)
+            on_start(kernel)
+
+    def end(self) -> None:
+        """End all kernels, and start none that waits."""
+        self._waiting.clear()
+        for kernel in self._all:
+            kernel.end()
+
+    def close(self) -> None:
+        """Let go of the template; the kernels are over."""
+        self._processes.close()
+
+    def _poll(self) -> None:
+        self._all = [kernel for kernel in self._all if not kernel.poll()]
+        waiting, self._waiting = self._waiting, []
+        for start in waiting:
+            start()
+        self._on_change()

@@ -1,0 +1,124 @@
+"""Take a runtime that the launcher sends: in pieces, whole or not at all.
+
+Called from the bootstrap session. What has come is kept in a file until all of it has, so that a
+cut upload goes on where it was; then a child process unpacks it, with the kernel's Python: the code
+is compiled for that one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from ..common import home
+
+TYPE_CHECKING = False  # typing would take memory of the service that we may be in
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
+
+MARGIN = 1 << 20  # bytes that are to stay free
+_ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
+
+_child: Optional[subprocess.Popen[bytes]] = None
+_said = b""
+
+
+def python_version(python: Optional[str]) -> str:
+    """Return the version of an interpreter, such as 3.8. Raises OSError or CalledProcessError."""
+    if python is None:
+        return "%d.%d" % sys.version_info[:2]
+    return subprocess.check_output([home.interpreter(python), "-c", _ASK]).decode().strip()
+
+
+def state(name: str) -> Dict[str, Any]:
+    """Say whether a runtime is installed; if not, how much has come, and how much space is left."""
+    place = home.runtime_folder(name)
+    if os.path.isdir(place):
+        return {"installed": True}
+    try:
+        os.makedirs(home.cache(), 0o700, exist_ok=True)
+        found = os.statvfs(home.cache())
+    except OSError as error:
+        return home.failure(error, place)
+    free = found.f_bavail * found.f_frsize
+    return {"installed": False, "have": _size(_part(place)), "free": free - MARGIN}
+
+
+def add(data: bytes, name: str, offset: int) -> Dict[str, Any]:
+    """Write a piece of the archive; say how much there is of it now."""
+    place = home.runtime_folder(name)
+    part = _part(place)
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            if offset <= _size(part):  # else there would be a hole
+                file.seek(offset)
+                file.write(data)
+    except OSError as error:
+        drop(name)
+        return home.failure(error, place)
+    return {"have": _size(part)}
+
+
+def drop(name: str) -> Dict[str, Any]:
+    """Forget what has come of a runtime."""
+    try:
+        os.unlink(_part(home.runtime_folder(name)))
+    except FileNotFoundError:
+        pass
+    return {}
+
+
+def unpack(name: str, digest: str, python: Optional[str]) -> Dict[str, Any]:
+    """Have the archive checked, unpacked and compiled by a child process."""
+    global _child, _said
+    place = home.runtime_folder(name)
+    command = [home.interpreter(python), "-m", "board_agent.bootstrap.unpack"]
+    command += [_part(place), place, digest]
+    try:
+        _child = subprocess.Popen(
+            command,
+            cwd=home.code(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # it goes on when we are cut off
+        )
+    except OSError as error:
+        return home.failure(error, place)
+    assert _child.stdout is not None
+    os.set_blocking(_child.stdout.fileno(), False)
+    _said = b""
+    return {}
+
+
+def look() -> Dict[str, Any]:
+    """Say how far the child process is: "done" of "all" files, or what came of it."""
+    global _said
+    assert _child is not None and _child.stdout is not None
+    status = _child.poll()
+    _said = (_said + (_child.stdout.read() or b""))[-4096:]
+    lines = [line for line in _said.split(b"\n")[:-1] if line]
+    try:
+        last: Dict[str, Any] = dict(json.loads(lines[-1])) if lines else {}
+    except ValueError:
+        last = {}
+    if status is None:
+        return {"done": last.get("done", 0), "all": last.get("all", 0)}
+    _child.stdout.close()
+    if "error" in last or status == 0:
+        return dict(last, over=True)
+    detail = _said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return {"over": True, "error": "", "path": "", "detail": detail or "status %d" % status}
+
+
+def _part(place: str) -> str:
+    return place + ".part"
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0

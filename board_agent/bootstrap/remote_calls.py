@@ -1,0 +1,142 @@
+"""What the launcher asks of a board before there is a link: its facts, and a running agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+from ..common import home
+from ..common.home import NoHome, Seat, agents
+from . import bundle_receiver
+
+TYPE_CHECKING = False  # typing would take memory of the service that we may be in
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+AGENT_SECONDS = 30.0  # a slow board's python starts in two
+END_SECONDS = 10.0  # for agents to end
+POLL = 0.1
+
+
+runtime_state = bundle_receiver.state
+runtime_add = bundle_receiver.add
+runtime_drop = bundle_receiver.drop
+runtime_unpack = bundle_receiver.unpack
+runtime_look = bundle_receiver.look
+
+
+def facts(python: Optional[str]) -> Dict[str, Any]:
+    """Return what the board and the given Python are; see `facts.py`."""
+    try:
+        return _run(python, "board_agent.kernel.facts")
+    except OSError as error:
+        return {"error": "no_python", "detail": str(error)}
+
+
+def python_version(python: Optional[str]) -> Dict[str, Any]:
+    """Return the version of the given Python, such as 3.8."""
+    try:
+        return {"version": bundle_receiver.python_version(python)}
+    except (OSError, subprocess.CalledProcessError) as error:
+        return {"error": "no_python", "detail": str(error)}
+
+
+def ensure_agent(
+    code: str, bind: str, python: Optional[str], idle: Optional[float]
+) -> Dict[str, Any]:
+    """Return how to reach the agent that listens at an address, started if need be.
+
+    Returns its pid, port and token, or an error and its detail.
+    """
+    try:
+        seat = Seat(code, bind)
+        deadline = time.monotonic() + AGENT_SECONDS
+        while time.monotonic() < deadline:
+            state = seat.read_state()
+            if state is not None:
+                return state
+            failure = _start_agent(code, bind, python, idle, seat.folder)
+            if failure is not None:
+                if os.path.isdir(seat.folder) and seat.take():
+                    seat.clear()  # what was left has been read
+                return failure
+    except (NoHome, OSError) as error:
+        return {"error": "no_home", "detail": str(error)}
+    return {"error": "no_agent", "detail": _tail(os.path.join(seat.folder, "log"))}
+
+
+def find_agents() -> Dict[str, Any]:
+    """Return how to reach the agents that run here."""
+    return {"agents": agents()}
+
+
+def find_kernels() -> Dict[str, Any]:
+    """Return the same, each with its kernels, or None if it is mum."""
+    return _run(None, "board_agent.bootstrap.agent_client", "find")
+
+
+def stop(kernels: List[str]) -> Dict[str, Any]:
+    """End kernels of any agent here; say what went wrong."""
+    return _run(None, "board_agent.bootstrap.agent_client", "stop", *kernels)
+
+
+def purge() -> Dict[str, Any]:
+    """End all agents here with their kernels, and remove our folders; say what went wrong."""
+    for state in agents():
+        os.kill(state["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + END_SECONDS
+    while agents():
+        if time.monotonic() > deadline:
+            return {"error": "an agent does not end"}
+        time.sleep(POLL)
+    try:
+        home.remove()
+    except OSError as error:
+        return {"error": str(error), "path": str(error.filename)}
+    return {}
+
+
+def _run(python: Optional[str], *module: str) -> Dict[str, Any]:
+    """Run a module of ours, with its arguments, and return what it says. Raises OSError."""
+    command = [home.interpreter(python), "-m", *module]
+    run = subprocess.run(command, cwd=home.code(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if run.returncode:
+        raise OSError(run.stderr.decode("utf-8", "replace")[-500:])
+    return dict(json.loads(run.stdout))
+
+
+def _start_agent(
+    code: str, bind: str, python: Optional[str], idle: Optional[float], folder: str
+) -> Optional[Dict[str, Any]]:
+    """Start an agent and wait until one serves; return an error and its detail when none will."""
+    command: List[str] = [home.interpreter(python), "-m", "board_agent"]
+    command += ["--code", code, "--bind", bind]
+    if idle is not None:
+        command += ["--idle", str(idle)]
+    path = os.path.join(folder, "log")
+    try:
+        with open(path, "ab") as log:
+            run = subprocess.run(
+                command,
+                cwd=home.code(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+    except OSError as error:
+        return {"error": "no_agent", "detail": str(error)}
+    if run.stdout:
+        return dict(json.loads(run.stdout))
+    return {"error": "no_agent", "detail": _tail(path)} if run.returncode else None
+
+
+def _tail(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:
+            return file.read()[-500:]
+    except OSError:
+        return ""

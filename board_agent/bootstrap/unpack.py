@@ -1,0 +1,130 @@
+"""Unpack an archive beside the place that its content is to have: whole or not at all.
+
+Run as a child process by the bootstrap session, which may be in a service that runs on: with our
+code from the archive that is unpacked, or as `python -m board_agent.bootstrap.unpack ARCHIVE FOLDER
+DIGEST` with the kernel's Python. What there is to say is said on stdout, as lines of JSON.
+"""
+
+import compileall
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zipfile
+from functools import partial
+from types import CodeType
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+from ..common.home import failure
+from ..kernel.bundle_importer import CODE, SOURCES, pack
+
+
+def code() -> None:
+    """Unpack our code, and compile it; say what went wrong.
+
+    The arguments of the process are the archive and the folder.
+    """
+    archive, place = sys.argv[1:]
+    _say(_put(place, partial(_unpack_code, archive)))
+
+
+def runtime() -> None:
+    """Unpack a runtime, and compile it; say how far that is, and what went wrong.
+
+    The arguments of the process are the archive, the folder, and the archive's hash.
+    """
+    archive, place, digest = sys.argv[1:]
+    said = _put(place, partial(_unpack_runtime, archive, digest, place))
+    if said.get("error", "") in ("", "ENOSPC"):  # else it may be unpacked some other time
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(archive)
+    if said:
+        _say(said)
+
+
+def _put(place: str, fill: Callable[[str], None]) -> Dict[str, Any]:
+    """Make a folder of what `fill` puts into another one; return what went wrong."""
+    new = "%s.%d" % (place, os.getpid())
+    try:
+        _sweep(place)
+        os.mkdir(new, 0o700)
+        fill(new)
+        os.sync()  # a board may lose its power at any time, and a half-written file would stay
+        os.rename(new, place)
+    except OSError as error:
+        if not os.path.isdir(place):  # else another launcher was faster
+            return failure(error, place)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return {}
+
+
+def _unpack_code(archive: str, new: str) -> None:
+    with zipfile.ZipFile(archive) as files:
+        files.extractall(new)
+    compileall.compile_dir(new, quiet=2, force=True)
+
+
+def _unpack_runtime(archive: str, digest: str, place: str, new: str) -> None:
+    if not _is(archive, digest):
+        raise OSError("the archive came damaged")
+    with zipfile.ZipFile(archive) as files:
+        files.extractall(new)
+    near = os.path.join(new, "near")
+    with open(near) as file:
+        paths: List[str] = file.read().split("\n")
+    os.unlink(near)
+    sources = zipfile.ZipFile(os.path.join(new, SOURCES))
+    with sources, open(os.path.join(new, CODE), "wb") as target:
+        others = sorted(set(sources.namelist()) - set(paths))
+        pack(target, _compiled(sources, paths, place), others)
+
+
+def _compiled(
+    sources: zipfile.ZipFile, paths: List[str], place: str
+) -> Iterator[Tuple[str, CodeType]]:
+    """Give the code of modules; what tracebacks call them is where they will be."""
+    for done, path in enumerate(paths):
+        _say({"done": done, "all": len(paths)})
+        with contextlib.suppress(SyntaxError):  # it is for another version of Python
+            name = os.path.join(place, path)
+            yield path, compile(sources.read(path), name, "exec", dont_inherit=True)
+
+
+def _sweep(place: str) -> None:
+    """Remove what others left that were ended while they unpacked."""
+    for name in os.listdir(os.path.dirname(place)):
+        head, _, pid = name.rpartition(".")
+        if head == os.path.basename(place) and pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(os.path.join(os.path.dirname(place), name), ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _is(part: str, digest: str) -> bool:
+    found = hashlib.sha256()
+    with open(part, "rb") as file:
+        for piece in iter(lambda: file.read(1 << 16), b""):
+            found.update(piece)
+    return found.hexdigest() == digest
+
+
+def _say(content: Dict[str, Any]) -> None:
+    try:
+        print(json.dumps(content), flush=True)
+    except OSError:
+        pass  # the launcher is gone; the next one finds what we made
+
+
+if __name__ == "__main__":
+    runtime()

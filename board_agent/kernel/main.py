@@ -1,0 +1,198 @@
+"""The kernel process: a stock ipykernel, with what a board and a slow link ask for.
+
+Run by the agent as `python -m board_agent.kernel FD CONNECTION_FILE WORKDIR [--runtime FOLDER]
+[--debugger] [--eager]`, where FD is one end of the lifeline: a socket on which this process says
+that it is ready and is told of another launcher's key, and whose end means that the agent is gone;
+FOLDER is that of a runtime, in place of the board's own ipykernel.
+"""
+
+import contextlib
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any, Dict, Iterator, List, Optional
+
+from ..common import agent_socket, home
+from ..common.memory import SHORT, available
+from . import lazy_imports, maix_hook
+
+LOOK = 0.05  # seconds between looks at a thread that ends
+GRACE = 1.5  # seconds between a polite end and the final one
+
+_WHILE_MADE = (  # modules that a kernel imports when it is made: here, its template does it
+    *("IPython.core.completerlib", "IPython.core.oinspect", "IPython.extensions.storemagic"),
+    *("ipykernel.debugger", "tornado.platform.asyncio", "unicodedata", "queue"),
+)
+
+_agent_is_gone = threading.Event()
+_app: Any = None
+
+
+def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> None:
+    """Run a kernel until it is shut down.
+
+    Parameters: argv; imports, what `import_all` was given, where that has been done.
+    """
+    agent_socket.take(int(argv[0]))
+    connection_file, workdir = argv[1:3]
+    debugger = "--debugger" in argv[3:]
+    runtime = argv[argv.index("--runtime") + 1] if "--runtime" in argv[3:] else None
+    threading.Thread(target=_watch_lifeline, daemon=True).start()
+    _settle(workdir)
+    maix_hook.install()
+    global _app
+    try:
+        if imports is None:
+            imports = contextlib.ExitStack()
+            import_all(runtime, imports, debugger, lazily="--eager" not in argv)
+        with imports:
+            from . import app
+
+            _app = app.make(connection_file)
+    except Exception as error:
+        if "--eager" not in argv:
+            _begin_anew([*argv, "--eager"])
+        if not isinstance(error, ImportError):
+            raise
+        agent_socket.tell({"missing": error.name or "ipykernel", "detail": str(error)})
+        sys.exit(1)
+    if available(SHORT) < SHORT:
+        lazy_imports.spare_numpy()
+    import ipykernel
+    from tornado.ioloop import IOLoop
+
+    # Not before it runs: what closes a kernel waits for ever for one that is still being set up.
+    IOLoop.current().add_callback(signal.signal, signal.SIGTERM, _end_politely)
+    agent_socket.tell({"ready": True, "ipykernel": ipykernel.__version__})
+    _app.start()
+    _let_control_finish()
+
+
+def _let_control_finish() -> None:
+    """Wait until the control thread is done with the request that ended us.
+
+    It uses sockets that the interpreter closes on its way out; if it still does so then, it hangs.
+    """
+    thread = getattr(_app, "control_thread", None)
+    if thread is None:
+        return
+    done, deadline = threading.Event(), time.monotonic() + GRACE
+    thread.io_loop.add_callback(done.set)
+    while thread.is_alive() and time.monotonic() < deadline and not done.wait(LOOK):
+        pass
+
+
+def _begin_anew(argv: List[str]) -> None:
+    """Try again in the same process: packages that we do not know may not stand laziness."""
+    from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
+
+    os.chdir(home.code())
+    os.set_inheritable(int(argv[0]), True)
+    command = [sys.executable, *_args_from_interpreter_flags(), "-m", "board_agent.kernel", *argv]
+    os.execv(sys.executable, command)
+
+
+def import_all(
+    runtime: Optional[str],
+    imports: contextlib.ExitStack,
+    debugger: bool = False,
+    lazily: bool = True,
+) -> None:
+    """Import what a kernel is made of.
+
+    Parameters: runtime, the folder of one, or None for what the board has; imports, which holds
+    what is to be undone once the kernel is made; debugger, whether it is to have one; lazily,
+    whether to load later what it may do without. Raises whatever the board's packages raise.
+    """
+    code = sys.path.pop(0)  # where `-m` found us
+    sys.path.append(code)
+    imports.enter_context(_runtime(runtime, code))
+    if lazily:
+        imports.enter_context(lazy_imports.lazily())
+    if not debugger:
+        sys.modules["debugpy"] = None  # type: ignore[assignment] # 5 MB that only a debugger needs
+        imports.callback(sys.modules.pop, "debugpy")  # the user may still import it
+    from . import app  # noqa: F401
+
+    for name in _WHILE_MADE:
+        with contextlib.suppress(ModuleNotFoundError):  # ipykernel 5 has no debugger
+            importlib.import_module(name)
+    lazy_imports.stand_in_no_more()  # making a kernel runs startup files
+
+
+@contextlib.contextmanager
+def _runtime(folder: Optional[str], code: str) -> Iterator[None]:
+    """Import from a runtime; meanwhile from what stands in for compiled packages, too.
+
+    Those are for ipykernel. A cell that imports one which is not loaded gets the board's, if any.
+    """
+    if folder is None:
+        yield
+        return
+    from . import bundle_importer
+
+    runtime = bundle_importer.use(folder)
+    stand_ins = os.path.join(code, "board_agent", "stand_ins")
+    sys.path.insert(0, stand_ins)
+    yield
+    sys.path.remove(stand_ins)
+    if "" in sys.path:  # the user's own modules come first, as they do before site-packages
+        sys.path.remove(runtime)
+        sys.path.insert(sys.path.index("") + 1, runtime)
+    if os.path.dirname(getattr(sys.modules.get("psutil"), "__file__", None) or "") == stand_ins:
+        del sys.modules["psutil"]
+
+
+def _settle(workdir: str) -> None:
+    """Make the process look like a kernel started by hand."""
+    os.chdir(os.path.expanduser(workdir) if workdir else os.path.expanduser("~"))
+    signal.signal(signal.SIGTERM, _end)
+    faulthandler.enable(os.dup(2), all_threads=False)  # a crash is for the agent, not the cell
+    try:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # not as the agent, see there
+    except (AttributeError, OSError):
+        pass
+    try:  # if memory runs out, the kernel is to go, not the agent or sshd
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")
+    except OSError:
+        pass
+
+
+def _end_politely(signum: int, frame: Any) -> None:
+    import atexit
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    atexit._run_exitfuncs()
+    _end(signum, frame)
+
+
+def _end(signum: int, frame: Any) -> None:
+    if _agent_is_gone.is_set():
+        os.killpg(0, signal.SIGKILL)  # nobody else ends what cells have left running
+    os._exit(0)
+
+
+def _watch_lifeline() -> None:
+    try:
+        for line in agent_socket.lines():
+            with contextlib.suppress(Exception):  # whatever it is, this thread has to stay
+                _take_key(json.loads(line))
+    except OSError:
+        pass
+    _agent_is_gone.set()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _take_key(wanted: Dict[str, str]) -> None:
+    """Sign with another launcher's key from now on; we are ready when the agent asks for it."""
+    _app.session.signature_scheme = wanted["signature_scheme"]
+    _app.session.key = wanted["key"].encode()
+    agent_socket.tell({"rekeyed": True})

@@ -1,0 +1,142 @@
+"""The template: a process that has imported all that a kernel imports, to fork kernels from.
+
+Such a kernel is there sooner, and shares with the template the memory that neither of the two
+changes. Run by the agent as `python -m board_agent.kernel.template FD [--runtime FOLDER]`, where FD
+is a socket of type SOCK_SEQPACKET to the agent; the two exchange JSON:
+
+    {"ready": true}     the template's first: it has imported all
+    {"start": [...]}    fork a kernel with these arguments of `kernel`, but for the first; with two
+                        descriptors: of its lifeline, and for its output
+    {"pid": ...}        the answer; 0 when it cannot, or what it has imported is no longer current
+    {"ended": PID, "status": ...}    a kernel has ended; the status is as subprocess has it
+"""
+
+import array
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any, Dict, List, Optional, Tuple
+
+from . import process_title
+
+LONGEST = 1 << 16  # bytes of a message
+
+
+def main(argv: List[str]) -> None:
+    """Import all, serve the agent until it is gone; in each process that is forked, be a kernel.
+
+    What goes wrong with imports ends the template: a kernel will say it to people.
+    """
+    from . import main as kernel
+
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("800")  # kernels can be started without us
+    imports = contextlib.ExitStack()
+    kernel.import_all(argv[2] if argv[1:] else None, imports)
+    gc.collect()
+    gc.freeze()  # what is shared is not to be copied for the sake of the collector's marks
+    arguments = _Template(socket.socket(fileno=int(argv[0]))).serve()
+    if arguments is None:
+        imports.close()
+    else:
+        sys.argv = [str(kernel.__file__), *arguments]
+        process_title.change([sys.executable, "-m", "board_agent.kernel", *arguments])
+        kernel.main(arguments, imports)
+
+
+class _Template:
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._stamp = _stamp()
+        self._woken, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def serve(self) -> Optional[List[str]]:
+        """Serve until the agent is gone; return, in a kernel, its arguments."""
+        poll = select.poll()
+        for sock in (self._sock, self._woken):
+            poll.register(sock, select.POLLIN)
+        self._tell({"ready": True})
+        while True:
+            ready = dict(poll.poll())
+            if self._woken.fileno() in ready:
+                self._woken.recv(4096)
+                self._reap()
+            if self._sock.fileno() in ready:
+                request, descriptors = receive(self._sock)
+                if request is None:
+                    return None
+                if self._fork(*descriptors):
+                    return [str(descriptors[0]), *request["start"]]
+
+    def _fork(self, lifeline: int, output: int) -> bool:
+        """Fork; say whether this is the kernel."""
+        try:
+            pid = os.fork() if self._stamp == _stamp() else -1
+        except OSError:
+            pid = -1
+        if pid == 0:
+            self._leave(output)
+            return True
+        os.close(lifeline)
+        os.close(output)
+        self._tell({"pid": max(pid, 0)})
+        return False
+
+    def _leave(self, output: int) -> None:
+        """Be a process of its own, as one that was started is."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for sock in (self._sock, self._woken, self._wake):
+            sock.close()
+        os.setsid()
+        for number in (1, 2):
+            os.dup2(output, number)
+        os.close(output)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    break
+                self._tell({"ended": pid, "status": exit_status(status)})
+
+    def _tell(self, content: Dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # the agent is gone, as we shall see
+            self._sock.send(json.dumps(content).encode())
+
+
+def exit_status(status: int) -> int:
+    """Return what subprocess makes of a wait status: the signal that ended it is negative."""
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _stamp() -> List[int]:
+    """Return what changes when packages are installed."""
+    found = []
+    for path in sys.path:
+        with contextlib.suppress(OSError):
+            found.append(os.stat(path).st_mtime_ns)
+    return found
+
+
+def receive(sock: socket.socket) -> Tuple[Optional[Dict[str, Any]], List[int]]:
+    """Receive a message and its descriptors; None at the end. Raises OSError."""
+    descriptors = array.array("i")
+    space = socket.CMSG_SPACE(2 * descriptors.itemsize)
+    data, ancillary, _, _ = sock.recvmsg(LONGEST, space, socket.MSG_CMSG_CLOEXEC)
+    for _, _, content in ancillary:
+        descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+    return dict(json.loads(data)) if data else None, list(descriptors)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

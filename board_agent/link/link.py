@@ -1,0 +1,391 @@
+"""The link: byte streams and messages, numbered and acknowledged, over one connection at a time.
+
+Sans-I/O: bytes and calls in, events and bytes out. docs/protocol.md describes every byte. Both ends
+use this class; only the launcher opens streams. When a connection breaks, the link goes on over the
+next one: what was sent and not acknowledged is sent again, so that all arrives once and in order.
+Video is the exception: old pictures are worth nothing, so they are sent once, or not at all.
+"""
+
+import struct
+from collections import deque
+from typing import Any, Deque, Dict, List, Tuple
+
+from .compression import pack, unpack
+from .events import Credit, Data, Ended, Event, Message, Opened, Pong, Reset
+from .frames import (
+    ACK,
+    CREDIT,
+    DATA,
+    END,
+    HEADER,
+    MESSAGE,
+    OPEN,
+    PACKED,
+    PING,
+    PONG,
+    RESET,
+    VIDEO,
+    ProtocolError,
+    decode,
+    encode,
+    split,
+)
+
+CHUNK = 1 << 16  # the most one DATA frame carries: what an urgent frame may have to wait for
+WINDOW = 1 << 19  # what one stream may have on its way without being consumed
+ACK_EVERY = 1 << 17  # bytes received after which an acknowledgement is due, if nothing carried one
+MAX_STREAMS = 1 << 12  # what a peer may have open at once
+HELD = 5 << 17  # bytes sent and not acknowledged at which streams wait: a window and a little
+HELD_URGENT = HELD + 2 * CHUNK  # the same for control and stdin
+OVERHEAD = 200  # bytes of memory that a frame takes besides its payload
+
+PRECEDENCE = {"control": 0, "stdin": 1, "shell": 2, "iopub": 3, "files": 4, "video": 5}
+
+_Frame = Tuple[int, int, int, bytes]  # number, kind, stream, payload
+
+
+class _Stream:
+    """What the link knows of one stream."""
+
+    __slots__ = (
+        *("credit", "fleeting", "granted", "local_end"),
+        *("precedence", "remote_end", "resetting", "spent"),
+    )
+
+    def __init__(self, channel: str) -> None:
+        self.precedence = PRECEDENCE[channel]
+        self.fleeting = channel == "video"  # its data is in frames without a number
+        self.credit = WINDOW  # bytes we may still send
+        self.granted = WINDOW  # bytes the peer may still send
+        self.spent = 0  # bytes consumed here and not yet granted again
+        self.local_end = self.remote_end = self.resetting = False
+
+
+class Link:
+    """Hold the state of one end of a link.
+
+    Calls queue frames; `take` gives them out as bytes, the most urgent first. `receive` turns the
+    peer's bytes into events. `resume` goes on over a new connection. Only the agent's end accepts
+    streams that the peer opens.
+    """
+
+    def __init__(self, accepts_streams: bool = False) -> None:
+        self._accepts_streams = accepts_streams
+        self._streams: Dict[int, _Stream] = {}
+        self._last_opened = 0
+        self._queues: List[Deque[Any]] = [deque() for _ in PRECEDENCE]
+        self._backlog = [0] * len(self._queues)
+        self._buffer = bytearray()
+        self._held_frames: Deque[_Frame] = deque()
+        self._replay: Deque[_Frame] = deque()  # those of them to be sent again
+        self._sent = 0
+        self._received = 0
+        self._acknowledged = 0  # by the peer
+        self._unacknowledged = 0  # bytes received since our last acknowledgement
+        self._pong_due = False  # a flag, not a queue: a peer that only pings costs no memory
+        self.held = 0  # bytes of memory that is kept to be sent again
+
+    @property
+    def unsent(self) -> int:
+        """The bytes that wait for `take`."""
+        return sum(self._backlog)
+
+    @property
+    def received(self) -> int:
+        """The number of the last frame that came."""
+        return self._received
+
+    def resume(self, received: int) -> None:
+        """Go on over a new connection: the first, or after a break.
+
+        Parameters: received, the number of the last frame that came to the peer. Raises
+        ProtocolError when it cannot be that.
+        """
+        self._check_acknowledged(received)
+        self._buffer.clear()  # of a frame that was cut, which the peer sends again
+        self._replay = deque(self._held_frames)
+        self._drop_video()
+        self._pong_due = False
+        self._unacknowledged = 0  # the peer has been told in the same way
+
+    # --- calls of this end ----------------------------------------------------------------------
+
+    def message(self, content: Dict[str, Any]) -> None:
+        """Send a JSON object on the control stream."""
+        self._queue(0, MESSAGE, 0, encode(content))
+
+    def open(self, channel: str) -> int:
+        """Open a stream to `channel`, a key of PRECEDENCE, and return its number."""
+        self._last_opened += 1
+        self._streams[self._last_opened] = _Stream(channel)
+        # Before everything, so that streams of any precedence are opened in order of their numbers.
+        self._queue(0, OPEN, self._last_opened, channel.encode())
+        return self._last_opened
+
+    def credit(self, number: int) -> int:
+        """Return how many bytes `send` takes on a stream now; 0 when it is over.
+
+        Besides the peer's window, a stream waits while enough of its own precedence is queued here,
+        or enough of all waits to be acknowledged.
+        """
+        stream = self._streams.get(number)
+        if stream is None or stream.local_end or self._backlog[stream.precedence] >= CHUNK:
+            return 0
+        if self.held >= (HELD if stream.precedence > PRECEDENCE["stdin"] else HELD_URGENT):
+            return 0
+        return min(stream.credit, CHUNK)
+
+    def send(self, number: int, data: bytes) -> None:
+        """Send bytes on a stream: at least one, and no more than its `credit`."""
+        stream = self._streams[number]
+        if stream.local_end or not 0 < len(data) <= min(stream.credit, CHUNK):
+            raise ValueError("%d bytes cannot be sent on stream %d now" % (len(data), number))
+        stream.credit -= len(data)
+        packed = None if stream.fleeting else pack(data)
+        if stream.fleeting:
+            self._queue(stream.precedence, VIDEO, number, data)
+        elif packed is None:
+            self._queue(stream.precedence, DATA, number, data)
+        else:
+            self._queue(stream.precedence, PACKED, number, packed)
+
+    def consumed(self, number: int, count: int) -> None:
+        """Say that `count` bytes of a stream's data were passed on, so that more may come."""
+        stream = self._streams.get(number)
+        if stream is None or stream.remote_end or stream.resetting:
+            return
+        stream.spent += count
+        if stream.spent >= WINDOW // 4:
+            stream.granted += stream.spent
+            self._queue(0, CREDIT, number, struct.pack("!I", stream.spent))
+            stream.spent = 0
+
+    def end(self, number: int) -> None:
+        """Say that this end sends no more on a stream."""
+        stream = self._streams.get(number)
+        if stream is None or stream.local_end:
+            return
+        stream.local_end = True
+        self._queue(stream.precedence, END, number)
+        self._forget_if_over(number, stream)
+
+    def reset(self, number: int) -> None:
+        """Give a stream up in both directions; what is under way on it is lost."""
+        stream = self._streams.get(number)
+        if stream is None or stream.resetting:
+            return
+        stream.local_end = stream.resetting = True
+        self._queue(stream.precedence, RESET, number)
+        if stream.remote_end:  # nothing more can come: no answer to wait for
+            del self._streams[number]
+
+    def fleeting(self) -> List[int]:
+        """Return the streams that do not outlive a connection: their user has to reset them."""
+        return [number for number, stream in self._streams.items() if stream.fleeting]
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life."""
+        self._queue(0, PING, 0)
+
+    def acknowledge(self) -> None:
+        """Tell the peer what has come, unless it has been told."""
+        if self._unacknowledged:
+            self._queue(0, ACK, 0)
+
+    # --- bytes out ------------------------------------------------------------------------------
+
+    def take(self, limit: int = CHUNK) -> bytes:
+        """Return bytes to send, in the order of precedence: whole frames, the last passing `limit`.
+
+        Frames are numbered here, so that the order of numbers is the order on the wire. What is to
+        be sent again comes before what is new.
+        """
+        if self._pong_due:
+            self._pong_due = False
+            self._queue(0, PONG, 0)
+        elif self._unacknowledged >= ACK_EVERY:
+            self._queue(0, ACK, 0)
+        if not (self._replay or any(self._queues)):
+            return b""
+        parts: List[bytes] = []
+        size = self._take_again(limit, parts)
+        for rank, queue in enumerate(self._queues):
+            while queue and size < limit:
+                kind, stream, payload = queue.popleft()
+                length = len(payload)
+                self._backlog[rank] -= HEADER.size + length
+                number = 0
+                if kind <= PACKED:
+                    self._sent = number = self._sent + 1
+                    self._held_frames.append((number, kind, stream, payload))
+                    self.held += OVERHEAD + length
+                parts.append(HEADER.pack(length, kind, stream, number, self._received))
+                if length:
+                    parts.append(payload)
+                size += HEADER.size + length
+        self._unacknowledged = 0
+        return b"".join(parts)
+
+    def _take_again(self, limit: int, parts: List[bytes]) -> int:
+        size = 0
+        while self._replay and size < limit:
+            number, kind, stream, payload = self._replay.popleft()
+            parts.append(HEADER.pack(len(payload), kind, stream, number, self._received))
+            parts.append(payload)
+            size += HEADER.size + len(payload)
+        return size
+
+    def withdraw(self, number: int) -> List[bytes]:
+        """Return the data sent on a stream that was not acknowledged, and give the stream up.
+
+        For a link that will not go on: the peer is not told. The stream may be over.
+        """
+        self._streams.pop(number, None)
+        frames = [frame[1:] for frame in self._held_frames]
+        frames += [frame for queue in self._queues for frame in queue]
+        mine = [(kind, payload) for kind, stream, payload in frames if stream == number]
+        return [
+            payload if kind == DATA else unpack(payload, CHUNK)
+            for kind, payload in mine
+            if kind in (DATA, PACKED)
+        ]
+
+    def _drop_video(self) -> None:
+        rank = PRECEDENCE["video"]
+        queue, self._queues[rank] = self._queues[rank], deque()
+        self._backlog[rank] = 0
+        for kind, stream, payload in queue:
+            if kind != VIDEO:
+                self._queue(rank, kind, stream, payload)
+
+    def _queue(self, rank: int, kind: int, stream: int, payload: bytes = b"") -> None:
+        self._queues[rank].append((kind, stream, payload))
+        self._backlog[rank] += HEADER.size + len(payload)
+
+    # --- bytes in -------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> List[Event]:
+        """Take bytes from the peer, cut anywhere, and return what they say.
+
+        Raises ProtocolError when they break the protocol; nothing may be done with the link then.
+        """
+        self._buffer += data
+        self._unacknowledged += len(data)
+        events: List[Event] = []
+        for kind, stream, number, acknowledged, payload in split(self._buffer):
+            self._check_numbers(kind, number, acknowledged)
+            self._dispatch(kind, stream, payload, events)
+        return events
+
+    def _check_acknowledged(self, number: int) -> None:
+        if not self._acknowledged <= number <= self._sent:
+            raise ProtocolError("frame %d acknowledged, of %d" % (number, self._sent))
+        self._acknowledged = number
+        frames = self._held_frames
+        while frames and frames[0][0] <= number:
+            self.held -= OVERHEAD + len(frames.popleft()[3])
+
+    def _check_numbers(self, kind: int, number: int, acknowledged: int) -> None:
+        self._check_acknowledged(acknowledged)
+        expected = self._received + 1 if kind <= PACKED else 0
+        if number != expected:
+            raise ProtocolError("frame %d in place of %d" % (number, expected))
+        if number:
+            self._received = number
+            self._unacknowledged += OVERHEAD  # as the peer counts what it has to keep
+
+    def _dispatch(self, kind: int, number: int, payload: bytes, events: List[Event]) -> None:
+        if kind in (DATA, PACKED):
+            stream = self._stream(number)
+            if kind == PACKED:
+                payload = _unpacked(payload)
+            if stream.fleeting:
+                raise ProtocolError("numbered data on stream %d" % number)
+            self._take_in(number, stream, payload, events)
+        elif kind == VIDEO:
+            self._check_opened(number)
+            if number in self._streams:  # else it crossed with our last word on the stream
+                stream = self._streams[number]
+                if not stream.fleeting:
+                    raise ProtocolError("data without a number on stream %d" % number)
+                self._take_in(number, stream, payload, events)
+        elif kind == CREDIT:
+            self._credited(number, payload, events)
+        elif kind == MESSAGE:
+            events.append(Message(decode(payload)))
+        elif kind == OPEN:
+            events.append(self._opened(number, payload))
+        elif kind == END:
+            stream = self._stream(number)
+            if stream.remote_end:
+                raise ProtocolError("stream %d ended twice" % number)
+            stream.remote_end = True
+            if not stream.resetting:
+                events.append(Ended(number))
+            self._forget_if_over(number, stream)
+        elif kind == RESET:
+            self._reset_by_peer(number, events)
+        elif kind == PING:
+            self._pong_due = True
+        elif kind == PONG:
+            events.append(Pong())
+        elif kind != ACK:
+            raise ProtocolError("a frame of kind %d" % kind)
+
+    def _take_in(self, number: int, stream: _Stream, payload: bytes, events: List[Event]) -> None:
+        if stream.remote_end or not 0 < len(payload) <= min(stream.granted, CHUNK):
+            raise ProtocolError("%d bytes on stream %d" % (len(payload), number))
+        stream.granted -= len(payload)
+        if not stream.resetting:
+            events.append(Data(number, payload))
+
+    def _stream(self, number: int) -> _Stream:
+        try:
+            return self._streams[number]
+        except KeyError:
+            raise ProtocolError("stream %d is not open" % number) from None
+
+    def _check_opened(self, number: int) -> None:
+        if not 0 < number <= self._last_opened:
+            raise ProtocolError("stream %d was never opened" % number)
+
+    def _reset_by_peer(self, number: int, events: List[Event]) -> None:
+        self._check_opened(number)
+        stream = self._streams.pop(number, None)
+        if stream is None:
+            return  # it crossed with our own last word on the stream
+        if not stream.local_end:
+            self._queue(stream.precedence, RESET, number)
+        if not stream.resetting:
+            events.append(Reset(number))
+
+    def _opened(self, number: int, payload: bytes) -> Opened:
+        channel = payload.decode("ascii", "replace")
+        allowed = self._accepts_streams and len(self._streams) < MAX_STREAMS
+        if number <= self._last_opened or channel not in PRECEDENCE or not allowed:
+            raise ProtocolError("stream %d cannot be opened" % number)
+        self._last_opened = number
+        self._streams[number] = _Stream(channel)
+        return Opened(number, channel)
+
+    def _credited(self, number: int, payload: bytes, events: List[Event]) -> None:
+        if len(payload) != 4:
+            raise ProtocolError("a credit of %d bytes" % len(payload))
+        self._check_opened(number)
+        stream = self._streams.get(number)
+        if stream is not None and not stream.local_end:  # it may cross with our end of the stream
+            stream.credit += struct.unpack("!I", payload)[0]
+            if stream.credit > WINDOW:
+                raise ProtocolError("more credit for stream %d than its window" % number)
+            events.append(Credit(number))
+
+    def _forget_if_over(self, number: int, stream: _Stream) -> None:
+        if stream.local_end and stream.remote_end:
+            del self._streams[number]
+
+
+def _unpacked(payload: bytes) -> bytes:
+    try:
+        return unpack(payload, CHUNK)
+    except ValueError as error:
+        raise ProtocolError("packed data: %s" % error) from None

@@ -1,0 +1,50 @@
+"""The board's code as it is sent: one archive, named by the hash of what is in it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator
+from importlib import resources
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive depends on the code alone, not on when it is made
+
+
+@functools.cache
+def _files() -> dict[str, bytes]:
+    root = resources.files("board_agent")
+    return dict(sorted(_modules(root, "")))
+
+
+def _modules(folder: resources.abc.Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _modules(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".py"):
+            yield prefix + entry.name, entry.read_bytes()
+
+
+@functools.cache
+def version() -> str:
+    """Return the hash that names this version of the board's code."""
+    digest = hashlib.sha256()
+    for name, content in _files().items():
+        digest.update(b"%s %d\n" % (name.encode(), len(content)) + content)
+    return digest.hexdigest()[:12]
+
+
+def archive() -> bytes:
+    """Return the board's code as a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as target:
+        for name, content in _files().items():
+            info = zipfile.ZipInfo(f"board_agent/{name}", _EPOCH)
+            target.writestr(info, content, zipfile.ZIP_DEFLATED)  # which info does not take over
+    return buffer.getvalue()
+
+
+def install_source() -> str:
+    """Return the source of the module that unpacks the archive on the board."""
+    return _files()["bootstrap/loader.py"].decode()

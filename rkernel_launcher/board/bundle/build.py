@@ -1,0 +1,126 @@
+"""What a kernel needs beside Python, made for boards that have nothing but Python.
+
+A runtime is one archive, made of unmodified wheels, less what no kernel on a board imports:
+
+    near          the modules that are compiled on the board, one a line, as paths
+    sources.zip   the sources of all modules: for those that are not near, for tracebacks, for ??
+    …             files that are no modules, where their packages expect them
+
+It is named after the pins and the rules in `trim/`, so that nobody has to make it to know its name.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from importlib import resources
+from typing import NamedTuple
+
+from . import wheels
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive depends on the pins alone, not on when it is made
+_UNTIL_3_10 = ("3.8", "3.9", "3.10")
+_CODE_UNTIL_3_10 = 0.38  # bytes of compiled and compressed code for one of its source, at most
+_CODE = 0.6  # the same for newer ones
+_LAYOUT = 2  # another one, another name
+
+_STUBS = "jedi/third_party/typeshed/"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A runtime: its name, the archive, and the bytes that it takes on the board's flash."""
+
+    name: str
+    content: bytes
+    unpacked: int
+
+
+def name(version: str) -> str:
+    """Return the name of the runtime for a version of Python. Raises NoRuntime."""
+    digest = hashlib.sha256(repr((wheels.pins(version), _LAYOUT, _rules(version))).encode())
+    return f"runtime-{version}-{digest.hexdigest()[:12]}"
+
+
+@functools.cache
+def build(version: str) -> Archive:
+    """Make the runtime for a version of Python. Raises the errors of `wheels.get`."""
+    rules = _rules(version)
+    modules: dict[str, bytes] = {}
+    others: dict[str, bytes] = {}
+    for wheel in wheels.get(version):
+        with zipfile.ZipFile(io.BytesIO(wheel)) as files:
+            for path in files.namelist():
+                if not path.endswith("/") and not _is_left_out(path, rules):
+                    kind = modules if path.endswith(".py") else others
+                    kind[path] = files.read(path)
+    near = [path for path in sorted(modules) if _is_near(path, rules)]
+    content = _zipped(
+        {
+            **others,
+            "near": "\n".join(near).encode(),
+            "sources.zip": (sources := _zipped(modules)),
+        }
+    )
+    share = _CODE_UNTIL_3_10 if version in _UNTIL_3_10 else _CODE
+    compiled = int(share * sum(len(modules[path]) for path in near))
+    unpacked = len(sources) + sum(map(len, others.values())) + compiled
+    return Archive(name(version), content, unpacked)
+
+
+class _Rules(NamedTuple):
+    """Patterns of paths in wheels, and the names of Pygments' modules of languages."""
+
+    left_out: list[str]
+    lexers: list[str]
+    near: list[str]
+    far: list[str]
+
+
+@functools.cache
+def _rules(version: str) -> _Rules:
+    near, far = _words("near"), _words("far")
+    if version in _UNTIL_3_10:
+        near += _words("near_until_3.10")
+    else:
+        far += _words("far_since_3.11")
+    return _Rules(_words("left_out"), _words("lexers"), near, far)
+
+
+def _words(name: str) -> list[str]:
+    text = resources.files(__package__).joinpath("trim", f"{name}.txt").read_text("utf-8")
+    return " ".join(line for line in text.splitlines() if not line.startswith("#")).split()
+
+
+def _is_left_out(path: str, rules: _Rules) -> bool:
+    if path.startswith("pygments/lexers/"):
+        return path.removeprefix("pygments/lexers/").removesuffix(".py") not in rules.lexers
+    if path.endswith(".pyi") and not path.startswith(_STUBS):
+        return True
+    return _matches(path, rules.left_out)
+
+
+def _is_near(path: str, rules: _Rules) -> bool:
+    if "/" not in path:
+        return True  # what a finder finds of sources is in packages
+    return _matches(path, rules.near) or not _matches(path, rules.far)
+
+
+def _matches(path: str, patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
+        for path in sorted(files):
+            target.writestr(zipfile.ZipInfo(path, _EPOCH), files[path], _kind(path))
+    return buffer.getvalue()
+
+
+def _kind(path: str) -> int:
+    return zipfile.ZIP_STORED if path.endswith(".zip") else zipfile.ZIP_DEFLATED

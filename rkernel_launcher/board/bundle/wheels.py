@@ -1,0 +1,120 @@
+"""The wheels that a runtime is made of: pinned by hash, fetched once, kept on this PC.
+
+`pins/` has a file for each version of Python that a board may have, in the format that pip reads;
+`python dev.py pins` writes them. In the cache a wheel is named by its hash, and read only after a
+look at whether that is still right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+import platformdirs
+
+from ... import errors
+from ...sanitize import printable
+
+# Tornado has no pure wheel. What is compiled in this one is an option, and is left out.
+PLATFORM = "manylinux2014_x86_64"
+PLATFORMS = (PLATFORM, "manylinux_2_17_x86_64", "manylinux_2_5_x86_64")
+_PIN = re.compile(r"(?P<name>[\w.-]+)==(?P<version>\S+) --hash=sha256:(?P<hash>[0-9a-f]{64})")
+_RETRIES = ("--retries", "1", "--timeout", "15")  # pip's own are two minutes without a word
+
+
+def versions() -> list[str]:
+    """Return the versions of Python that there are pins for, such as 3.8, oldest first."""
+    names = [entry.name.removesuffix(".txt") for entry in _folder().iterdir()]
+    return sorted(names, key=lambda name: tuple(map(int, name.split("."))))
+
+
+def pins(version: str) -> str:
+    """Return the requirements of a version of Python. Raises NoRuntime."""
+    if version not in versions():
+        raise errors.NoRuntime(version=version, versions=", ".join(versions()))
+    return _folder().joinpath(f"{version}.txt").read_text("utf-8")
+
+
+def packages(version: str) -> dict[str, str]:
+    """Return the versions of the packages for a version of Python, by name. Raises NoRuntime."""
+    return {pin["name"]: pin["version"] for pin in _PIN.finditer(pins(version))}
+
+
+def cache() -> Path:
+    """Return the folder that keeps wheels on this PC; it may not exist yet.
+
+    Not the one that a board has for us: this machine may be one, too.
+    """
+    return platformdirs.user_cache_path("rkernel-wheels", appauthor=False)
+
+
+def get(version: str) -> list[bytes]:
+    """Return the wheels for a version of Python, fetched from PyPI if they are not in the cache.
+
+    Raises NoRuntime, NoWheels or PcCacheUnusable.
+    """
+    wanted = {pin["hash"]: pin[0] for pin in _PIN.finditer(pins(version))}
+    try:
+        missing = [line for digest, line in wanted.items() if _read(digest) is None]
+        if missing:
+            _fetch(version, missing)
+        found = [_read(digest) for digest in wanted]
+    except OSError as error:
+        detail = error.strerror or str(error)
+        raise errors.PcCacheUnusable(path=cache(), detail=detail) from error
+    if None in found:
+        raise _no_wheels(version, "what came is not what was asked for")
+    return [wheel for wheel in found if wheel is not None]
+
+
+def _folder() -> resources.abc.Traversable:
+    return resources.files(__package__).joinpath("pins")
+
+
+def _read(digest: str) -> bytes | None:
+    """Return a wheel, or None if it is not there; one that was changed is removed."""
+    path = cache() / f"{digest}.whl"
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if hashlib.sha256(content).hexdigest() == digest:
+        return content
+    path.unlink()
+    return None
+
+
+def _fetch(version: str, requirements: list[str]) -> None:
+    """Have pip put wheels into the cache. Raises NoWheels and OSError."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache()) as part:
+        wanted = Path(part, "requirements.txt")
+        wanted.write_text("\n".join(requirements) + "\n", "utf-8")
+        command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
+        command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", *_RETRIES]
+        command += ["--python-version", version, "--implementation", "cp"]
+        for platform in PLATFORMS:
+            command += ["--platform", platform]
+        command += ["--dest", part, "-r", str(wanted)]
+        run = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )
+        if run.returncode:
+            raise _no_wheels(version, _complaint(run.stderr))
+        for wheel in Path(part).glob("*.whl"):
+            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            wheel.replace(cache() / f"{digest}.whl")
+
+
+def _complaint(stderr: str) -> str:
+    lines = [line.removeprefix("ERROR: ") for line in stderr.strip().splitlines()]
+    return printable(lines[-1].strip().rstrip(".")) if lines else "pip said nothing"
+
+
+def _no_wheels(version: str, detail: str) -> errors.NoWheels:
+    return errors.NoWheels(version=version, detail=detail, folder=cache())

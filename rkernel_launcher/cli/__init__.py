@@ -1,0 +1,1 @@
+"""The command `rkernel`: on the PC, a process of its own. Nobody imports it."""

@@ -1,0 +1,195 @@
+"""What the command line shows: stages with their seconds, what a board is, a table of kernels."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from ..board.kernel_status import Kernel
+from ..sanitize import printable
+from .kernelspecs import Entry
+
+_NAMES = {
+    "model": "Board",
+    "machine": "Architecture",
+    "os": "System",
+    "python": "Python",
+    "packages": "Kernel",
+    "memory": "Memory",
+    "encoder": "Pictures",
+}
+_KERNEL = ("ipykernel", "pyzmq", "IPython")
+_RUNNING = ("Kernel", "State", "Age", "Memory", "Owner", "Launcher")
+_COLUMNS = ("name", "board", "via", "python", "display_name")
+
+
+class Report:
+    """Print to stdout: with colours and a spinner on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False, soft_wrap=True)
+        self._status: Status | None = None
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line; `text` is taken as it is, whatever it contains."""
+        self.console.print(Text(printable(text), style))
+
+    def warn(self, text: str) -> None:
+        """Print a line to stderr."""
+        Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(text), "yellow"))
+
+    @contextmanager
+    def stage(self, text: str) -> Iterator[None]:
+        """Show that something is under way, and then the seconds that it took."""
+        text = f"{printable(text)} … "
+        start = time.monotonic()
+        self._status = self.console.status(Text(text))
+        try:
+            with self._status:
+                yield
+        finally:
+            self._status = None
+        self._took(text, start)
+
+    def _took(self, text: str, start: float) -> None:
+        self.console.print(Text.assemble(text, (f"{time.monotonic() - start:.1f} s", "green")))
+
+    @contextmanager
+    def progress(self, text: str) -> Iterator[Callable[[str, int, int], None]]:
+        """Show how far something is that has several steps, and the seconds that each took.
+
+        Gives a function that is told of a step, how much of it is done, and of how much, 0 if that
+        is not known.
+        """
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+        bar = Progress(
+            *(*columns, TimeElapsedColumn()),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        step, start = "", 0.0
+
+        def end() -> None:
+            if step:
+                self._took(f"{step} … ", start)
+
+        def tell(now: str, done: int, size: int) -> None:
+            nonlocal step, start
+            if now != step:
+                end()
+                step, start = now, time.monotonic()
+                bar.reset(task)
+            bar.update(task, description=step, completed=done, total=size or None)
+
+        try:
+            with bar:
+                task = bar.add_task(printable(text), total=None)
+                yield tell
+        finally:
+            end()
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave the terminal to a question."""
+        if self._status is not None:
+            self._status.stop()
+        yield
+        if self._status is not None:
+            self._status.start()
+
+    def board(self, facts: dict[str, Any]) -> None:
+        """Print what a board is."""
+        told = {
+            **facts,
+            "python": f"{facts['python']} ({facts['executable']})",
+            "packages": ", ".join(f"{n} {facts['packages'][n] or 'missing'}" for n in _KERNEL),
+            "memory": _memory(facts["memory_available"], facts["memory_total"]),
+            "encoder": facts.get("encoder"),
+        }
+        for name, title in _NAMES.items():
+            if told[name]:
+                self.console.print(Text(f"  {title + ':':<14}{printable(str(told[name]))}"))
+
+    def kernels(self, entries: Iterable[Entry], as_json: bool) -> None:
+        """Print the kernels of ours, as a table or as JSON."""
+        rows = [_row(entry) for entry in entries if entry.ours is not None]
+        if as_json:
+            self.console.print_json(json.dumps(rows))
+            return
+        if not rows:
+            self.say("There is no rkernel kernel yet; rkernel add makes one.")
+            return
+        table = Table(*(column.replace("_", " ").capitalize() for column in _COLUMNS), box=None)
+        for row in rows:
+            table.add_row(*(Text(printable(row[column])) for column in _COLUMNS))
+        self.console.print(table)
+
+    def running(self, kernels: Iterable[Kernel], as_json: bool) -> None:
+        """Print the kernels that run on a board, as a table or as JSON."""
+        found = list(kernels)
+        if as_json:
+            self.console.print_json(json.dumps([_running(kernel) for kernel in found]))
+            return
+        if not found:
+            self.say("No kernel runs there.")
+            return
+        table = Table(*_RUNNING, box=None)
+        for kernel in found:
+            memory = "" if kernel.memory is None else f"{kernel.memory / (1 << 20):.0f} MB"
+            cells = [kernel.id, kernel.state, duration(kernel.age), memory, kernel.owner]
+            table.add_row(*(Text(cell) for cell in [*cells, _launcher(kernel)]))
+        self.console.print(table)
+
+
+def _running(kernel: Kernel) -> dict[str, Any]:
+    facts = {field.name: getattr(kernel, field.name) for field in fields(kernel)}
+    del facts["agent"]  # its token is nobody's business
+    return {**facts, "left": kernel.left}
+
+
+def _launcher(kernel: Kernel) -> str:
+    """Say whether a kernel's launcher is there, and if not, how long the kernel waits for one."""
+    if kernel.away is None:
+        return "connected"
+    left = "for ever" if kernel.left is None else f"{duration(kernel.left)} more"
+    return f"away for {duration(kernel.away)}, waits {left}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: the largest unit that it has one of."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _row(entry: Entry) -> dict[str, str]:
+    ours = entry.ours or {}
+    return {
+        "name": entry.name,
+        "board": str(ours.get("host") or "this machine"),
+        "via": str(ours.get("via", "")),
+        "python": str(ours.get("python", "")),
+        "display_name": str(entry.spec.get("display_name", "")),
+        "model": str(ours.get("model", "")),
+        "machine": str(ours.get("machine", "")),
+        "added": str(ours.get("added", "")),
+        "folder": str(entry.folder),
+    }
+
+
+def _memory(available: int | None, total: int | None) -> str:
+    if available is None or total is None:
+        return ""
+    return f"{available >> 20} MB available of {total >> 20} MB"

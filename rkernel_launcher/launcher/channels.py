@@ -1,0 +1,206 @@
+"""The endpoints that the frontend connects to.
+
+shell, control and stdin are relayed connection by connection, as bytes. iopub comes over the link
+once and is handed to every client here; the heartbeat is answered here.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import zmq
+
+from board_agent.link.driver import Relay
+from board_agent.link.event_loop import Loop
+from board_agent.link.link import MAX_STREAMS
+
+from .. import os_support
+from ..errors import PortInUse
+from .connection_file import CHANNELS, Connection
+from .iopub_fanout import Context, Fanout, Socket
+from .video.latest_frames import Gallery
+
+RELAYED = ("shell", "control", "stdin")
+MOST_CLIENTS = MAX_STREAMS // 2  # connections of clients: the agent has a limit, too
+
+
+class Channels:
+    """Hold the endpoints of a connection file.
+
+    From the start nobody else can take them; clients are let in by `serve`.
+    Parameters: loop; connection; gallery, where pictures are put for others than the clients.
+    Raises PortInUse.
+    """
+
+    def __init__(self, loop: Loop, connection: Connection, gallery: Gallery | None = None) -> None:
+        self._gallery = gallery
+        self._loop = loop
+        self._connection = connection
+        self._reserved: dict[str, socket.socket] = {}
+        self._paths: list[Path] = []  # of Unix sockets
+        self._relay: Relay | None = None
+        self._context: Context | None = None
+        self._iopub: Fanout | None = None
+        self._upstream: socket.socket | None = None  # where the fan-out is waited for
+        self._heartbeat: threading.Thread | None = None
+        try:
+            for channel in CHANNELS:
+                self._reserved[channel] = _bind(connection, channel)
+                if connection.transport == "ipc":
+                    self._paths.append(Path(connection.path(channel)))
+        except OSError as error:
+            self.close()
+            raise PortInUse(endpoint=connection.endpoint(channel), detail=error.strerror) from error
+
+    def serve(self, relay: Relay, former_keys: list[str]) -> None:
+        """Subscribe to the kernel, then let clients in and relay them.
+
+        What a kernel that was taken over has said meanwhile is fetched when there is a client to
+        hear it. Parameters: former_keys, that such a kernel signed with. Raises PortInUse.
+        """
+        self._relay = relay
+        self._context = zmq.Context()
+        self._serve_iopub(self._context, former_keys)
+        self._serve_heartbeat(self._context)
+        if former_keys:
+            self._listen()
+
+    def say(self, text: str) -> None:
+        """Show text in the cell that runs, if one does."""
+        if self._iopub is not None:
+            self._iopub.say(text)
+
+    def show_video(self, rate: int) -> None:
+        """Show the kernel's pictures, `rate` a second of each stream, until the link breaks."""
+        if self._relay is None or self._iopub is None:
+            return  # the launcher says it again when clients can come
+        ours, theirs = socket.socketpair()
+        self._relay.connect("video", theirs)
+        self._iopub.watch(ours, rate)
+
+    def mind_viewers(self) -> None:
+        """See whether pictures are wanted by others than the clients."""
+        if self._iopub is not None:
+            self._iopub.look()
+
+    def _listen(self) -> None:
+        for channel in RELAYED:
+            listener = self._reserved[channel]
+            listener.setblocking(False)
+            listener.listen(128)
+            self._loop.watch(listener, lambda ch=channel: self._accept(ch), None)  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Take the endpoints away, after the messages that have come for clients."""
+        for sock in self._reserved.values():
+            self._loop.watch(sock, None, None)
+            sock.close()
+        self._reserved.clear()
+        self._close_upstream()
+        if self._iopub is not None:
+            self._iopub.close()
+        if self._context is not None:
+            self._context.term()  # which also ends the heartbeat
+        if self._heartbeat is not None:
+            self._heartbeat.join()
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+    # --- shell, control, stdin ------------------------------------------------------------------
+
+    def _accept(self, channel: str) -> None:
+        try:
+            sock, _ = self._reserved[channel].accept()
+        except OSError:
+            return
+        sock.setblocking(False)
+        self._loop.watch(sock, lambda: self._first_bytes(channel, sock), None)
+
+    def _first_bytes(self, channel: str, sock: socket.socket) -> None:
+        """Open the board's leg once a client says something: probes come and go without a byte."""
+        assert self._relay is not None
+        try:
+            silent = not sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            silent = True
+        self._loop.watch(sock, None, None)
+        if silent or len(self._relay.legs) >= MOST_CLIENTS:
+            sock.close()
+            return
+        if sock.family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._relay.connect(channel, sock)
+
+    # --- iopub ----------------------------------------------------------------------------------
+
+    def _serve_iopub(self, context: Context, former_keys: list[str]) -> None:
+        """Subscribe to the kernel; clients are let in once that is under way on the link."""
+        listener = self._upstream = socket.create_server(("127.0.0.1", 0), backlog=1)
+
+        def subscribe() -> None:
+            self._loop.watch(listener, self._accept_upstream, None)
+
+        if not former_keys:
+            subscribe()
+        self._iopub = Fanout(
+            context,
+            self._connection,
+            upstream=f"tcp://127.0.0.1:{listener.getsockname()[1]}",
+            bind=lambda sock: self._bind_zmq(sock, "iopub"),
+            on_subscribed=lambda: self._loop.call_soon(self._listen),
+            on_client=lambda: self._loop.call_soon(subscribe) if former_keys else None,
+            former_keys=former_keys,
+            gallery=self._gallery,
+        )
+
+    def _accept_upstream(self) -> None:
+        assert self._relay is not None and self._upstream is not None
+        sock, _ = self._upstream.accept()
+        self._close_upstream()
+        self._relay.connect("iopub", sock)
+
+    def _close_upstream(self) -> None:
+        if self._upstream is not None:
+            self._loop.watch(self._upstream, None, None)
+            self._upstream.close()
+            self._upstream = None
+
+    # --- heartbeat ------------------------------------------------------------------------------
+
+    def _serve_heartbeat(self, context: Context) -> None:
+        echo = context.socket(zmq.ROUTER)
+        echo.linger = 0
+        self._bind_zmq(echo, "hb")
+
+        def answer() -> None:
+            try:
+                zmq.proxy(echo, echo)
+            except zmq.ZMQError:
+                echo.close()  # the context ends
+
+        self._heartbeat = threading.Thread(target=answer, name="heartbeat", daemon=True)
+        self._heartbeat.start()
+
+    def _bind_zmq(self, sock: Socket, channel: str) -> None:
+        self._reserved.pop(channel).close()
+        try:
+            sock.bind(self._connection.endpoint(channel))
+        except zmq.ZMQError as error:
+            endpoint = self._connection.endpoint(channel)
+            raise PortInUse(endpoint=endpoint, detail=error.strerror) from error
+
+
+def _bind(connection: Connection, channel: str) -> socket.socket:
+    if connection.transport == "ipc":
+        return os_support.unix_socket(connection.path(channel))
+    sock = socket.socket()
+    try:
+        os_support.listen_options(sock)
+        host = "" if connection.ip == "*" else connection.ip
+        sock.bind((host, connection.ports[channel]))
+    except OSError:
+        sock.close()
+        raise
+    return sock

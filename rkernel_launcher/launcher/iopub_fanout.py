@@ -1,0 +1,301 @@
+"""iopub on the PC: what the kernel publishes comes once, and is handed to every client from here.
+
+Also the place where the launcher itself has something to say in a cell, and pictures to show.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hmac
+import json
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from board_agent.display.frame_scheduler import FIRST, LAST
+
+from .connection_file import Connection
+from .video.frames import Frame, Video
+from .video.latest_frames import Gallery
+
+Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
+
+HWM = 100_000  # messages held for a client that does not read; the stock kernel holds 1000
+LINGER = 1000  # milliseconds for the last messages to reach clients
+MOST_DISPLAYS = 256  # that are live in one cell
+_DELIMITER = b"<IDS|MSG>"
+
+
+class Fanout:
+    """Hand what the kernel publishes to the clients, in a thread of its own.
+
+    Parameters: context; connection; upstream, the endpoint where the kernel's iopub is to be had;
+    bind, which gives a socket the clients' endpoint; on_subscribed, called in the thread once the
+    kernel sends all it publishes; on_client, called there when the first client subscribes;
+    former_keys, that a kernel which was taken over signed with before; gallery, for those who look
+    at pictures elsewhere.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        connection: Connection,
+        upstream: str,
+        bind: Callable[[Socket], None],
+        on_subscribed: Callable[[], None],
+        on_client: Callable[[], None],
+        former_keys: list[str],
+        gallery: Gallery | None = None,
+    ) -> None:
+        self._gallery = gallery
+        self._on_subscribed = on_subscribed
+        self._on_client = on_client
+        self._voice = Voice(connection)
+        self._seal = Seal(connection, former_keys) if former_keys else None
+
+        self._upstream = context.socket(zmq.XSUB)
+        self._upstream.rcvhwm = 0  # what has come over the link is not to be lost here
+        self._upstream.linger = 0
+        self._upstream.handshake_ivl = 0  # it may take as long as the link is down
+        self._monitor = self._upstream.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
+        self._upstream.connect(upstream)
+        self._upstream.send(b"\x01")
+
+        self._downstream = context.socket(zmq.XPUB)
+        self._downstream.linger = LINGER
+        self._downstream.sndhwm = HWM
+        self._downstream.xpub_verbose = True  # each subscription earns a welcome from the kernel
+        bind(self._downstream)
+
+        self._viewers: set[bytes] = set()  # topics that clients have subscribed to
+        self._video: Video | None = None
+        self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._stopping = False
+        self._orders = context.socket(zmq.PAIR)
+        self._orders.bind("inproc://iopub-orders")
+        self._remote = context.socket(zmq.PAIR)
+        self._remote.connect("inproc://iopub-orders")
+        self._thread = threading.Thread(target=self._run, name="iopub", daemon=True)
+        self._thread.start()
+
+    def say(self, text: str) -> None:
+        """Show text on stderr of the cell that runs, if one does."""
+        self._order(lambda: self._publish(self._voice.say(text)))
+
+    def watch(self, sock: socket.socket, rate: int) -> None:
+        """Show the pictures that come from a connection to the kernel.
+
+        Parameters: sock, closed here in the end; rate, pictures a second of a stream.
+        """
+        self._order(functools.partial(self._watch, sock, rate))
+
+    def look(self) -> None:
+        """See whether pictures are wanted in the gallery."""
+        self._order(lambda: None)
+
+    def close(self) -> None:
+        """End, once what has come has been handed on."""
+        self._order(self._stop)
+        self._remote.close()
+        self._thread.join()
+
+    def _order(self, task: Callable[[], None]) -> None:
+        self._todo.put(task)
+        self._remote.send(b"")
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            if self._video is not None:
+                self._video.close()
+            for sock in (self._upstream, self._monitor, self._downstream, self._orders):
+                sock.close()
+
+    def _serve(self) -> None:
+        """Pass messages down and subscriptions up until told to stop; then what is on its way."""
+        poller = self._poller = zmq.Poller()
+        for sock in (self._upstream, self._downstream, self._orders, self._monitor):
+            poller.register(sock, zmq.POLLIN)
+        connected = visited = False
+        while connected or not self._stopping:
+            ready = dict(poller.poll(LINGER if self._stopping else None))
+            if not ready:
+                break
+            if self._orders in ready:
+                self._orders.recv()
+                self._todo.get_nowait()()
+            if self._monitor in ready:
+                event = recv_monitor_message(self._monitor)["event"]
+                connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                if connected:
+                    self._on_subscribed()
+            if self._downstream in ready and not visited:
+                visited = True
+                self._on_client()
+            self._pass_down()
+            self._pass_up()
+            if self._video is not None and self._video.fileno() in ready:
+                self._show()
+            if self._video is not None and self._wanted():
+                self._video.grant()
+
+    def _wanted(self) -> bool:
+        """Say whether there is somebody to see pictures."""
+        if self._gallery is not None and self._gallery.watched:
+            return True
+        return bool(self._viewers) and self._voice.in_cell
+
+    def _pass_down(self) -> None:
+        while int(self._upstream.get(zmq.EVENTS)) & zmq.POLLIN:
+            parts: list[Any] = self._upstream.recv_multipart(copy=False)
+            if self._seal is not None:
+                parts = self._seal.renew([bytes(part) for part in parts])
+            self._voice.hear(parts)
+            self._downstream.send_multipart(parts, copy=False)
+
+    def _pass_up(self) -> None:
+        while int(self._downstream.get(zmq.EVENTS)) & zmq.POLLIN:
+            parts = self._downstream.recv_multipart()
+            (self._viewers.add if parts[0][:1] == b"\x01" else self._viewers.discard)(parts[0][1:])
+            self._upstream.send_multipart(parts)
+
+    # --- pictures -------------------------------------------------------------------------------
+
+    def _watch(self, sock: socket.socket, rate: int) -> None:
+        self._forget_video()
+        self._video = Video(sock, rate)
+        self._poller.register(self._video.fileno(), zmq.POLLIN)
+
+    def _forget_video(self) -> None:
+        if self._video is not None:
+            self._poller.unregister(self._video.fileno())
+            self._video.close()
+            self._video = None
+
+    def _show(self) -> None:
+        assert self._video is not None
+        frames = self._video.receive()
+        if frames is None:
+            self._forget_video()
+            return
+        self._pass_down()  # what the kernel said before it
+        for frame in {frame.stream: frame for frame in frames}.values():
+            self._publish(self._voice.show(frame))
+            if self._gallery is not None:
+                self._gallery.put(frame)
+
+    def _publish(self, parts: list[bytes] | None) -> None:
+        if parts is not None:
+            self._downstream.send_multipart(parts)
+
+
+class Voice:
+    """Speak in the cell that runs.
+
+    Parameters: connection, whose key signs what is said.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._cell: Any = None  # header of the request that runs
+        self._displays: set[str] = set()  # of it, between their first and their last picture
+        self._session: Any = None
+
+    @property
+    def in_cell(self) -> bool:
+        """Whether a cell runs."""
+        return self._cell is not None
+
+    def hear(self, parts: list[Any]) -> None:
+        """Follow what the kernel publishes: only what tells whether a cell runs is looked into."""
+        topic = bytes(parts[0])
+        if topic.startswith(FIRST) and len(self._displays) < MOST_DISPLAYS:
+            self._displays.add(topic[len(FIRST) :].decode("ascii", "replace"))
+        elif topic.startswith(LAST):
+            self._displays.discard(topic[len(LAST) :].decode("ascii", "replace"))
+        if not topic.endswith(b".status"):
+            return
+        try:
+            start = [bytes(part) for part in parts[:3]].index(_DELIMITER)
+            parent, content = (json.loads(bytes(parts[start + n])) for n in (3, 5))
+            runs = content["execution_state"] == "busy"
+            known = isinstance(parent["msg_id"], str)
+            if runs and known and parent["msg_type"] == "execute_request":
+                self._cell = parent
+                self._displays.clear()
+            elif not runs and self._cell and parent["msg_id"] == self._cell["msg_id"]:
+                self._cell = None
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+            pass  # not as a kernel says it: that is for the client to judge
+
+    def say(self, text: str) -> list[bytes] | None:
+        """Return a message that shows text on stderr of the cell; None when none runs."""
+        return self._message("stream", {"name": "stderr", "text": text}, b"stream.stderr")
+
+    def show(self, frame: Frame) -> list[bytes] | None:
+        """Return a message that shows a picture in its cell; None when that does not run."""
+        if self._cell is None or frame.cell != self._cell["msg_id"]:
+            return None
+        if frame.display not in self._displays:
+            return None  # not yet, or not any more: what the kernel itself publishes counts
+        content = {
+            "data": {frame.mime: base64.b64encode(frame.data).decode()},
+            "metadata": {},
+            "transient": {"display_id": frame.display},
+        }
+        return self._message("update_display_data", content, b"display_data")
+
+    def _message(self, kind: str, content: dict[str, Any], topic: bytes) -> list[bytes] | None:
+        if self._cell is None:
+            return None
+        if self._session is None:
+            from jupyter_client.session import Session  # 0.3 s, which few launchers have to spend
+
+            key, scheme = self._connection.key.encode(), self._connection.signature_scheme
+            self._session = Session(key=key, signature_scheme=scheme)
+        try:
+            message = self._session.msg(kind, content, parent={"header": self._cell})
+            return [bytes(part) for part in self._session.serialize(message, ident=topic)]
+        except (ValueError, TypeError, RecursionError):  # the board's idea of a header, or a name
+            return None
+
+
+class Seal:
+    """Sign anew what a kernel signed with a key that it had before.
+
+    Parameters: connection, whose key is to be used; former_keys.
+    """
+
+    def __init__(self, connection: Connection, former_keys: list[str]) -> None:
+        self._digest = connection.signature_scheme.removeprefix("hmac-")
+        self._key = connection.key.encode()
+        self._former_keys = [key.encode("utf-8", "replace") for key in former_keys]
+
+    def renew(self, parts: list[bytes]) -> list[bytes]:
+        """Return a message with a signature of the new key if that of an old one fits."""
+        try:
+            at = parts.index(_DELIMITER) + 1
+            signature, signed = parts[at], parts[at + 1 : at + 5]
+        except (ValueError, IndexError):
+            return parts
+        if any(hmac.compare_digest(signature, self._sign(k, signed)) for k in self._former_keys):
+            parts[at] = self._sign(self._key, signed)
+        return parts
+
+    def _sign(self, key: bytes, frames: list[bytes]) -> bytes:
+        if not key:
+            return b""
+        return hmac.new(key, b"".join(frames), self._digest).hexdigest().encode()

@@ -1,0 +1,393 @@
+"""The launcher: the kernel, as far as the frontend can see.
+
+It holds the endpoints of the connection file for as long as the kernel on the board lives, through
+any loss of the link, and ends with it. Getting to the board happens in a thread of its own, so that
+a signal or the end of the frontend is heeded at any time.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from board_agent.link import handshake
+from board_agent.link.driver import Relay
+from board_agent.link.event_loop import Loop
+from board_agent.link.frames import ProtocolError
+from board_agent.link.link import Link
+
+from .. import errors, os_support
+from .. import target as targets
+from ..board import agent_endpoint, reach
+from ..board.agent_endpoint import Agent, Answer
+from ..board.board import Board
+from ..board.kernel_status import Kernel
+from ..sanitize import printable
+from ..target import Target
+from . import connection_file, endings
+from .channels import Channels
+from .outage import Outage
+from .reconnection import Reconnection
+from .video.latest_frames import Gallery
+
+if TYPE_CHECKING:
+    from .video.page import View
+
+log = logging.getLogger(__name__)
+
+END_SECONDS = 2.0  # how long the board has to say that the kernel has ended
+DRAIN_SECONDS = 2.0  # of silence in which more of a kernel's last output may still come
+DRAIN_POLL = 0.02
+QUOTED_OUTPUT = 2000  # characters
+FOREVER = float("inf")
+
+
+class Launcher:
+    """Run one kernel on a board, for the frontend that started this process.
+
+    Parameters: target; path, the connection file; attach, a kernel on the board to take over in
+    place of starting one. Then an interrupt leaves the kernel to its lease, and `on_ready` is
+    called once clients can come.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        path: str,
+        attach: Kernel | None = None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._target = target
+        self._keep_alive = targets.seconds(target.keep_alive)
+        self._connection = connection_file.read(path)
+        self._attach = attach
+        self._on_ready = on_ready
+        self._loop = Loop()
+        self._channels: Channels | None = None
+        self._board: Board | None = None
+        self._agent: Agent | None = None
+        self._runtime: str | None = None  # the name of that on the board
+        self._session = agent_endpoint.new_session()
+        self._relay = Relay(
+            self._loop, Link(), self._on_message, self._on_lost, on_quiet=self._reconnect
+        )
+        self._relay.silence = target.link_timeout
+        self._reconnection: Reconnection | None = None
+        self._outage: Outage | None = None  # while the link is down
+        self._gallery = Gallery(self._on_watched) if target.video == "mjpeg" else None
+        self._view: View | None = None
+        self._shows_video = False
+        self._ending = False
+        self._leaving = False  # the kernel is to stay
+        self._result: errors.RkernelError | int | None = None
+
+    def run(self) -> int:
+        """Serve until the kernel has ended, and return the exit status for it.
+
+        Raises the error that ended it, see `errors`.
+        """
+        try:
+            self._channels = Channels(self._loop, self._connection, self._gallery)
+            for number in os_support.end_signals():
+                self._loop.on_signal(number, self._leave if self._attach else self._end)
+            self._loop.on_signal(signal.SIGINT, self._leave if self._attach else self._interrupt)
+            if not self._attach:
+                os_support.watch_parent(lambda: self._loop.call_soon(self._end))
+            threading.Thread(target=self._reach_board, name="bootstrap", daemon=True).start()
+            self._loop.run()
+        finally:
+            self._close()
+        if isinstance(self._result, errors.RkernelError):
+            raise self._result
+        return self._result or 0
+
+    # --- to the board ---------------------------------------------------------------------------
+
+    def _reach_board(self) -> None:
+        try:
+            reached = reach.reach(self._target)
+            log.info("reached the board")
+            reached.prepare()
+            if self._target.runtime != "board" and not self._attach:
+                from ..board.bundle import upload  # which few launchers need
+
+                self._runtime = upload.choose(reached)
+            found = self._attach.agent if self._attach else reached.start_agent()
+            sock = reached.connect(found.port)
+            agent_endpoint.shake_hands(sock, found, self._session, 0, self._target.name)
+            reached.end_session()
+        except errors.RkernelError as error:
+            self._loop.call_soon(functools.partial(self._finish, error))
+        except Exception as error:
+            log.exception("reaching the board failed")
+            failure = errors.RkernelError(detail=repr(error))
+            self._loop.call_soon(functools.partial(self._finish, failure))
+        else:
+            self._loop.call_soon(functools.partial(self._start, reached, found, sock))
+
+    def _start(self, reached: Board, found: Agent, sock: socket.socket) -> None:
+        self._board, self._agent = reached, found
+        sock.setblocking(False)
+        self._relay.resume(sock, 0)
+        self._relay.message(
+            {
+                "type": "attach" if self._attach else "start",
+                "kernel": self._attach.id if self._attach else None,
+                "reattach": self._target.reattach,
+                "key": self._connection.key,
+                "signature_scheme": self._connection.signature_scheme,
+                "python": self._target.python,
+                "runtime": self._runtime,
+                "warm_start": self._target.warm_start,
+                "workdir": self._target.workdir,
+                "env": self._target.env,
+                "debugger": self._target.debugger,
+                "owner": _owner(),
+                "keep_alive": self._keep_alive if self._keep_alive < FOREVER else None,
+                "silence": self._target.link_timeout,
+            }
+        )
+
+    # --- what the board says --------------------------------------------------------------------
+
+    def _on_message(self, content: dict[str, Any]) -> None:
+        try:
+            self._heed(content)
+        except (KeyError, TypeError, ValueError):
+            self._finish(errors.BoardMisbehaved(detail="a message that makes no sense"))
+
+    def _heed(self, content: dict[str, Any]) -> None:
+        kind = content.get("type")
+        if kind == "ready":
+            self._be_ready(content)
+        elif kind == "output":
+            log.info("the kernel wrote: %s", printable(str(content.get("text", ""))))
+        elif kind == "note":
+            log.info("the board says: %s", printable(str(content.get("text", ""))))
+        elif kind == "video" and not self._shows_video:
+            self._show_video()
+        elif kind == "ended":
+            self._drain(content, time.monotonic())
+        elif kind == "failed":
+            self._finish(self._failure(content))
+
+    def _failure(self, content: dict[str, Any]) -> errors.RkernelError:
+        if self._attach and content.get("reason") == "busy":
+            return errors.KernelBusy(kernel=self._attach.id, host=self._target.name)
+        if self._attach and content.get("reason") == "gone":
+            return errors.NoKernel(kernel=self._attach.id, host=self._target.name)
+        return errors.KernelNotStarted(detail=printable(str(content.get("detail"))))
+
+    def _be_ready(self, content: dict[str, Any]) -> None:
+        if missing := content.get("missing"):
+            self._finish(endings.missing(printable(str(missing)), self._target.name))
+            return
+        former_keys = [str(key) for key in content.get("former_keys", [])]
+        version = printable(str(content["ipykernel"]))
+        how = "was taken over" if former_keys else "is ready"
+        log.info("the kernel %s: ipykernel %s, pid %d", how, version, int(content["pid"]))
+        assert self._channels is not None
+        try:
+            self._channels.serve(self._relay, former_keys)
+        except errors.PortInUse as error:
+            self._finish(error)
+        else:
+            self._open_view()
+            if content.get("video") or self._shows_video:
+                self._show_video()
+            self._on_ready()
+
+    def _open_view(self) -> None:
+        if self._gallery is None:
+            return
+        from .video.page import View  # and with it an HTTP server, which few launchers need
+
+        try:
+            self._view = View(self._gallery, self._target)
+        except (OSError, errors.VideoPortInUse) as error:
+            log.warning("pictures are shown in the notebook only: %s", error)
+
+    def _on_watched(self, watched: bool) -> None:
+        if self._channels is not None:
+            self._loop.call_soon(self._channels.mind_viewers)
+
+    def _show_video(self) -> None:
+        self._shows_video = True
+        if self._channels is not None and self._relay.connected:
+            self._channels.show_video(self._target.frame_rate)
+
+    def _drain(self, content: dict[str, Any], since: float) -> None:
+        """Let the kernel's last messages come before its end is taken for the end of all.
+
+        They have, if the board answers, and nothing of them comes any more.
+        """
+        now = time.monotonic()
+        heard, moved = now - self._relay.heard_at, now - max(since, self._relay.moved_at)
+        if self._relay.quiet or (moved > DRAIN_SECONDS and heard < DRAIN_SECONDS / 2):
+            self._on_ended(content)
+            return
+        if self._relay.connected and heard > DRAIN_SECONDS / 4 and not self._relay.asked:
+            self._relay.ask()
+        self._loop.call_later(DRAIN_POLL, functools.partial(self._drain, content, since))
+
+    def _on_ended(self, content: dict[str, Any]) -> None:
+        status = int(content["status"])
+        if self._ending or status == 0:
+            log.info("the kernel has ended")
+            self._finish(0)
+            return
+        said = printable(str(content.get("output", ""))[-QUOTED_OUTPUT:]).strip()
+        self._finish(endings.died(status, said))
+
+    # --- when the link is lost ------------------------------------------------------------------
+
+    def _on_lost(self, error: Exception) -> None:
+        if isinstance(error, ProtocolError):
+            self._finish(errors.BoardMisbehaved(detail=f"what breaks the protocol ({error})"))
+            return
+        log.info("the link is lost: %s", error)
+        if self._ending:
+            self._finish(0)
+        elif self._keep_alive == 0:
+            self._finish(errors.LinkLost(host=self._target.name, detail=str(error), keep_alive="0"))
+        else:
+            timed_out = isinstance(error, TimeoutError)
+            self._be_down(self._relay.heard_at if timed_out else time.monotonic())
+            self._reconnect()
+
+    def _be_down(self, since: float) -> None:
+        if self._outage is not None:
+            return  # it broke again before it was of use
+        assert self._channels is not None
+        self._outage = Outage(self._loop, self._target, since, self._channels.say, self._finish)
+
+    def _reconnect(self) -> None:
+        """Dial the agent again: the link is lost, or its other end does not answer."""
+        if self._reconnection is not None or self._board is None or self._ending:
+            return
+        if self._relay.connected and self._keep_alive == 0:
+            return  # a second connection would cost the first, and with it the kernel
+        assert self._agent is not None
+        self._reconnection = Reconnection(
+            self._board,
+            self._agent,
+            self._session,
+            claim=self._claim,
+            on_back=lambda sock, answer: self._loop.call_soon(
+                functools.partial(self._on_back, sock, answer)
+            ),
+            on_gone=lambda: self._loop.call_soon(self._on_gone),
+        )
+
+    def _claim(self) -> Future[int | None]:
+        """Let the former connection go, unless it has recovered; say what came over it."""
+        future: Future[int | None] = Future()
+
+        def claim() -> None:
+            if self._result is not None or (self._relay.connected and not self._relay.in_doubt):
+                self._reconnection = None
+                future.set_result(None)
+                return
+            if self._relay.connected:
+                log.info("the link does not answer, and another one does")
+                self._relay.suspend()
+                self._be_down(self._relay.heard_at)
+            future.set_result(self._relay.link.received)
+
+        self._loop.call_soon(claim)
+        return future
+
+    def _on_back(self, sock: socket.socket, answer: Answer) -> None:
+        self._reconnection = None
+        if self._result is not None:
+            sock.close()
+            return
+        begun = self._relay.link.received > 0  # else a new session is as good as the old one
+        if answer.status != handshake.RESUMED and (begun or answer.status != handshake.NEW):
+            sock.close()
+            self._finish(endings.gone(answer.status, self._target.name, self._target.keep_alive))
+            return
+        sock.setblocking(False)
+        try:
+            self._relay.resume(sock, answer.received)
+        except ProtocolError as error:
+            self._finish(errors.BoardMisbehaved(detail=f"what breaks the protocol ({error})"))
+            return
+        if self._relay.connected:
+            self._be_back()
+
+    def _be_back(self) -> None:
+        assert self._outage is not None
+        log.info("the link is back after %.1f s", self._outage.seconds)
+        self._outage.end()
+        self._outage = None
+        if self._shows_video:
+            self._show_video()
+
+    def _on_gone(self) -> None:
+        self._reconnection = None
+        self._finish(endings.gone(handshake.NEW, self._target.name, self._target.keep_alive))
+
+    # --- what the frontend and the user want ----------------------------------------------------
+
+    def _interrupt(self) -> None:
+        if self._agent is None:
+            return
+        if self._outage is not None:
+            if self._outage.interrupted:
+                return  # one that waits is enough
+            self._outage.interrupted = True
+        self._relay.message({"type": "interrupt"})
+
+    def _end(self) -> None:
+        if self._ending:
+            return
+        self._ending = True
+        log.info("asked to end")
+        if self._relay.connected:
+            self._relay.message({"type": "end"})
+            self._loop.call_later(END_SECONDS, functools.partial(self._finish, 0))
+        else:
+            self._finish(0)  # the board finds out by itself
+
+    def _leave(self) -> None:
+        self._leaving = True
+        self._finish(0)
+
+    def _finish(self, result: errors.RkernelError | int) -> None:
+        if self._result is None:  # what came first is the cause of what comes after
+            self._result = result
+        self._loop.stop()
+
+    def _close(self) -> None:
+        if self._reconnection is not None:
+            self._reconnection.stop()
+        if self._view is not None:
+            self._view.close()
+        self._ending = True
+        failed_attach = self._attach and isinstance(self._result, errors.RkernelError)
+        if not self._leaving and not failed_attach:
+            self._relay.message({"type": "end"})  # or the kernel would wait for us
+        self._relay.close()
+        if self._channels is not None:  # after the relay: what that has passed on can come first
+            self._channels.close()
+        if self._board is not None:
+            self._board.close()
+        self._loop.close()
+
+
+def _owner() -> str:
+    """Say who starts the kernel, for people."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,61 @@
+"""A time without a link: what the user is told of it, and how long it may last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from board_agent.link.event_loop import Loop
+
+from .. import target as targets
+from ..errors import LinkLost
+from ..target import Target
+
+NOTICE_SECONDS = 2.0  # an outage that is shorter is not worth a word in the cell
+LEASE_MARGIN = 30.0  # seconds: the board's lease begins a little later than ours
+
+
+class Outage:
+    """Wait for the link to come back, for as long as the kernel on the board waits for us.
+
+    Parameters: loop; target; since, monotonic; say, called with text for the cell that runs;
+    give_up, called with the error for it when the kernel waits no more.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        target: Target,
+        since: float,
+        say: Callable[[str], None],
+        give_up: Callable[[LinkLost], None],
+    ) -> None:
+        self._target = target
+        self._since = since
+        self._say = say
+        self._give_up = give_up
+        self._noticed = False
+        self.interrupted = False  # whether an interrupt waits for the link
+        down, lease = self.seconds, targets.seconds(target.keep_alive) + LEASE_MARGIN
+        self._cancel_notice = loop.call_later(max(0.0, NOTICE_SECONDS - down), self._notice)
+        self._cancel_over = loop.call_later(lease - down, self._over)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        return time.monotonic() - self._since
+
+    def _notice(self) -> None:
+        self._noticed = True
+        self._say(f"link to {self._target.name} lost, reconnecting…\n")
+
+    def _over(self) -> None:
+        facts = {"host": self._target.name, "keep_alive": self._target.keep_alive}
+        self._give_up(LinkLost(**facts, detail="it did not come back"))
+
+    def end(self) -> None:
+        """Stop waiting: the link is back."""
+        self._cancel_notice()
+        self._cancel_over()
+        if self._noticed:
+            self._say(f"…back after {self.seconds:.0f} s\n")

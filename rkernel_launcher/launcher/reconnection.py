@@ -1,0 +1,110 @@
+"""Getting back to an agent whose link was lost: at once, and then again and again."""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from .. import errors
+from ..board.agent_endpoint import Agent, Answer, shake_hands
+from ..board.board import Board
+
+log = logging.getLogger(__name__)
+
+PART = 0.1  # of the time that the link is down, until the next attempt
+PAUSES = (0.2, 4.0)  # seconds, the shortest and the longest
+_NOT_THERE = (
+    errors.AgentRefused,
+    errors.NoForwarding,
+    errors.LinkRefused,
+    errors.WrongToken,
+    errors.NotAnAgent,
+    errors.OtherAgent,
+)
+
+
+def pause(seconds_down: float) -> float:
+    """Return the seconds until the next attempt: longer while the link stays down, with jitter."""
+    least, most = PAUSES
+    return min(most, max(least, PART * seconds_down)) * random.uniform(0.7, 1.0)
+
+
+class Reconnection:
+    """Dial an agent, in a thread of its own, until there is a connection or no agent any more.
+
+    Parameters: board; agent; session, its number; claim, called in the thread once the board
+    answers, which returns the number of the last frame that came, or None if nobody wants the
+    connection any more; on_back, called in the thread with a connection past the handshake and the
+    agent's answer; on_gone, when the agent is not there any more.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        agent: Agent,
+        session: bytes,
+        claim: Callable[[], Future[int | None]],
+        on_back: Callable[[socket.socket, Answer], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        self._board = board
+        self._agent = agent
+        self._session = session
+        self._claim = claim
+        self._on_back = on_back
+        self._on_gone = on_gone
+        self._noted = ""
+        self._stopped = threading.Event()
+        threading.Thread(target=self._run, name="reconnection", daemon=True).start()
+
+    def stop(self) -> None:
+        """Give up; what is under way ends by itself."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        start = time.monotonic()
+        while not self._stopped.is_set():
+            try:
+                if self._attempt():
+                    return
+            except errors.RkernelError as error:
+                self._note(f"not back yet: {error}")
+            except Exception:
+                log.exception("an attempt to reconnect failed")
+            self._stopped.wait(pause(time.monotonic() - start))
+
+    def _attempt(self) -> bool:
+        """Try once, and ask the board itself if it is there and the agent is not.
+
+        Returns whether all is done.
+        """
+        try:
+            return self._connect()
+        except _NOT_THERE as error:
+            self._note(f"the agent does not answer: {error}")
+            if self._agent in self._board.look_again():
+                return False
+        self._on_gone()
+        return True
+
+    def _connect(self) -> bool:
+        sock = self._board.redial(self._agent.port)
+        received = self._claim().result()
+        if received is None or self._stopped.is_set():
+            sock.close()
+            return True
+        name = self._board.target.name
+        answer = shake_hands(sock, self._agent, self._session, received, name)
+        self._on_back(sock, answer)
+        return True
+
+    def _note(self, text: str) -> None:
+        """Log what is wrong, unless it was so the last time."""
+        if text != self._noted:
+            self._noted = text
+            log.info("%s", text)

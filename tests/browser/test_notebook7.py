@@ -1,0 +1,62 @@
+"""Real Notebook 7 in a real browser, with a kernel on a board."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat.v4
+import pytest
+
+from tests.support import boards, browser
+
+pytestmark = [
+    pytest.mark.parametrize("any_board", ["local"], indirect=True),
+]
+
+
+@pytest.fixture
+def notebook(any_board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
+    boards.write_spec(
+        Path(any_board.environment["JUPYTER_DATA_DIR"], "kernels"), "board", any_board.argv()
+    )
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    kernel = {"name": "board", "display_name": "Python on the board"}
+    empty = nbformat.v4.new_notebook(
+        metadata={"kernelspec": kernel}, cells=[nbformat.v4.new_code_cell()]
+    )
+    nbformat.write(empty, notebooks / "film.ipynb")
+    page = "notebooks/film.ipynb"
+    with (
+        browser.chromium(tmp_path) as chromium,
+        browser.server(notebooks, any_board.environment, "notebook", page) as address,
+    ):
+        lab = browser.Lab(chromium, address, any_board.limit)
+        lab.find(".jp-Notebook .cm-content", "the notebook's first cell")
+        boards.wait_until(lambda: _is_idle(address), "the page has its kernel", any_board.limit)
+        lab.find('.jp-Notebook-ExecutionIndicator[data-status="idle"]', "a kernel that is idle")
+        yield lab
+
+
+def _is_idle(address: str) -> bool:
+    """Say whether a page is connected to a kernel that is idle.
+
+    The page itself shows "idle" before, and drops what is run then.
+    """
+    parts = urllib.parse.urlsplit(address)
+    kernels_page = parts._replace(path="/api/kernels").geturl()
+    try:
+        with urllib.request.urlopen(kernels_page, timeout=30) as answer:
+            kernels = json.load(answer)
+    except urllib.error.HTTPError:
+        return False  # the server answers 500 while it starts a kernel
+    return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels)
+
+
+def test_pictures_are_live_and_the_last_one_stays(notebook: browser.Lab) -> None:
+    browser.assert_film_is_live(notebook, "video-notebook7.png")

@@ -1,0 +1,154 @@
+"""Notebooks like those of Sipeed's rpyc_ikernel, executed by nbclient on a board."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+from tests.support import boards, maixpy3
+from tests.support.armv7l import Armv7l
+from tests.support.bare import PICTURES, SERVICE
+
+FOLDER = boards.ROOT / "tests" / "notebooks"
+# What the kernels of a board that has nothing are told to find there.
+SHOWING = ("--env", f"PYTHONPATH={PICTURES}")
+FILMING = ("--env", f"PYTHONPATH={SERVICE}:{PICTURES}")
+
+BOARDS = [
+    "local",
+    pytest.param("bookworm", marks=pytest.mark.board),
+    pytest.param("trixie", marks=pytest.mark.board),
+]
+everywhere = pytest.mark.parametrize("any_board", BOARDS, indirect=True)
+even_where_nothing_is = pytest.mark.parametrize(
+    "any_board", [*BOARDS, pytest.param("bare-64", marks=pytest.mark.board)], indirect=True
+)
+both = pytest.mark.parametrize("with_papermill", [False, True], ids=["nbclient", "papermill"])
+
+
+@even_where_nothing_is
+def test_the_usage_notebook(any_board: boards.Board, tmp_path: Path) -> None:
+    outputs = executed("usage.ipynb", any_board, tmp_path)
+    uname, exception, division, loop, words, magic = outputs
+    assert f"machine='{any_board.shell('uname -m').strip()}'" in uname[0].text
+    assert (exception[0].ename, exception[0].evalue) == ("Exception", "on purpose")
+    assert (division[0].ename, division[0].evalue) == ("ZeroDivisionError", "division by zero")
+    times = [float(line) for line in "".join(part.text for part in loop).splitlines()]
+    assert len(times) == 5
+    assert all(later - sooner >= 1 for sooner, later in pairwise(times))
+    assert words[0].text == "你好板子 · ünïcödé · 🤖\n"
+    assert "Wall time" in "".join(part.get("text", "") for part in magic)
+
+
+@even_where_nothing_is
+def test_the_display_notebook(any_board: boards.Board, tmp_path: Path) -> None:
+    html, frames, handle, image = executed("display.ipynb", any_board, tmp_path)
+    assert html[0].data["text/html"] == "<b>bold</b>"
+    assert html[1].data["text/plain"] == "{'a': [1, 2, 3]}"
+    assert [part.text for part in frames] == ["frame 4\n"]
+    assert handle[0].data["text/plain"] == "'second'"
+    assert image[0].data["image/png"].startswith("iVBOR")
+
+
+@everywhere
+@both
+def test_the_video_notebook(any_board: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
+    """A saved notebook holds one picture of each stream: the last."""
+    check_video(executed("video.ipynb", any_board, tmp_path, with_papermill))
+
+
+@pytest.mark.board
+def test_the_video_notebook_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
+    check_video(executed("video.ipynb", small, tmp_path, False, *SHOWING))
+
+
+def check_video(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    nothing, film, streams, one = outputs
+    assert nothing == []
+    [last] = pictures(film)
+    assert last.size == (240, 240)
+    yellow, blue = last.getpixel((200, 120)), last.getpixel((2, 2))
+    assert yellow[0] > 200 and blue[0] > 200  # the bar has reached the right edge
+    assert sorted(picture.size for picture in pictures(streams)) == [(24, 32), (32, 24)]
+    assert [abs(p.getpixel((9, 9)) - 100) < 8 for p in pictures(streams)] == [True, True]
+    assert [picture.size for picture in pictures(one)] == [(240, 240)]
+    assert one[1].text == "after the picture\n"
+
+
+@both
+def test_the_camera_notebook(home: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
+    """What Sipeed's notebooks do, with maixpy3's own files: each cell keeps its last picture."""
+    options = maixpy3.options()
+    check_camera(executed("camera.ipynb", home, tmp_path, with_papermill, *options))
+
+
+@pytest.mark.board
+def test_the_camera_notebook_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
+    check_camera(executed("camera.ipynb", small, tmp_path, False, *FILMING))
+
+
+def check_camera(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    _, film, drawing, lcd = outputs
+    [last] = pictures(film)
+    level = last.convert("L").getpixel((12, 12))
+    assert last.size == (24, 24) and abs(level - 60) <= 2  # each of its 60 has its number for grey
+    [last] = pictures(drawing)
+    assert last.size == (48, 24)
+    red, blue = last.getpixel((30, 12)), last.getpixel((46, 12))
+    assert red[0] > 200 > 60 > red[2] and blue[2] > 200 > 60 > blue[0]  # it is at 40
+    assert [output.get("text") for output in lcd] == ["on the LCD only\n"]
+
+
+def test_a_camera_whose_loop_fails(home: boards.Board, tmp_path: Path) -> None:
+    check_failing(executed("failing.ipynb", home, tmp_path, False, *maixpy3.options()))
+
+
+@pytest.mark.board
+def test_a_camera_whose_loop_fails_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
+    check_failing(executed("failing.ipynb", small, tmp_path, False, *FILMING))
+
+
+def check_failing(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    _, failing = outputs
+    [last] = pictures(failing)
+    assert abs(last.convert("L").getpixel((12, 12)) - 30) <= 2
+    assert [output.evalue for output in failing if "evalue" in output] == ["on purpose"]
+
+
+def pictures(outputs: list[nbformat.NotebookNode]) -> list[Image.Image]:
+    found = [output.data["image/jpeg"] for output in outputs if "data" in output]
+    return [Image.open(io.BytesIO(base64.b64decode(text))) for text in found]
+
+
+def executed(
+    name: str, board: boards.Board, folder: Path, with_papermill: bool = False, *options: str
+) -> list[list[nbformat.NotebookNode]]:
+    """Have `jupyter execute`, or papermill, run a notebook on the board; return the outputs."""
+    boards.write_spec(folder / "kernels", "board", board.argv(*options))
+    shutil.copy(FOLDER / name, folder)
+    limit = int(board.limit)
+    command = [sys.executable, "-c", "from nbclient.cli import main; main()"]  # jupyter execute
+    command += [name, "--kernel_name=board", "--inplace", f"--startup_timeout={limit}"]
+    if with_papermill:
+        command = [sys.executable, "-m", "papermill", "--kernel", "board", "--no-progress-bar"]
+        command += ["--start-timeout", str(limit), name, name]
+    run = subprocess.run(
+        command,
+        cwd=folder,
+        env={**board.environment, "JUPYTER_PATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=3 * limit,
+    )
+    assert run.returncode == 0, run.stderr
+    notebook = nbformat.read(folder / name, as_version=4)
+    return [cell.outputs for cell in notebook.cells]

@@ -1,0 +1,63 @@
+"""docs/errors.md has a row for each class of rkernel_launcher/errors.py, and each row a test.
+
+The rows are made from the classes. After a change there, write the page again with:
+
+    python -m tests.unit.test_errors_table
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rkernel_launcher.errors import RkernelError
+from tests.support.boards import ROOT
+
+PAGE = ROOT / "docs" / "errors.md"
+HEAD = """# What can go wrong
+
+Each of these is one sentence on stderr and a non-zero exit status (that of the kernel for
+`KernelDied`, 1 for the others); nothing is written. `rkernel --debug` shows the traceback as well.
+The launcher adds where its log is. Words in *italics* are filled in.
+
+The table is made from the classes in `rkernel_launcher/errors.py`.
+
+| Error | What it says | What to do |
+| --- | --- | --- |
+"""
+
+
+def page() -> str:
+    """Make the page."""
+    return HEAD + "".join(sorted(row(error) for error in every(RkernelError)))
+
+
+def every(error: type[RkernelError]) -> Iterator[type[RkernelError]]:
+    """Go through a class and those below it."""
+    yield error
+    for below in error.__subclasses__():
+        yield from every(below)
+
+
+def row(error: type[RkernelError]) -> str:
+    """Make a line of the table."""
+    words = (_shown(error.message), _shown(error.remedy))
+    return f"| `{error.__name__}` | {words[0]} | {words[1]} |\n"
+
+
+def _shown(text: str) -> str:
+    return re.sub(r"{(\w+)[^}]*}", r"*\1*", text).replace("|", r"\|").replace("<", "&lt;")
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run: python -m tests.unit.test_errors_table"
+
+
+def test_every_error_is_provoked_by_a_test() -> None:
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for error in every(RkernelError):
+        assert re.search(rf"\b{error.__name__}\b[,)]", tests), f"no test expects {error.__name__}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
