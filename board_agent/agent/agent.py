@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from ..common.home import Seat
+from ..common.agent_lock import AgentLock
 from ..common.memory import available
 from ..link import handshake
 from ..link.driver import Relay
@@ -35,7 +35,7 @@ def main(argv: List[str]) -> None:
     """
     options = {argv[i]: argv[i + 1] for i in range(0, len(argv), 2)}  # argparse would take 200 kB
     bind, idle = options.get("--bind", "127.0.0.1:0"), float(options.get("--idle", 60.0))
-    seat = Seat(options["--code"], bind)
+    seat = AgentLock(options["--code"], bind)
     if not seat.take():
         return  # another one was faster; the launcher will find it
     seat.sweep()

@@ -1,16 +1,13 @@
 """The processes of kernels: forked from a template, or started each for itself."""
 
-import array
-import json
 import os
 import signal
 import socket
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
-from ..common import home
+from ..common import fork_protocol, home
 from ..common.memory import SHORT, available
-from ..kernel import template
 from ..link.event_loop import Loop
 
 ANSWER = 5.0  # seconds that the template may take to fork
@@ -133,7 +130,7 @@ class Processes:
         """Take one message of the template's; nothing when it is gone."""
         assert self._template is not None
         try:
-            said, _ = template.receive(self._template)
+            said, _ = fork_protocol.receive(self._template)
         except OSError:
             said = None
         if said is None:
@@ -148,9 +145,8 @@ class Processes:
 
     def _send(self, content: Dict[str, Any], descriptors: List[int]) -> None:
         assert self._template is not None
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
         try:
-            self._template.sendmsg([json.dumps(content).encode()], [rights])
+            fork_protocol.send(self._template, content, descriptors)
         except OSError:
             self._lose()
 
@@ -175,7 +171,7 @@ class Processes:
 def _wait(pid: int) -> Optional[int]:
     """Return the exit status of a child, or None while it runs."""
     found, status = os.waitpid(pid, os.WNOHANG)
-    return template.exit_status(status) if found else None
+    return fork_protocol.exit_status(status) if found else None
 
 
 def _is_plain(request: Dict[str, Any]) -> bool:

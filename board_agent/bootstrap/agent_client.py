@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from ..common.home import agents
+from ..common.agent_lock import agents
 from ..link import handshake
 from ..link.events import Message
 from ..link.frames import ProtocolError

@@ -9,7 +9,8 @@ import subprocess
 import time
 
 from ..common import home
-from ..common.home import NoHome, Seat, agents
+from ..common.agent_lock import AgentLock, agents
+from ..common.home import NoHome
 from . import bundle_receiver
 
 TYPE_CHECKING = False  # typing would take memory of the service that we may be in
@@ -52,7 +53,7 @@ def ensure_agent(
     Returns its pid, port and token, or an error and its detail.
     """
     try:
-        seat = Seat(code, bind)
+        seat = AgentLock(code, bind)
         deadline = time.monotonic() + AGENT_SECONDS
         while time.monotonic() < deadline:
             state = seat.read_state()

@@ -17,8 +17,8 @@ from functools import partial
 from types import CodeType
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
+from ..common.bundle_format import CODE, SOURCES, pack
 from ..common.home import failure
-from ..kernel.bundle_importer import CODE, SOURCES, pack
 
 
 def code() -> None:

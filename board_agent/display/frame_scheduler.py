@@ -4,25 +4,14 @@ Each stream has room for one picture, the newest: what was there is forgotten. T
 pictures one by one, so that no more are under way than it asked for. When it grants them more
 slowly than they are due, first their quality falls, then their number; what is sent is always new.
 Encoding has half of one core at most: there may be no other, for the cell's code and for answers.
-
-On the wire each picture is the lengths of its data and of its facts and its delay (`HEAD`), then
-the facts as JSON, then the data. The viewer's first byte says how many pictures a second it wants
-of a stream; every byte that follows grants one.
 """
 
-import functools
-import json
-import struct
 from typing import Dict, NamedTuple, Optional
 
+from ..link import video_format
 from .images import Picture
 
-HEAD = struct.Struct("!IHI")  # bytes of data, bytes of facts, microseconds since it was shown
-LONGEST_DELAY = (1 << 32) - 1  # microseconds
-LONGEST = 1 << 24  # bytes of data
 MOST_STREAMS = 16  # whose pictures wait
-# Begin the topics of a stream's first and last picture in a cell; its display follows.
-FIRST, LAST = b"video.first.", b"video.last."
 FULL = 90  # quality of a cell's first and last picture, which may be kept
 BEST, WORST = 80, 30  # quality of those between them
 LESS, MORE = 0.8, 4  # a factor when pictures are skipped, an addition when for a while none was
@@ -121,20 +110,7 @@ class Lane:
 def head(shown: Shown, data: bytes, delay: float) -> bytes:
     """Return what goes before a picture's data; `delay` is in seconds, since it was shown."""
     picture = shown.picture
-    text = _facts(
+    facts = video_format.facts(
         *(shown.stream, shown.cell, shown.display, picture.mime, picture.width, picture.height)
     )
-    return HEAD.pack(len(data), len(text), min(int(delay * 1e6), LONGEST_DELAY)) + text
-
-
-@functools.lru_cache(maxsize=MOST_STREAMS)  # they are those of the picture before
-def _facts(stream: str, cell: str, display: str, mime: str, width: int, height: int) -> bytes:
-    facts = {
-        "stream": stream,
-        "cell": cell,
-        "display": display,
-        "mime": mime,
-        "width": width,
-        "height": height,
-    }
-    return json.dumps(facts, separators=(",", ":")).encode()
+    return video_format.head(len(data), delay, facts)

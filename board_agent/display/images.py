@@ -5,7 +5,8 @@ import struct
 import sys
 from typing import Any, NamedTuple, Optional, Tuple
 
-JPEG, PNG = "image/jpeg", "image/png"
+from ..link.video_format import JPEG, PNG
+
 _PLAIN = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "RGBX": "RGB"}  # PIL's modes that stay
 _WANTED = (
     "a PIL image, a NumPy array of uint8 (height x width, or with 3 or 4 colours), an image of "

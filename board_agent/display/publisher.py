@@ -18,7 +18,8 @@ import uuid
 from typing import Any, Counter, Dict, Optional, Tuple
 
 from ..common import agent_socket
-from .frame_scheduler import FIRST, FULL, LAST, LONGEST, Lane, Shown, head
+from ..link.video_format import FIRST, LAST, LONGEST
+from .frame_scheduler import FULL, Lane, Shown, head
 from .images import Picture, take
 from .jpeg import encode
 

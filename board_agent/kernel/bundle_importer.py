@@ -1,12 +1,6 @@
 """Import from a runtime: compiled modules, all in one file; the others from their sources.
 
-On a small flash, five hundred files in which code lies uncompressed take three times the room, and
-longer to find. What a runtime has instead, and `pack` writes:
-
-    code          an index, a line for each module: its path, where its code begins, how long it is,
-                  or NOT_COMPILED; then the code of each, marshalled and compressed
-    sources.zip   the sources of all modules: opened when somebody asks for one, as a traceback
-                  does, or imports a module that is seldom wanted and so was not compiled
+`bundle_format` has what is in the files.
 """
 
 import importlib.util
@@ -17,12 +11,9 @@ import zipimport
 import zlib
 from importlib.machinery import ModuleSpec, SourcelessFileLoader
 from types import CodeType
-from typing import Any, BinaryIO, Iterable, Optional, Tuple
+from typing import Any, Optional, Tuple
 
-CODE = "code"
-SOURCES = "sources.zip"
-NOT_COMPILED = 0, 0
-_HEAD = 10  # digits of the index's length
+from ..common.bundle_format import CODE, HEAD, NOT_COMPILED, SOURCES
 
 
 def use(folder: str) -> str:
@@ -41,23 +32,6 @@ def use(folder: str) -> str:
     return folder
 
 
-def pack(file: BinaryIO, modules: Iterable[Tuple[str, CodeType]], others: Iterable[str]) -> None:
-    """Write what `use` reads.
-
-    Parameters: modules, each with its path below the folder, such as IPython/core/magic.py;
-    others, the paths of those that are not compiled.
-    """
-    index, parts, offset = ["%s %d %d\n" % (path, *NOT_COMPILED) for path in others], [], 0
-    for path, code in modules:
-        parts.append(zlib.compress(marshal.dumps(code)))
-        index.append("%s %d %d\n" % (path, offset, len(parts[-1])))
-        offset += len(parts[-1])
-    head = ("\n" + "".join(index)).encode()
-    file.write(b"%*d" % (_HEAD, len(head)) + head)
-    for part in parts:
-        file.write(part)
-
-
 class _Finder:
     """Finds for sys.path what is in a runtime, at its root and in its packages."""
 
@@ -66,9 +40,9 @@ class _Finder:
         self.sources = os.path.join(folder, SOURCES)
         self._code = os.path.join(folder, CODE)
         with open(self._code, "rb") as file:
-            length = int(file.read(_HEAD))
+            length = int(file.read(HEAD))
             self._index = file.read(length)  # searched as it is: a dict would take 100 kB
-        self._begin = _HEAD + length
+        self._begin = HEAD + length
 
     def find_spec(self, fullname: str, target: Any = None) -> Optional[ModuleSpec]:
         """Find a compiled module, or else its source."""

@@ -72,10 +72,10 @@ def _version(package: str) -> Optional[str]:
         return None
 
 
-def _requires(package: str) -> List[Tuple[str, str, str]]:
-    """Return name, demand and version of what a package asks for always and finds here.
+def _requires(package: str) -> List[Tuple[str, str]]:
+    """Return what a package asks for always and finds here: the requirement, and the version.
 
-    Not of what it finds without metadata: whether that will do, only a trial tells.
+    Not what it finds without metadata: whether that will do, only a trial tells.
     """
     try:
         wanted = metadata.requires(package) or []
@@ -83,10 +83,10 @@ def _requires(package: str) -> List[Tuple[str, str, str]]:
         return []
     found = []
     for line in wanted:
-        match = re.match(r"([\w.-]+)(?:\[.*?\])?\s*\(?([^;)]*)\)?\s*$", line)
-        version = _version(match[1]) if match else None
-        if match and version:
-            found.append((match[1], match[2].strip(), version))
+        match = re.match(r"[\w.-]+", line)
+        version = _version(match[0]) if match and ";" not in line else None
+        if version:
+            found.append((line, version))
     return found
 
 

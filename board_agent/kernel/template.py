@@ -2,29 +2,20 @@
 
 Such a kernel is there sooner, and shares with the template the memory that neither of the two
 changes. Run by the agent as `python -m board_agent.kernel.template FD [--runtime FOLDER]`, where FD
-is a socket of type SOCK_SEQPACKET to the agent; the two exchange JSON:
-
-    {"ready": true}     the template's first: it has imported all
-    {"start": [...]}    fork a kernel with these arguments of `kernel`, but for the first; with two
-                        descriptors: of its lifeline, and for its output
-    {"pid": ...}        the answer; 0 when it cannot, or what it has imported is no longer current
-    {"ended": PID, "status": ...}    a kernel has ended; the status is as subprocess has it
+is a socket to the agent; `fork_protocol` has what the two say to each other.
 """
 
-import array
 import contextlib
 import gc
-import json
 import os
 import select
 import signal
 import socket
 import sys
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
+from ..common.fork_protocol import exit_status, receive, send
 from . import process_title
-
-LONGEST = 1 << 16  # bytes of a message
 
 
 def main(argv: List[str]) -> None:
@@ -111,12 +102,7 @@ class _Template:
 
     def _tell(self, content: Dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # the agent is gone, as we shall see
-            self._sock.send(json.dumps(content).encode())
-
-
-def exit_status(status: int) -> int:
-    """Return what subprocess makes of a wait status: the signal that ended it is negative."""
-    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+            send(self._sock, content)
 
 
 def _stamp() -> List[int]:
@@ -126,16 +112,6 @@ def _stamp() -> List[int]:
         with contextlib.suppress(OSError):
             found.append(os.stat(path).st_mtime_ns)
     return found
-
-
-def receive(sock: socket.socket) -> Tuple[Optional[Dict[str, Any]], List[int]]:
-    """Receive a message and its descriptors; None at the end. Raises OSError."""
-    descriptors = array.array("i")
-    space = socket.CMSG_SPACE(2 * descriptors.itemsize)
-    data, ancillary, _, _ = sock.recvmsg(LONGEST, space, socket.MSG_CMSG_CLOEXEC)
-    for _, _, content in ancillary:
-        descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
-    return dict(json.loads(data)) if data else None, list(descriptors)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ from typing import Any
 
 import click
 
-from ..board import reach
+from ..board import reach, requirements
 from ..board.board import Board
 from ..board.bundle import upload
 from ..sanitize import printable
 from ..target import Target
 from ..transports.ssh.passwords import Prompts
-from . import trial
 from .console import Report
 
 NO_AUTHENTICATION = (
@@ -74,8 +73,8 @@ def look_at(report: Report, reached: Board, prompts: Prompts | None) -> dict[str
 
 def supply(report: Report, reached: Board, facts: dict[str, Any]) -> Target:
     """Send a board the packages that its kernel lacks; return the target, its runtime decided."""
-    found = replace(reached.target, runtime=trial.runtime(facts, reached.target))
-    trial.facts(facts, found)
+    found = replace(reached.target, runtime=requirements.runtime(facts, reached.target))
+    requirements.facts(facts, found)
     if found.runtime == "bundled":
         with report.progress("Looking for a kernel's packages") as progress:
             upload.ensure(reached, progress)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
+from packaging.version import Version
 
 from .. import target as targets
 from ..errors import BadName, ForeignName, KernelsUnusable, NameTaken, NoSuchKernel
@@ -25,7 +26,7 @@ from ..sanitize import printable
 from ..target import Target
 
 _LOGOS = ("logo-32x32.png", "logo-64x64.png", "logo-svg.svg")
-_SIGNAL_BEFORE = (6, 2)  # an older ipykernel does not heed an interrupt_request
+_SIGNAL_BEFORE = Version("6.2")  # an older ipykernel does not heed an interrupt_request
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def make(name: str, display_name: str, target: Target, facts: dict[str, Any]) ->
     spec: dict[str, Any] = json.loads(_template("kernel.json"))
     start, rest = spec["argv"][1:3], spec["argv"][3:]
     own = facts.get("packages", {}) if target.runtime != "bundled" else {}
-    version = str(own.get("ipykernel") or "")
-    old = version and tuple(map(int, re.findall(r"\d+", version)[:2])) < _SIGNAL_BEFORE
+    version = own.get("ipykernel")
+    old = version and Version(version) < _SIGNAL_BEFORE
     noted = {"host": target.host, "via": target.via}
     for fact in ("model", "machine", "python"):
         noted[fact] = printable(str(facts.get(fact) or ""))

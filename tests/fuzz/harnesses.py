@@ -23,17 +23,18 @@ from pathlib import Path
 from unittest import mock
 
 from board_agent.agent.iopub_recorder import LONGEST_TOPIC, Tape, first_message, opening_length
-from board_agent.display.frame_scheduler import FIRST, HEAD, Shown, head
-from board_agent.display.frame_scheduler import LONGEST as LONGEST_PICTURE
-from board_agent.display.images import JPEG, PNG, Picture
+from board_agent.display.frame_scheduler import Shown, head
+from board_agent.display.images import Picture
 from board_agent.link import compression, handshake
 from board_agent.link.events import Data, Event
 from board_agent.link.frames import HEADER, MAX_PAYLOAD, OPEN, PACKED, ProtocolError
 from board_agent.link.link import WINDOW, Link
+from board_agent.link.video_format import FIRST, HEAD, JPEG, PNG
+from board_agent.link.video_format import LONGEST as LONGEST_PICTURE
 from board_agent.zmtp import wire
 from board_agent.zmtp.patterns import Pipe, Router, XPub
 from rkernel_launcher.launcher.connection_file import Connection
-from rkernel_launcher.launcher.iopub_fanout import Voice
+from rkernel_launcher.launcher.jupyter_messages import Voice
 from rkernel_launcher.launcher.video.frames import BadVideo, Decoder, Frame
 from rkernel_launcher.launcher.video.latest_frames import Gallery
 from tests.support.boards import ROOT

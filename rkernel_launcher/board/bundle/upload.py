@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import errors
-from ...cli import trial
 from ...sanitize import printable
+from .. import requirements
 from ..board import Board, unwritable
 from . import build, wheels
 
@@ -74,7 +74,7 @@ def choose(board: Board) -> str | None:
     """
     wanted = board.target.runtime
     if wanted == "auto":
-        wanted = trial.runtime(board.facts(), board.target)
+        wanted = requirements.runtime(board.facts(), board.target)
     return ensure(board, _logged) if wanted == "bundled" else None
 
 

@@ -7,8 +7,7 @@ import logging
 import socket
 from typing import Any, NamedTuple
 
-from board_agent.display.frame_scheduler import HEAD, LONGEST
-from board_agent.display.images import JPEG, PNG
+from board_agent.link.video_format import HEAD, JPEG, LONGEST, PNG
 
 log = logging.getLogger(__name__)
 

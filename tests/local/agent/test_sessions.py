@@ -14,7 +14,7 @@ import pytest
 
 from board_agent.agent.spool import MEMORY
 from board_agent.bootstrap import remote_calls
-from board_agent.common.home import Seat
+from board_agent.common.agent_lock import AgentLock
 from board_agent.link.handshake import EXPIRED, NEW, NO_MEMORY, REPLACED, RESUMED, STOPPED
 from tests.support.agents import LIMIT, Agent, Frontend, Session, alive, running
 from tests.support.boards import wait_until
@@ -412,7 +412,7 @@ def test_stopping_goes_on_past_an_agent_that_does_not_answer(
     for name, folder in (("XDG_RUNTIME_DIR", agent.runtime), ("HOME", agent.runtime)):
         monkeypatch.setenv(name, str(folder))
     ready = session.start()
-    seat = Seat("a-mum-one", "127.0.0.1:0")
+    seat = AgentLock("a-mum-one", "127.0.0.1:0")
     assert seat.take() and Path(seat.folder) < agent.folder, "it is asked first"
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen

@@ -17,7 +17,7 @@ from jupyter_client.session import Session as Wire
 
 from board_agent.link.handshake import RESUMED, TAKEN
 from rkernel_launcher.launcher import connection_file
-from rkernel_launcher.launcher.iopub_fanout import Seal
+from rkernel_launcher.launcher.jupyter_messages import Seal
 from tests.local.agent.test_sessions import SMALL_SPOOL
 from tests.support.agents import LIMIT, Agent, Frontend, Session, alive, running
 from tests.support.boards import wait_until

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from board_agent.common import home
-from board_agent.common.home import NoHome, Seat
+from board_agent.common.agent_lock import AgentLock, agents
+from board_agent.common.home import NoHome
 
 
 @pytest.fixture
@@ -34,8 +35,8 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def seat(folder: Path) -> Iterator[Seat]:
-    made = Seat("c0de", "127.0.0.1:0")
+def seat(folder: Path) -> Iterator[AgentLock]:
+    made = AgentLock("c0de", "127.0.0.1:0")
     assert made.take()
     yield made
     made.leave()
@@ -87,7 +88,7 @@ def test_a_folder_of_somebody_else_is_not_used(folder: Path) -> None:
 
 
 def test_no_folder_at_all_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "_own", lambda path: False)
+    monkeypatch.setattr(home, "is_private", lambda path: False)
     with pytest.raises(NoHome, match=f"{folder}/run/rkernel"):
         home.runtime()
 
@@ -102,8 +103,8 @@ def test_the_cache_is_where_the_user_has_it(folder: Path, monkeypatch: pytest.Mo
 # --- the seat ------------------------------------------------------------------------------------
 
 
-def test_a_seat_is_one_agents(seat: Seat) -> None:
-    other = Seat("c0de", "127.0.0.1:0")
+def test_a_seat_is_one_agents(seat: AgentLock) -> None:
+    other = AgentLock("c0de", "127.0.0.1:0")
     assert not other.take()
     seat.leave()
     assert other.take()
@@ -111,7 +112,7 @@ def test_a_seat_is_one_agents(seat: Seat) -> None:
 
 
 def test_a_seat_that_cannot_be_is_told(folder: Path) -> None:
-    seat = Seat("c0de", "127.0.0.1:0")
+    seat = AgentLock("c0de", "127.0.0.1:0")
     Path(seat.folder).touch()
     with pytest.raises(NoHome, match="cannot be made"):
         seat.take()
@@ -119,7 +120,7 @@ def test_a_seat_that_cannot_be_is_told(folder: Path) -> None:
 
 def test_a_seat_is_made_again_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it would be elsewhere by now: whoever knows of it looks for it there."""
-    seat = Seat("c0de", "127.0.0.1:0")
+    seat = AgentLock("c0de", "127.0.0.1:0")
     (folder / "run" / "rkernel").rmdir()
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert seat.take()
@@ -133,16 +134,16 @@ def test_the_folder_of_a_login_is_not_used(folder: Path, monkeypatch: pytest.Mon
     assert home.runtime() == f"/tmp/rkernel-{os.getuid()}"
 
 
-def test_other_code_or_another_address_is_another_seat(seat: Seat) -> None:
+def test_other_code_or_another_address_is_another_seat(seat: AgentLock) -> None:
     for code, bind in (("c0de", "127.0.0.1:1"), ("0ther", "127.0.0.1:0")):
-        other = Seat(code, bind)
+        other = AgentLock(code, bind)
         assert other.take()
         other.clear()
     assert Path(seat.folder).exists()
 
 
-def test_what_an_agent_writes_can_be_read_while_it_is_there(seat: Seat) -> None:
-    reader = Seat("c0de", "127.0.0.1:0")
+def test_what_an_agent_writes_can_be_read_while_it_is_there(seat: AgentLock) -> None:
+    reader = AgentLock("c0de", "127.0.0.1:0")
     assert reader.read_state() is None, "it is just starting"
     seat.write_state({"port": 1, "token": "00"})
     assert reader.read_state() == {"port": 1, "token": "00"}
@@ -152,12 +153,12 @@ def test_what_an_agent_writes_can_be_read_while_it_is_there(seat: Seat) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}x", "\xff"])
-def test_half_a_state_is_none(seat: Seat, content: str) -> None:
+def test_half_a_state_is_none(seat: AgentLock, content: str) -> None:
     (Path(seat.folder) / "agent.json").write_text(content, encoding="latin-1")
-    assert Seat("c0de", "127.0.0.1:0").read_state() is None
+    assert AgentLock("c0de", "127.0.0.1:0").read_state() is None
 
 
-def test_sweeping_takes_kernels_folders_only(seat: Seat) -> None:
+def test_sweeping_takes_kernels_folders_only(seat: AgentLock) -> None:
     (Path(seat.folder) / "17").mkdir()
     (Path(seat.folder) / "17" / "connection.json").touch()
     (Path(seat.folder) / "other").touch()
@@ -165,7 +166,7 @@ def test_sweeping_takes_kernels_folders_only(seat: Seat) -> None:
     assert {path.name for path in Path(seat.folder).iterdir()} == {"lock", "other"}
 
 
-def test_clearing_leaves_nothing(folder: Path, seat: Seat) -> None:
+def test_clearing_leaves_nothing(folder: Path, seat: AgentLock) -> None:
     seat.write_state({})
     (Path(seat.folder) / "log").touch()
     (Path(seat.folder) / "3").mkdir()
@@ -173,19 +174,19 @@ def test_clearing_leaves_nothing(folder: Path, seat: Seat) -> None:
     assert not list((folder / "run").iterdir())
 
 
-def test_clearing_what_has_vanished_is_no_error(folder: Path, seat: Seat) -> None:
+def test_clearing_what_has_vanished_is_no_error(folder: Path, seat: AgentLock) -> None:
     """As when a user's /run/user folder went with the login."""
     subprocess.run(["rm", "-r", f"{folder}/run"], check=True, timeout=30)
     seat.clear()
 
 
-def test_the_lock_is_not_inherited(seat: Seat) -> None:
+def test_the_lock_is_not_inherited(seat: AgentLock) -> None:
     command = [sys.executable, "-c", "print('runs', flush=True); input()"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, close_fds=False) as child:
         assert child.stdout is not None and child.stdout.readline() == b"runs\n"
         seat.leave()
-        other = Seat("c0de", "127.0.0.1:0")
+        other = AgentLock("c0de", "127.0.0.1:0")
         assert other.take()
         other.leave()
         child.communicate(b"\n", timeout=30)
@@ -198,7 +199,7 @@ def test_a_seat_that_is_taken_and_cleared_all_the_time_is_never_two_agents(folde
 
     def play(index: int) -> None:
         while taken[index] < 50:
-            seat = Seat("c0de", "127.0.0.1:0")
+            seat = AgentLock("c0de", "127.0.0.1:0")
             folders.add(seat.folder)
             if seat.take():
                 inside.append(index)
@@ -220,10 +221,10 @@ def test_a_seat_that_is_taken_and_cleared_all_the_time_is_never_two_agents(folde
 # --- all agents ----------------------------------------------------------------------------------
 
 
-def test_what_is_no_agents_folder_is_passed_over(folder: Path, seat: Seat) -> None:
+def test_what_is_no_agents_folder_is_passed_over(folder: Path, seat: AgentLock) -> None:
     state = {"port": 1, "token": "00"}
     seat.write_state(state)
     stray = folder / "run" / "rkernel" / "stray"
     stray.touch()
-    assert state in home.agents()
+    assert state in agents()
     assert stray.exists()

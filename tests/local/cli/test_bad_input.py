@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from board_agent.common.home import Seat
+from board_agent.common.agent_lock import AgentLock
 from board_agent.link.handshake import HELLO, MAGIC, NEW, VERSION
 from board_agent.link.handshake import Agent as Handshake
 from board_agent.link.link import Link
@@ -336,7 +336,7 @@ def test_what_is_not_our_agent(
 def false_agent(peer: Peer) -> Iterator[None]:
     """Take the agent's seat on this machine, and let `peer` deal with who connects."""
     token = os.urandom(32)
-    seat = Seat(agent_archive.version(), "127.0.0.1:0")
+    seat = AgentLock(agent_archive.version(), "127.0.0.1:0")
     assert seat.take()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(LIMIT)

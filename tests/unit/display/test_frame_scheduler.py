@@ -7,8 +7,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board_agent.display.frame_scheduler import BEST, HEAD, STREAK, WORST, Lane, Shown, head
+from board_agent.display.frame_scheduler import BEST, STREAK, WORST, Lane, Shown, head
 from board_agent.display.images import Picture
+from board_agent.link.video_format import HEAD
 from rkernel_launcher.launcher.video.frames import BadVideo, Decoder, Frame
 
 PICTURE = Picture("RGB", 2, 1, b"abcdef")

@@ -1,0 +1,144 @@
+"""The lock that makes an agent the only one of its kind, and what it leaves there for launchers."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from . import home
+
+TYPE_CHECKING = False  # typing would take memory of the service that we may be in
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+
+def agents() -> List[Dict[str, Any]]:
+    """Return what each agent of ours that runs here wrote, whatever its version and address.
+
+    What those have left that were killed is removed.
+    """
+    found = []
+    for path in home.candidates():
+        if not os.path.isdir(path) or not home.is_private(path):
+            continue
+        for name in _names(path):
+            if not os.path.isdir(os.path.join(path, name)):
+                continue
+            seat = AgentLock.at(os.path.join(path, name))
+            state = seat.read_state()
+            if state is not None:
+                found.append(state)
+            elif seat.take():
+                seat.clear()
+    return found
+
+
+def _names(folder: str) -> List[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []  # an agent that ends has just taken it away
+
+
+class AgentLock:
+    """The place of the one agent of a version that listens at an address.
+
+    Whoever holds its lock is that agent; its state file tells launchers how to reach it.
+    Parameters: code, the hash of the code; bind, "HOST:PORT" as asked for.
+    """
+
+    def __init__(self, code: str, bind: str) -> None:
+        self._settle(os.path.join(home.runtime(), "%s-%s" % (code, bind.replace(":", "-"))))
+
+    @classmethod
+    def at(cls, folder: str) -> "AgentLock":
+        """Return the seat that has a folder."""
+        seat = cls.__new__(cls)
+        seat._settle(folder)
+        return seat
+
+    def _settle(self, folder: str) -> None:
+        self.folder = folder
+        self._lock_path = os.path.join(self.folder, "lock")
+        self._state_path = os.path.join(self.folder, "agent.json")
+        self._lock: Optional[int] = None
+
+    def take(self) -> bool:
+        """Take the seat; False when an agent has it. Raises NoHome."""
+        import fcntl  # not on Windows, where this module serves the PC's end
+
+        for _ in range(home.TRIES):
+            if not home.is_private(
+                os.path.dirname(self.folder)
+            ):  # again: an agent that ends takes it away
+                break
+            try:
+                if not os.path.isdir(self.folder):
+                    os.mkdir(self.folder, 0o700)
+                lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except (FileExistsError, FileNotFoundError):
+                continue
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(lock)
+                return False
+            if self._is_current(lock):
+                self._lock = lock
+                return True
+            os.close(lock)
+        raise home.NoHome("%s cannot be made" % self.folder)
+
+    def _is_current(self, lock: int) -> bool:
+        """Say whether the file that was locked is still the one that others will find."""
+        try:
+            return os.path.samestat(os.fstat(lock), os.stat(self._lock_path))
+        except FileNotFoundError:
+            return False
+
+    def sweep(self) -> None:
+        """Remove kernels' folders that an agent before us had no time to remove."""
+        entries = os.listdir(self.folder) if os.path.isdir(self.folder) else ()
+        for entry in entries:
+            if entry.isdigit():
+                home.remove_tree(os.path.join(self.folder, entry))
+
+    def write_state(self, state: Dict[str, Any]) -> None:
+        """Tell launchers how to reach the agent; holds the token, so nobody else may read it."""
+        partial = self._state_path + ".new"
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(state, file)
+        os.replace(partial, self._state_path)
+
+    def read_state(self) -> Optional[Dict[str, Any]]:
+        """Return what the agent in this seat wrote, or None when there is none."""
+        if self.take():
+            self.leave()
+            return None
+        try:
+            with open(self._state_path) as file:
+                state = json.load(file)
+        except (OSError, ValueError):
+            return None  # it is just starting
+        return dict(state)
+
+    def leave(self) -> None:
+        """Give the seat up."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def clear(self) -> None:
+        """Remove what the agent left, its folder included, and leave."""
+        self.sweep()
+        for path in (self._state_path, self._lock_path, os.path.join(self.folder, "log")):
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+        for folder in (self.folder, os.path.dirname(self.folder)):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                break  # another agent's folder is still in it
+        self.leave()
