@@ -96,10 +96,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--suite", choices=SUITES, default="bookworm", help="of the board")
     options = parser.parse_args(arguments)
     with place(options.suite, 1, counted=True) as here:
-        ssh = "--host", here.names[0], "--keep-alive", "0"
+        ssh = "--host", here.names[0], "--orphan-timeout", "0"
         columns = [_column(here.board, ssh, size) for size in SIZES.values()]
     with place(options.suite, 1) as here:
-        ssh = "--host", here.names[0], "--keep-alive", "0"
+        ssh = "--host", here.names[0], "--orphan-timeout", "0"
         for column, size in zip(columns, SIZES.values(), strict=True):
             column |= _round_trips(here.board, ssh, size)
     print(f"{options.suite}, {columns[0]['name']}; {INSTRUCTIONS} million instructions a second\n")

@@ -66,7 +66,7 @@ def report():
 threading.Thread(target=report, daemon=True).start()
 bootstrap._load_unlocked = measured
 from board_agent.kernel import main as kernel
-options = ["--runtime", runtime] if runtime else []
+options = ["--ipykernel", runtime] if runtime else []
 kernel.main([str(theirs.fileno()), folder + "/c", "/", *options])
 """
 
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
         with place(options.suite, 1, memory=memory) as here:
             if runtime == "bundled":
                 here.board.shell(f"rm -r {PACKAGES}")  # from the overlay of this run
-            ssh = "--host", here.names[0], "--keep-alive", "0", "--runtime", runtime
+            ssh = "--host", here.names[0], "--orphan-timeout", "0", "--ipykernel", runtime
             rows += _moments(here.board, title, ssh)
             groups[title] = _account(here.board, runtime)
     print(f"{options.suite}, {options.memory} MB; PSS in MB\n")

@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks starts", description=__doc__)
     parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help="of the board")
     parser.add_argument("--memory", type=int, default=512, help="MB that the board has")
-    parser.add_argument("--runtime", choices=("board", "bundled"), default="bundled")
+    parser.add_argument("--ipykernel", choices=("board", "bundled"), default="bundled")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args(arguments)
     cold, warm = (_contender(options.runtime, wish) for wish in ("never", "always"))
@@ -52,7 +52,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _contender(runtime: str, warm_start: str) -> Contender:
-    options = ("--via", "ssh", "--host", "board", "--runtime", runtime, "--warm-start", warm_start)
+    options = (
+        "--via",
+        "ssh",
+        "--host",
+        "board",
+        "--ipykernel",
+        runtime,
+        "--warm-start",
+        warm_start,
+    )
     return Contender(OURS.name, lambda place, file: ours(place, file, *options))
 
 

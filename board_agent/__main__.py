@@ -4,7 +4,7 @@ import sys
 
 from .common import hashlib_without_openssl, typing_stub
 
-hashlib_without_openssl.own()
+hashlib_without_openssl.use_builtin_hashes()
 typing_stub.install()
 for _name in ("_bz2", "_lzma"):  # shutil imports them
     sys.modules[_name] = None  # type: ignore[assignment]

@@ -12,7 +12,7 @@ import sys
 from . import errors, target
 from .launcher import endings, log_file
 from .launcher.launcher import Launcher
-from .sanitize import printable
+from .sanitize import escape_controls
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         logging.getLogger("rkernel_launcher").error("%s", error)
         place = f" (log: {log})" if log else ""
-        print(printable(str(error)) + place, file=sys.stderr)
+        print(escape_controls(str(error)) + place, file=sys.stderr)
         if isinstance(error, errors.KernelDied):
             return endings.exit_status(int(str(error.facts["status"])))
         return 1

@@ -219,7 +219,7 @@ class NoSpace(RkernelError):
     remedy = "Free about 1 MB there, or set XDG_CACHE_HOME on the board to a folder with space."
 
 
-class NoSpaceForRuntime(RkernelError):
+class NoSpaceForBundle(RkernelError):
     """The board's disk cannot take what its kernel needs."""
 
     message = (
@@ -228,7 +228,7 @@ class NoSpaceForRuntime(RkernelError):
     remedy = "Free some there, or set XDG_CACHE_HOME on the board to a folder with space."
 
 
-class RuntimeFailed(RkernelError):
+class BundleFailed(RkernelError):
     """The board could not unpack what its kernel needs."""
 
     message = "The board could not install the packages that were sent to it: {detail}."
@@ -308,9 +308,7 @@ class NoForwarding(RkernelError):
 class LinkLost(RkernelError):
     """The link broke, and did not come back while the kernel waited."""
 
-    message = (
-        "The link to {host} was lost for longer than the keep-alive of {keep_alive} ({detail})."
-    )
+    message = "The link to {host} was lost for longer than the orphan timeout of {orphan_timeout} ({detail})."
     remedy = "The kernel's variables are gone; check the network and start the kernel again."
 
 
@@ -352,7 +350,7 @@ class OldPackages(RkernelError):
     remedy = "{hint}"
 
 
-class NoRuntime(RkernelError):
+class NoBundle(RkernelError):
     """There are no packages to send for the board's version of Python."""
 
     message = "There are no packages to send for Python {version}, only for {versions}."

@@ -8,7 +8,7 @@ import unicodedata
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
-def printable(text: str) -> str:
+def escape_controls(text: str) -> str:
     r"""Spell out every character that could steer a terminal or fool the eye, but not \n and \t.
 
     Parameters: text, as the board sent it. Returns: the text with such characters as escapes

@@ -14,7 +14,11 @@ VIDEO_PORT = 18811  # MaixPy3's own MJPEG server uses it on the board
 VIDEOS = ("notebook", "mjpeg")
 VIAS = ("auto", "ssh", "rpyc", "local")
 WARM_STARTS = ("auto", "always", "never")
-RUNTIMES = ("auto", "board", "bundled")  # whose packages a kernel uses: auto decides when it starts
+IPYKERNELS = (
+    "auto",
+    "board",
+    "bundled",
+)  # whose packages a kernel uses: auto decides when it starts
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -32,12 +36,12 @@ class Target:
     identity: str | None = None
     jump: str | None = None
     python: str | None = None
-    runtime: str = "board"
+    ipykernel: str = "board"
     warm_start: str = "auto"
     workdir: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     link_port: int = AGENT_PORT
-    keep_alive: str = "1h"
+    orphan_timeout: str = "1h"
     debugger: bool = False
     link_timeout: float = 10.0
     reattach: bool = False
@@ -111,13 +115,13 @@ def parse_env(items: tuple[str, ...] | list[str]) -> dict[str, str]:
 
 
 def seconds(text: str) -> float:
-    """Return a keep-alive such as 90s, 10m, 1h, 0 or forever in seconds. Raises BadOption."""
+    """Return an orphan timeout such as 90s, 10m, 1h, 0 or forever in seconds. Raises BadOption."""
     if text == "forever":
         return float("inf")
     match = re.fullmatch(r"(\d+)([smhd]?)", text)
     if match is None:
         detail = "it is not a time such as 90s, 10m, 1h, 0 or forever"
-        raise BadOption(option="--keep-alive", value=text, detail=detail)
+        raise BadOption(option="--orphan-timeout", value=text, detail=detail)
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -133,12 +137,12 @@ def to_argv(target: Target) -> list[str]:
         argv += ["--env", f"{name}={value}"]
     if target.via == "rpyc" and target.link_port != AGENT_PORT:
         argv += ["--link-port", str(target.link_port)]
-    if target.runtime != Target.runtime:
-        argv += ["--runtime", target.runtime]
+    if target.ipykernel != Target.ipykernel:
+        argv += ["--ipykernel", target.ipykernel]
     if target.warm_start != Target.warm_start:
         argv += ["--warm-start", target.warm_start]
-    if target.keep_alive != Target.keep_alive:
-        argv += ["--keep-alive", target.keep_alive]
+    if target.orphan_timeout != Target.orphan_timeout:
+        argv += ["--orphan-timeout", target.orphan_timeout]
     if target.link_timeout != Target.link_timeout:
         argv += ["--link-timeout", f"{target.link_timeout:g}"]
     if target.frame_rate != Target.frame_rate:
@@ -161,11 +165,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="", help="[USER@]HOST[:PORT]")
     for name in ("identity", "jump", "python", "workdir"):
         parser.add_argument(f"--{name}")
-    parser.add_argument("--runtime", choices=RUNTIMES, default=Target.runtime)
+    parser.add_argument("--ipykernel", choices=IPYKERNELS, default=Target.ipykernel)
     parser.add_argument("--warm-start", choices=WARM_STARTS, default=Target.warm_start)
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--link-port", type=int, default=AGENT_PORT)
-    parser.add_argument("--keep-alive", default=Target.keep_alive)
+    parser.add_argument("--orphan-timeout", default=Target.orphan_timeout)
     parser.add_argument("--link-timeout", type=float, default=Target.link_timeout)
     parser.add_argument("--frame-rate", type=int, default=Target.frame_rate)
     parser.add_argument("--video", choices=VIDEOS, default=Target.video)
@@ -190,7 +194,7 @@ def from_argv(argv: list[str]) -> Target:
 def from_arguments(arguments: argparse.Namespace) -> Target:
     """Return the target of parsed arguments. Raises BadOption."""
     user, host, port = split_host(arguments.host) if arguments.host else (None, "", None)
-    seconds(arguments.keep_alive)
+    seconds(arguments.orphan_timeout)
     return Target(
         host=host,
         user=user,
@@ -199,12 +203,12 @@ def from_arguments(arguments: argparse.Namespace) -> Target:
         identity=arguments.identity,
         jump=arguments.jump,
         python=arguments.python,
-        runtime=arguments.runtime,
+        ipykernel=arguments.ipykernel,
         warm_start=arguments.warm_start,
         workdir=arguments.workdir,
         env=parse_env(arguments.env),
         link_port=arguments.link_port,
-        keep_alive=arguments.keep_alive,
+        orphan_timeout=arguments.orphan_timeout,
         debugger=arguments.debugger,
         link_timeout=check_timeout(arguments.link_timeout),
         reattach=arguments.reattach,

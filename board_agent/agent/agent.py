@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Optional
 from ..common.agent_lock import AgentLock
 from ..common.memory import available
 from ..link import handshake
-from ..link.driver import Relay
+from ..link.driver import LinkDriver
 from ..link.event_loop import Loop
 from ..link.frames import ProtocolError
 from .kernels import Kernels
@@ -23,8 +23,8 @@ from .sessions import Session
 from .strangers import Stranger, Strangers
 
 KERNEL_MEMORY = 32 << 20  # bytes that a kernel takes, besides files that can be read anew
-FAREWELLS = 256  # sessions that are over, of which it is known why
-BREATHER = 1.0  # seconds without new peers when there is no socket left for them
+CLOSED_SESSIONS_KEPT = 256  # sessions that are over, of which it is known why
+ACCEPT_BACKOFF = 1.0  # seconds without new peers when there is no socket left for them
 
 
 def main(argv: List[str]) -> None:
@@ -35,25 +35,25 @@ def main(argv: List[str]) -> None:
     """
     options = {argv[i]: argv[i + 1] for i in range(0, len(argv), 2)}  # argparse would take 200 kB
     bind, idle = options.get("--bind", "127.0.0.1:0"), float(options.get("--idle", 60.0))
-    seat = AgentLock(options["--code"], bind)
-    if not seat.take():
+    lock = AgentLock(options["--code"], bind)
+    if not lock.acquire():
         return  # another one was faster; the launcher will find it
-    seat.sweep()
+    lock.remove_stale()
     try:
         listener = _listen(bind)
     except OSError as error:
         print(json.dumps({"error": error.errno, "detail": str(error)}))
-        seat.clear()
+        lock.clear()
         return
     token = os.urandom(32)
     if os.fork():
         os._exit(0)  # the launcher waits for this process; its child is nobody's
-    seat.write_state({"pid": os.getpid(), "port": listener.getsockname()[1], "token": token.hex()})
+    lock.write_state({"pid": os.getpid(), "port": listener.getsockname()[1], "token": token.hex()})
     _detach()
     try:
-        Agent(seat.folder, listener, token, idle).run()
+        Agent(lock.folder, listener, token, idle).run()
     finally:
-        seat.clear()
+        lock.clear()
 
 
 def _listen(bind: str) -> socket.socket:
@@ -103,10 +103,10 @@ class Agent:
         self._sessions: Dict[bytes, Session] = {}
         self._farewells: Dict[bytes, int] = {}
         self._listener = listener
-        self._strangers = Strangers(self.loop, token, self._meet)
+        self._strangers = Strangers(self.loop, token, self._on_proven)
         self._idle = idle
         self._idle_since = time.monotonic()
-        self._cancel_look: Callable[[], None] = lambda: None
+        self._cancel_idle_check: Callable[[], None] = lambda: None
         self._stopping = False
 
     def run(self) -> None:
@@ -115,7 +115,7 @@ class Agent:
         self.loop.on_signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._listen()
-        self._mind_idleness()
+        self._check_idle()
         self.loop.run()
         for session in tuple(self._sessions.values()):
             session.close(handshake.STOPPED)
@@ -130,9 +130,9 @@ class Agent:
         known = self._sessions.pop(session.number, None)
         if known is not None and session.status != handshake.NEW:
             self._farewells[session.number] = session.status
-            if len(self._farewells) > FAREWELLS:
+            if len(self._farewells) > CLOSED_SESSIONS_KEPT:
                 del self._farewells[next(iter(self._farewells))]
-        self._mind_idleness()
+        self._check_idle()
 
     def replace(self, session: Session, key: str) -> None:
         """End the kernel that has the key of a session that starts one, or is yet to be started."""
@@ -173,10 +173,10 @@ class Agent:
 
     def _orphans(self) -> List[Session]:
         """Return those whose launchers are likely to be gone for good, the oldest first."""
-        orphans = [session for session in self._sessions.values() if session.deserted]
-        return sorted(orphans, key=lambda session: session.lost_at or 0.0)
+        orphans = [session for session in self._sessions.values() if session.abandoned]
+        return sorted(orphans, key=lambda session: session.detached_since or 0.0)
 
-    def _make_room(self, relay: Relay) -> None:
+    def _make_room(self, driver: LinkDriver) -> None:
         """End the oldest orphan if there is no memory for another kernel."""
         free = available(KERNEL_MEMORY)
         orphans = self._orphans()
@@ -184,13 +184,13 @@ class Agent:
             about = orphans[0].describe()
             text = "%d MB are free: ended the kernel %s of %s, whose launcher was away for %.0f s"
             facts = (free >> 20, about["kernel"], about["owner"], about["away"])
-            relay.message({"type": "note", "text": text % facts})
+            driver.message({"type": "note", "text": text % facts})
             orphans[0].close(handshake.NO_MEMORY)
 
     def _on_kernels_changed(self) -> None:
         for session in self._sessions.values():
-            session.mind_lease()
-        self._mind_idleness()
+            session.schedule_lease_expiry()
+        self._check_idle()
 
     # --- peers ----------------------------------------------------------------------------------
 
@@ -203,38 +203,38 @@ class Agent:
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 self.loop.watch(self._listener, None, None)
-                self.loop.call_later(BREATHER, self._listen)
+                self.loop.call_later(ACCEPT_BACKOFF, self._listen)
             return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._strangers.meet(sock, address[0])
+        self._strangers.add(sock, address[0])
 
-    def _meet(self, stranger: Stranger, number: bytes, received: int) -> None:
+    def _on_proven(self, stranger: Stranger, number: bytes, received: int) -> None:
         """Let a peer that has proven itself go on with its session, or begin one."""
         session = self._sessions.get(number)
         status = self._farewells.get(number, handshake.NEW) if session is None else session.status
         if session is None and status == handshake.NEW:
             session = self._sessions[number] = Session(self, number)
         if session is None or status not in (handshake.NEW, handshake.RESUMED):
-            stranger.dismiss(status)
+            stranger.reject(status)
             return
-        session.relay.suspend()  # a connection that has not noticed yet is over; what came, came
-        rest = stranger.welcome(status, session.relay.link.received)
+        session.driver.suspend()  # a connection that has not noticed yet is over; what came, came
+        rest = stranger.accept(status, session.driver.link.last_received)
         try:
             session.resume(stranger.sock, received)
         except ProtocolError as error:
             stranger.sock.close()
-            session.lose(error)
+            session.on_disconnect(error)
             return
-        self._mind_idleness()
-        session.relay.receive(rest)
+        self._check_idle()
+        session.driver.receive_data(rest)
 
     def _stop(self) -> None:
         self._stopping = True
         self.kernels.end()
-        self._mind_idleness()
+        self._check_idle()
 
-    def _mind_idleness(self) -> None:
+    def _check_idle(self) -> None:
         now = time.monotonic()
         if len(self.kernels) or (self._sessions and not self._stopping):
             self._idle_since = now
@@ -242,5 +242,5 @@ class Agent:
             self.loop.stop()
             return
         left = self._idle_since + self._idle - now
-        self._cancel_look()
-        self._cancel_look = self.loop.call_later(max(left, 1.0), self._mind_idleness)
+        self._cancel_idle_check()
+        self._cancel_idle_check = self.loop.call_later(max(left, 1.0), self._check_idle)

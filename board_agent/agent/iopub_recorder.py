@@ -40,7 +40,7 @@ def first_message(data: bytes) -> int:
     return len(data)
 
 
-class Tape:
+class IopubRecorder:
     """The memory of one connection to iopub: how it opened, whether the kernel is busy, a spool."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Tape:
         self._hearing: Optional[bytes] = b""  # a launcher's opening, until it is whole
         self._again = False  # that launcher has taken over: the kernel knows an opening already
 
-    def record(self, data: bytes) -> bytes:
+    def outgoing(self, data: bytes) -> bytes:
         """Take what the kernel says; return what is to be passed on of it."""
         if not self._opened:
             self.opening += data
@@ -76,7 +76,7 @@ class Tape:
         self._cut = None if start < len(data) else data[-_NEEDED:]
         return data[start:]
 
-    def rewind(self, sent: List[bytes]) -> None:
+    def prepare_for_takeover(self, sent: List[bytes]) -> None:
         """Prepare for another launcher: `opening` is for it, and then what the spool holds.
 
         Parameters: sent, what was sent to the former launcher and may not have come to it. Of a
@@ -85,11 +85,11 @@ class Tape:
         data = b"".join(sent)
         start = first_message(data)
         while start == len(data) and self.spool:
-            data = data[-_NEEDED:] + self.spool.take(CHUNK)
+            data = data[-_NEEDED:] + self.spool.popleft(CHUNK)
             start = first_message(data)
         if data and start == len(data):
             self._cut = data[-_NEEDED:]  # the rest is still in the kernel
-        self.spool.put_back(data[start:])
+        self.spool.push_front(data[start:])
         self._hearing, self._again = b"", True
 
     @property
@@ -98,11 +98,11 @@ class Tape:
         return self._opened and (self._again or self._hearing is None)
 
     @property
-    def greets(self) -> bool:
+    def awaits_greeting(self) -> bool:
         """Whether another launcher has not said its opening yet: until then, libzmq takes none."""
         return self._again and self._hearing is not None
 
-    def heard(self, data: bytes) -> bytes:
+    def incoming(self, data: bytes) -> bytes:
         """Return what the kernel is to be told of what a launcher says: no second opening."""
         if self._hearing is None:
             return data

@@ -10,9 +10,9 @@ from ..common import fork_protocol, home
 from ..common.memory import SHORT, available
 from ..link.event_loop import Loop
 
-ANSWER = 5.0  # seconds that the template may take to fork
-LOOK = 1.0  # seconds between looks at kernels whose template has gone
-WARMING = 60.0  # seconds that the template may take to import all
+FORK_TIMEOUT = 5.0  # seconds that the template may take to fork
+POLL_SECONDS = 1.0  # seconds between looks at kernels whose template has gone
+IMPORT_TIMEOUT = 60.0  # seconds that the template may take to import all
 
 
 class Process:
@@ -36,7 +36,7 @@ class Process:
         return self.returncode
 
 
-class Processes:
+class KernelProcesses:
     """Start processes for kernels.
 
     Parameters: loop; on_change, called when processes may have ended or can be started that could
@@ -67,7 +67,7 @@ class Processes:
         return not self._warming
 
     def start(
-        self, request: Dict[str, Any], arguments: List[str], lifeline: socket.socket
+        self, request: Dict[str, Any], arguments: List[str], agent_socket: socket.socket
     ) -> Process:
         """Start a kernel. Raises OSError, or ValueError and TypeError for what the request says.
 
@@ -79,10 +79,10 @@ class Processes:
         reading, writing = os.pipe()
         output = open(reading, "rb", buffering=0)  # noqa: SIM115
         try:
-            pid = self._ask_to_fork(arguments, [lifeline.fileno(), writing]) if fits else 0
+            pid = self._ask_to_fork(arguments, [agent_socket.fileno(), writing]) if fits else 0
             if pid:
                 return Process(pid, output, partial(self._status, pid))
-            pid = _spawn("kernel", request, arguments, lifeline, writing)
+            pid = _spawn("kernel", request, arguments, agent_socket, writing)
         finally:
             os.close(writing)
         return Process(pid, output, partial(_wait, pid))
@@ -100,33 +100,33 @@ class Processes:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._command = _command(request)
         with theirs, open(os.devnull, "wb") as null:
-            options = runtime_options(request)
+            options = bundle_options(request)
             self._template_pid = _spawn("kernel.template", request, options, theirs, null.fileno())
-        ours.settimeout(ANSWER)
+        ours.settimeout(FORK_TIMEOUT)
         self._template = ours
         self._warming = True
-        self._loop.watch(ours, self._take, None)
-        self._loop.call_later(WARMING, self._give_up)
+        self._loop.watch(ours, self._on_readable, None)
+        self._loop.call_later(IMPORT_TIMEOUT, self._give_up)
 
     def _give_up(self) -> None:
         if self._warming:
-            self._lose()
+            self._on_disconnect()
 
     def _ask_to_fork(self, arguments: List[str], descriptors: List[int]) -> int:
         """Return the pid of a kernel that was forked; 0 when there is none."""
         self._send({"start": arguments}, descriptors)
         while self._template is not None:
-            said = self._receive()
+            said = self._read_message()
             if "pid" in said:
                 if said["pid"]:
                     self._forked.append(int(said["pid"]))
                 return int(said["pid"])
         return 0
 
-    def _take(self) -> None:
-        self._receive()
+    def _on_readable(self) -> None:
+        self._read_message()
 
-    def _receive(self) -> Dict[str, Any]:
+    def _read_message(self) -> Dict[str, Any]:
         """Take one message of the template's; nothing when it is gone."""
         assert self._template is not None
         try:
@@ -134,7 +134,7 @@ class Processes:
         except OSError:
             said = None
         if said is None:
-            self._lose()
+            self._on_disconnect()
             return {}
         if "ended" in said:
             self._ended[said["ended"]] = said["status"]
@@ -148,18 +148,18 @@ class Processes:
         try:
             fork_protocol.send(self._template, content, descriptors)
         except OSError:
-            self._lose()
+            self._on_disconnect()
 
-    def _lose(self) -> None:
+    def _on_disconnect(self) -> None:
         """Do without a template; what it has forked is looked at from time to time."""
         self.close()
         self._warming = False
-        self._loop.call_later(0, self._look)
+        self._loop.call_later(0, self._poll)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         self._on_change()
         if self._forked:
-            self._loop.call_later(LOOK, self._look)
+            self._loop.call_later(POLL_SECONDS, self._poll)
 
     def _status(self, pid: int) -> Optional[int]:
         if self._template is None and pid in self._forked and not os.path.exists("/proc/%d" % pid):
@@ -181,14 +181,14 @@ def _is_plain(request: Dict[str, Any]) -> bool:
 
 def _command(request: Dict[str, Any]) -> List[str]:
     """Return what tells templates apart. Raises ValueError and TypeError."""
-    return [home.interpreter(request.get("python")), *runtime_options(request)]
+    return [home.interpreter(request.get("python")), *bundle_options(request)]
 
 
-def runtime_options(request: Dict[str, Any]) -> List[str]:
+def bundle_options(request: Dict[str, Any]) -> List[str]:
     """Return the arguments that say where to import from. Raises ValueError."""
-    if not request.get("runtime"):
+    if not request.get("bundle"):
         return []
-    return ["--runtime", home.runtime_folder(str(request["runtime"]))]
+    return ["--bundle", home.bundle_folder(str(request["bundle"]))]
 
 
 def _spawn(

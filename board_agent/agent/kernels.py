@@ -11,17 +11,17 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..common.home import remove_tree
 from ..common.memory import memory_of_process
-from ..link.driver import Relay
+from ..link.driver import LinkDriver
 from ..link.event_loop import Loop
-from .kernel_processes import Processes, runtime_options
+from .kernel_processes import KernelProcesses, bundle_options
 
-GRACE = 1.5  # seconds between asking a kernel to end and making it end
-KEPT_OUTPUT = 1 << 16  # bytes of what a kernel wrote outside its cells
-READ_OUTPUT = 1 << 14  # bytes of that in one message: messages go before all else
-PAUSE = 0.05  # seconds between looks at a link that is behind
-LONG_PAUSE = 2.0  # the same while it is down
+KILL_AFTER = 1.5  # seconds between asking a kernel to end and making it end
+MAX_OUTPUT_KEPT = 1 << 16  # bytes of what a kernel wrote outside its cells
+OUTPUT_READ_SIZE = 1 << 14  # bytes of that in one message: messages go before all else
+BACKLOG_POLL_SECONDS = 0.05  # seconds between looks at a link that is behind
+DISCONNECTED_POLL_SECONDS = 2.0  # the same while it is down
 _TEMPORARY = os.environ.get("TMPDIR", "/tmp")  # where a debugger's kernel keeps its cells
-FORMER_KEYS = 8  # that are remembered
+MAX_FORMER_KEYS = 8  # that are remembered
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 SOCKETS = (*CHANNELS, "video")  # the last is there once the kernel shows pictures
 
@@ -43,24 +43,24 @@ class Kernel:
         loop: Loop,
         folder: str,
         request: Dict[str, Any],
-        relay: Relay,
-        processes: Processes,
+        driver: LinkDriver,
+        processes: KernelProcesses,
     ) -> None:
         self.id = binascii.hexlify(os.urandom(3)).decode()
         self.key = str(request.get("key", ""))
         self.request = request
-        self.relay = relay
+        self.driver = driver
         self.since = time.monotonic()
         self.ending = self.over = False
         self._loop = loop
         self._folder = folder
         self._output = b""
-        self._said = b""  # on the lifeline, until it is a whole line
+        self._line_buffer = b""  # on the lifeline, until it is a whole line
         self._ready: Dict[str, Any] = {}
         self._former_keys: List[str] = []  # what is spooled may be signed with any of them
         self._changes = 0  # of the key that the kernel has not confirmed
         try:
-            self._lifeline, theirs = socket.socketpair()
+            self._socket, theirs = socket.socketpair()
         except OSError as error:
             raise CannotStart(str(error)) from None
         try:
@@ -68,14 +68,14 @@ class Kernel:
             arguments = _arguments(request, _write_connection_file(folder, request))
             self._process = processes.start(request, arguments, theirs)
         except (OSError, TypeError, ValueError) as error:
-            self._lifeline.close()
+            self._socket.close()
             remove_tree(folder)
             raise CannotStart(str(error)) from None
         finally:
             theirs.close()
-        self._lifeline.setblocking(False)
+        self._socket.setblocking(False)
         self._pipe = self._process.output
-        loop.watch(self._lifeline, self._read_lifeline, None)
+        loop.watch(self._socket, self._read_socket, None)
         self._watch_output()
 
     @property
@@ -92,7 +92,7 @@ class Kernel:
             "age": time.monotonic() - self.since,
             "state": "ending",
             "memory": memory_of_process(self.pid),
-            "keep_alive": 0.0,
+            "lease": 0.0,
             "away": 0.0,
         }
 
@@ -116,7 +116,7 @@ class Kernel:
         if not self.ending:
             self.ending = True
             self._signal(signal.SIGTERM)
-            self._loop.call_later(GRACE, self.kill)
+            self._loop.call_later(KILL_AFTER, self.kill)
 
     def kill(self) -> None:
         """End the kernel at once, if it is still there."""
@@ -128,16 +128,16 @@ class Kernel:
             return False
         self.over = True
         _signal_group(self.pid, signal.SIGKILL)  # what its cells left running
-        self._read_lifeline()
-        for _ in range(KEPT_OUTPUT // READ_OUTPUT + 1):  # what a pipe holds
+        self._read_socket()
+        for _ in range(MAX_OUTPUT_KEPT // OUTPUT_READ_SIZE + 1):  # what a pipe holds
             if not self._read_output():
                 break
-        for stream in (self._lifeline, self._pipe):
+        for stream in (self._socket, self._pipe):
             self._loop.watch(stream, None, None)
             stream.close()
         for folder in (self._folder, "%s/ipykernel_%d" % (_TEMPORARY, self.pid)):
             remove_tree(folder)
-        self.relay.message(
+        self.driver.message(
             {
                 "type": "ended",
                 "status": self._process.returncode,  # negative: the signal, as in subprocess
@@ -155,31 +155,31 @@ class Kernel:
         """Whether the kernel serves its channels."""
         return bool(self._ready.get("ready"))
 
-    def take_key(self, request: Dict[str, Any]) -> None:
+    def change_key(self, request: Dict[str, Any]) -> None:
         """Have the kernel sign with the key of another launcher, who is then told that it is ready.
 
         Parameters: request, the message of that launcher; it is `relay` that it is told by. Raises
         OSError when the kernel does not listen.
         """
         wanted = _signature(request)
-        self._lifeline.send(json.dumps(wanted).encode() + b"\n")  # fits: nothing else is sent
-        self._former_keys = [*self._former_keys[1 - FORMER_KEYS :], self.key]
+        self._socket.send(json.dumps(wanted).encode() + b"\n")  # fits: nothing else is sent
+        self._former_keys = [*self._former_keys[1 - MAX_FORMER_KEYS :], self.key]
         self.key = wanted["key"]
         self._changes += 1
 
-    def _read_lifeline(self) -> None:
+    def _read_socket(self) -> None:
         try:
-            data = self._lifeline.recv(4096)
+            data = self._socket.recv(4096)
         except OSError:
             return
         if not data:
-            self._loop.watch(self._lifeline, None, None)
-        *lines, self._said = (self._said + data).split(b"\n")
-        self._said = self._said[-4096:]  # cells can write there too
+            self._loop.watch(self._socket, None, None)
+        *lines, self._line_buffer = (self._line_buffer + data).split(b"\n")
+        self._line_buffer = self._line_buffer[-4096:]  # cells can write there too
         for line in lines:
-            self._heed(line)
+            self._handle_message(line)
 
-    def _heed(self, line: bytes) -> None:
+    def _handle_message(self, line: bytes) -> None:
         """Take what the kernel says: it is ready; then, it shows pictures or has a new key."""
         try:
             content = dict(json.loads(line))
@@ -190,14 +190,14 @@ class Kernel:
                 self.end()
                 return
             self._ready = dict(content, type="ready", pid=self.pid, kernel=self.id)
-            self.relay.message(self._ready)
+            self.driver.message(self._ready)
         elif content.get("video"):
             self._ready["video"] = True
-            self.relay.message({"type": "video"})
+            self.driver.message({"type": "video"})
         elif self._changes and content.get("rekeyed"):
             self._changes -= 1
             if not self._changes:
-                self.relay.message(dict(self._ready, former_keys=self._former_keys))
+                self.driver.message(dict(self._ready, former_keys=self._former_keys))
 
     def _watch_output(self) -> None:
         if not self._pipe.closed:
@@ -205,9 +205,9 @@ class Kernel:
 
     def _on_output(self) -> None:
         """Pass output on; while the link is behind, let it wait in the pipe, then in the kernel."""
-        if self.relay.is_behind:
+        if self.driver.is_behind:
             self._loop.watch(self._pipe, None, None)
-            pause = PAUSE if self.relay.connected else LONG_PAUSE
+            pause = BACKLOG_POLL_SECONDS if self.driver.connected else DISCONNECTED_POLL_SECONDS
             self._loop.call_later(pause, self._watch_output)
         elif self._read_output() is False:
             self._loop.watch(self._pipe, None, None)
@@ -215,12 +215,12 @@ class Kernel:
     def _read_output(self) -> Optional[bool]:
         """Pass one message's worth of output on; False when no more can come, None not now."""
         try:
-            data = os.read(self._pipe.fileno(), READ_OUTPUT)
+            data = os.read(self._pipe.fileno(), OUTPUT_READ_SIZE)
         except OSError:
             return None
         if data:
-            self._output = (self._output + data)[-KEPT_OUTPUT:]
-            self.relay.message({"type": "output", "text": data.decode("utf-8", "replace")})
+            self._output = (self._output + data)[-MAX_OUTPUT_KEPT:]
+            self.driver.message({"type": "output", "text": data.decode("utf-8", "replace")})
         return bool(data)
 
 
@@ -254,7 +254,7 @@ def _arguments(request: Dict[str, Any], connection_file: str) -> List[str]:
     workdir = os.path.expanduser(request.get("workdir") or "~")
     os.stat(os.path.join(workdir, ""))  # what is wrong with it is easier to say here than there
     arguments = [connection_file, workdir]
-    arguments += runtime_options(request)
+    arguments += bundle_options(request)
     if request.get("debugger"):
         arguments.append("--debugger")
     return arguments
@@ -272,7 +272,7 @@ class Kernels:
         self,
         loop: Loop,
         folder: str,
-        make_room: Callable[[Relay], None],
+        make_room: Callable[[LinkDriver], None],
         on_change: Callable[[], None],
     ) -> None:
         self._loop = loop
@@ -282,7 +282,7 @@ class Kernels:
         self._count = 0
         self._all: List[Kernel] = []
         self._waiting: List[Callable[[], None]] = []
-        self._processes = Processes(loop, self._poll)
+        self._processes = KernelProcesses(loop, self._poll)
         loop.on_signal(signal.SIGCHLD, self._poll)
 
     def __iter__(self) -> Iterator[Kernel]:
@@ -292,27 +292,27 @@ class Kernels:
         return len(self._all) + len(self._waiting)
 
     def start(
-        self, request: Dict[str, Any], relay: Relay, on_start: Callable[[Kernel], None]
+        self, request: Dict[str, Any], driver: LinkDriver, on_start: Callable[[Kernel], None]
     ) -> None:
         """Start a kernel, once all that are ending are gone and the template is ready.
 
         The launcher is told by `relay`; `on_start` is called with the kernel.
         """
         if not any(kernel.ending for kernel in self._all):
-            self._make_room(relay)
+            self._make_room(driver)
         try:
             ready = self._processes.prepare(request)
         except (OSError, TypeError, ValueError):
             ready = True  # to be told what is wrong
         if not ready or any(kernel.ending for kernel in self._all):
-            self._waiting.append(partial(self.start, request, relay, on_start))
+            self._waiting.append(partial(self.start, request, driver, on_start))
             return
         self._count += 1
         try:
             folder = "%s/%d" % (self._folder, self._count)
-            kernel = Kernel(self._loop, folder, request, relay, self._processes)
+            kernel = Kernel(self._loop, folder, request, driver, self._processes)
         except CannotStart as error:
-            relay.message({"type": "failed", "detail": str(error)})
+            driver.message({"type": "failed", "detail": str(error)})
         else:
             self._all.append(kernel)
             on_start(kernel)

@@ -3,22 +3,24 @@
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
-from ..link.driver import Relay
-from ..link.forwarder import Leg
+from ..link.driver import LinkDriver
+from ..link.forwarder import Forwarder
 from ..link.frames import ProtocolError
 from ..link.handshake import BROKEN, EXPIRED, NEW, RESUMED, STOPPED, TAKEN
 from ..link.link import Link
-from .iopub_recorder import Tape
+from .iopub_recorder import IopubRecorder
 from .kernels import Kernel
 
 if TYPE_CHECKING:
     from .agent import Agent
 
-KEEP_ALIVE = 3600.0  # seconds that a kernel waits for its launcher, if that does not say
-NAP = 60.0  # seconds that a launcher may be silent before its kernel counts as left behind
+DEFAULT_LEASE = 3600.0  # seconds that a kernel waits for its launcher, if that does not say
+SLEEP_ALLOWANCE = (
+    60.0  # seconds that a launcher may be silent before its kernel counts as left behind
+)
 FOREVER = 1e9  # seconds, from which on nobody counts
-LAST_WORDS = 3600.0  # the most seconds that what a dead kernel said waits
-SILENCES = (1.0, 3600.0)  # seconds, of which a launcher may choose
+OUTPUT_KEPT_SECONDS = 3600.0  # the most seconds that what a dead kernel said waits
+PEER_TIMEOUTS = (1.0, 3600.0)  # seconds, of which a launcher may choose
 
 
 class Session:
@@ -31,19 +33,19 @@ class Session:
         self.number = number
         self.status = RESUMED  # to be told to the launcher when it comes back
         self.kernel: Optional[Kernel] = None
-        self.lost_at: Optional[float] = None  # monotonic; None while the connection stands
+        self.detached_since: Optional[float] = None  # monotonic; None while the connection stands
         self._agent = agent
         self._request: Optional[Dict[str, Any]] = None
         self._leaving = self._fell_silent = False
-        self._iopub: Optional[Leg] = None
-        self._tape: Optional[Tape] = None
+        self._iopub: Optional[Forwarder] = None
+        self._recorder: Optional[IopubRecorder] = None
         self._iopub_socket: Any = None  # taken over, until the launcher asks for it
         self._cancel_lease: Callable[[], None] = lambda: None
-        self.relay = Relay(
+        self.driver = LinkDriver(
             agent.loop,
             Link(accepts_streams=True),
             on_message=self._on_message,
-            on_lost=self.lose,
+            on_lost=self.on_disconnect,
             on_open=self._on_open,
         )
 
@@ -55,32 +57,32 @@ class Session:
         return str((self._request or {}).get("key", ""))
 
     @property
-    def orphaned(self) -> bool:
+    def detached(self) -> bool:
         """Whether a kernel is there, and its launcher is not."""
-        return self.lost_at is not None and self.kernel is not None and not self.kernel.over
+        return self.detached_since is not None and self.kernel is not None and not self.kernel.over
 
     @property
-    def deserted(self) -> bool:
+    def abandoned(self) -> bool:
         """Whether that is likely to stay so: a launcher that fell silent may just be asleep."""
-        if self.lost_at is None or not self.orphaned:
+        if self.detached_since is None or not self.detached:
             return False
-        return not self._fell_silent or time.monotonic() - self.lost_at > NAP
+        return not self._fell_silent or time.monotonic() - self.detached_since > SLEEP_ALLOWANCE
 
     def resume(self, sock: Any, received: int) -> None:
         """Go on over a new connection of the launcher's. Raises ProtocolError."""
         self._cancel_lease()
-        self.lost_at = None
-        self.relay.resume(sock, received)
+        self.detached_since = None
+        self.driver.resume(sock, received)
 
     def close(self, status: int) -> None:
         """End the session and its kernel; `status` is what the launcher is told."""
         self._cancel_lease()
         self.status = status
-        self.relay.close()
+        self.driver.close()
         if self._iopub_socket is not None:
             self._iopub_socket.close()
-        if self._tape is not None:
-            self._tape.spool.close()
+        if self._recorder is not None:
+            self._recorder.spool.close()
         if self.kernel is not None:
             self.kernel.end()
         self._agent.forget(self)
@@ -92,25 +94,25 @@ class Session:
             self.kernel.describe(),
             owner=str(self._request.get("owner", "")),
             state=self._state(),
-            keep_alive=self._lease(),
-            away=None if self.lost_at is None else time.monotonic() - self.lost_at,
+            lease=self._lease(),
+            away=None if self.detached_since is None else time.monotonic() - self.detached_since,
         )
 
     def _state(self) -> str:
         assert self.kernel is not None
         if self.kernel.ending:
             return "ending"
-        return self._tape.state if self._tape is not None else "starting"
+        return self._recorder.state if self._recorder is not None else "starting"
 
     # --- what the launcher says -----------------------------------------------------------------
 
     def _on_message(self, content: Dict[str, Any]) -> None:
         kind = content.get("type")
         if kind == "start" and self._request is None:
-            self._settle(content)
+            self._apply_options(content)
             self._start(content)
         elif kind == "attach" and self._request is None:
-            self._settle(content)
+            self._apply_options(content)
             self._attach(content)
         elif kind == "interrupt" and self.kernel is not None:
             self.kernel.interrupt()
@@ -119,33 +121,33 @@ class Session:
             if self.kernel is not None:
                 self.kernel.end()
         elif kind == "list":
-            self.relay.message({"type": "kernels", "kernels": self._agent.describe()})
+            self.driver.message({"type": "kernels", "kernels": self._agent.describe()})
         elif kind == "stop":
             self._agent.stop(str(content.get("kernel")))
 
-    def _settle(self, content: Dict[str, Any]) -> None:
+    def _apply_options(self, content: Dict[str, Any]) -> None:
         self._request = content
-        silence = content.get("silence")
-        if isinstance(silence, (int, float)) and SILENCES[0] <= silence <= SILENCES[1]:
-            self.relay.silence = float(silence)
+        timeout = content.get("peer_timeout")
+        if isinstance(timeout, (int, float)) and PEER_TIMEOUTS[0] <= timeout <= PEER_TIMEOUTS[1]:
+            self.driver.peer_timeout = float(timeout)
 
     def _start(self, content: Dict[str, Any]) -> None:
         self._agent.replace(self, str(content.get("key", "")))
         orphan = self._agent.orphan_like(content) if content.get("reattach") else None
         if orphan is None or not self._take_over(orphan, content):
-            self._agent.kernels.start(content, self.relay, self._on_start)
+            self._agent.kernels.start(content, self.driver, self._on_start)
 
     def _attach(self, content: Dict[str, Any]) -> None:
         other = self._agent.session_of(str(content.get("kernel")))
-        if other is not None and not other.orphaned:
-            self.relay.message({"type": "failed", "reason": "busy"})
+        if other is not None and not other.detached:
+            self.driver.message({"type": "failed", "reason": "busy"})
         elif other is None or not self._take_over(other, content):
-            self.relay.message({"type": "failed", "reason": "gone"})
+            self.driver.message({"type": "failed", "reason": "gone"})
 
     def _on_start(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.mind_lease()
-        if self._leaving or not self.relay.open:
+        self.schedule_lease_expiry()
+        if self._leaving or not self.driver.open:
             kernel.end()
 
     def _take_over(self, other: "Session", content: Dict[str, Any]) -> bool:
@@ -154,85 +156,89 @@ class Session:
         if kernel is None or not kernel.ready or kernel.ending:
             return False
         try:
-            kernel.take_key(content)
+            kernel.change_key(content)
         except OSError:  # it has just died, or a cell closed the lifeline
             return False
-        self._tape, self._iopub_socket = other.give_up_kernel()
+        self._recorder, self._iopub_socket = other.release_kernel()
         other.close(TAKEN)
         self.kernel = kernel
-        kernel.relay = self.relay
-        self.mind_lease()
+        kernel.driver = self.driver
+        self.schedule_lease_expiry()
         return True
 
-    def give_up_kernel(self) -> Tuple[Optional[Tape], Any]:
+    def release_kernel(self) -> Tuple[Optional[IopubRecorder], Any]:
         """Let go of the kernel; return its iopub connection, as far as there is one."""
         self.kernel = None
-        leg, sock = self._iopub, self._iopub_socket
-        tape, self._tape, self._iopub_socket = self._tape, None, None
-        if leg is not None and tape is not None and self.relay.legs.get(leg.number) is leg:
-            sock = leg.release()
-            if tape.is_open:
-                tape.rewind(self.relay.link.withdraw(leg.number))
+        forwarder, sock = self._iopub, self._iopub_socket
+        recorder, self._recorder, self._iopub_socket = self._recorder, None, None
+        if (
+            forwarder is not None
+            and recorder is not None
+            and self.driver.forwarders.get(forwarder.number) is forwarder
+        ):
+            sock = forwarder.release()
+            if recorder.is_open:
+                recorder.prepare_for_takeover(self.driver.link.unacked_data(forwarder.number))
             else:
                 sock.close()
                 sock = None
-        return (tape if sock is not None else None), sock
+        return (recorder if sock is not None else None), sock
 
     def _on_open(self, number: int, channel: str) -> None:
-        tape: Optional[Tape] = None
+        recorder: Optional[IopubRecorder] = None
         try:
             if self.kernel is None:
                 raise OSError("there is no kernel")
             if channel == "iopub" and self._iopub is None:
-                tape = self._tape = self._tape or Tape()
-            if tape is not None and self._iopub_socket is not None:
+                recorder = self._recorder = self._recorder or IopubRecorder()
+            if recorder is not None and self._iopub_socket is not None:
                 sock, self._iopub_socket = self._iopub_socket, None
-                self.relay.link.send(number, tape.opening)
+                self.driver.link.send(number, recorder.opening)
             else:
                 sock = self.kernel.connect(channel)
         except OSError:
-            self.relay.link.reset(number)
+            self.driver.link.reset(number)
             return
-        leg = self.relay.attach(number, sock, tape)
-        if tape is not None:
-            self._iopub = leg
+        forwarder = self.driver.attach(number, sock, recorder)
+        if recorder is not None:
+            self._iopub = forwarder
 
     # --- when the launcher is gone --------------------------------------------------------------
 
-    def lose(self, error: Exception) -> None:
+    def on_disconnect(self, error: Exception) -> None:
         """Wait for the launcher to come back; after a ProtocolError, only for its time to be up."""
         if self._leaving or self._request is None:
             self.close(STOPPED if self._leaving else NEW)
             return
         if isinstance(error, ProtocolError):
             self.status = BROKEN
-        self.lost_at = time.monotonic()
+        self.detached_since = time.monotonic()
         self._fell_silent = isinstance(error, TimeoutError)
         if self._said_all():
             self.close(EXPIRED)
         else:
-            self.mind_lease()
+            self.schedule_lease_expiry()
 
     def _said_all(self) -> bool:
         """Say whether the kernel is over, and the launcher knows all that it had to say."""
-        link, over = self.relay.link, self.kernel is not None and self.kernel.over
-        said = all(leg.has_said_all for leg in self.relay.legs.values())
-        return over and said and not (link.held or link.unsent)
+        link, over = self.driver.link, self.kernel is not None and self.kernel.over
+        said = all(forwarder.has_said_all for forwarder in self.driver.forwarders.values())
+        return over and said and not (link.unacked_bytes or link.queued_bytes)
 
-    def mind_lease(self) -> None:
+    def schedule_lease_expiry(self) -> None:
         """See that the session ends when its launcher has been away for too long."""
         self._cancel_lease()
         lease = self._lease()
-        if self.lost_at is not None and lease is not None:
-            left = self.lost_at + lease - time.monotonic()
+        if self.detached_since is not None and lease is not None:
+            left = self.detached_since + lease - time.monotonic()
             self._cancel_lease = self._agent.loop.call_later(left, self._expire)
 
     def _lease(self) -> Optional[float]:
         """Return the seconds that the launcher may be away; None for ever."""
-        seconds = (self._request or {}).get("keep_alive", KEEP_ALIVE)
+        seconds = (self._request or {}).get("lease", DEFAULT_LEASE)
         known = isinstance(seconds, (int, float)) and 0 <= seconds < FOREVER
         if self.kernel is None or self.kernel.over:
-            return min(float(seconds), LAST_WORDS) if known else LAST_WORDS
+            return min(float(seconds), OUTPUT_KEPT_SECONDS) if known else OUTPUT_KEPT_SECONDS
         return float(seconds) if known else None
 
     def _expire(self) -> None:

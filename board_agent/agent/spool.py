@@ -6,10 +6,10 @@ from typing import Deque, List, Optional
 
 from ..common.home import cache
 
-MEMORY = 1 << 17  # bytes kept in memory
-LIMIT = 64 << 20  # bytes kept on disk
+MAX_MEMORY = 1 << 17  # bytes kept in memory
+MAX_DISK = 64 << 20  # bytes kept on disk
 SHARE = 10  # and no more than one part in so many of what is free there
-NO_DISKS = ("tmpfs", "ramfs", "devtmpfs")  # file systems that are memory
+MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs", "devtmpfs")  # file systems that are memory
 
 
 class Spool:
@@ -19,7 +19,7 @@ class Spool:
     the first that is on a disk counts. The file loses its name at once, so that nothing is left.
     """
 
-    def __init__(self, limit: int = LIMIT, folders: Optional[List[str]] = None) -> None:
+    def __init__(self, limit: int = MAX_DISK, folders: Optional[List[str]] = None) -> None:
         self._limit = limit
         self._folders = [cache(), "/var/tmp"] if folders is None else folders
         self._before: Deque[bytes] = deque()  # in memory, older than what is in the file
@@ -35,13 +35,13 @@ class Spool:
     @property
     def room(self) -> int:
         """The bytes that can be added now."""
-        if self._file is None and self._in_memory < MEMORY:
-            return MEMORY - self._in_memory
+        if self._file is None and self._in_memory < MAX_MEMORY:
+            return MAX_MEMORY - self._in_memory
         if self._disk is None:
             self._disk = self._open()
         return 0 if self._after else max(0, self._disk - self._written)
 
-    def add(self, data: bytes) -> None:
+    def append(self, data: bytes) -> None:
         """Add bytes at the end: no more than `room`."""
         if self._file is None:
             self._before.append(data)
@@ -56,13 +56,13 @@ class Spool:
             self._after = data
             self._in_memory += len(data)
 
-    def put_back(self, data: bytes) -> None:
+    def push_front(self, data: bytes) -> None:
         """Put bytes before all others, whatever the room."""
         if data:
             self._before.appendleft(data)
             self._in_memory += len(data)
 
-    def take(self, size: int) -> bytes:
+    def popleft(self, size: int) -> bytes:
         """Return and remove at most so many bytes from the beginning, and at least one."""
         if self._before:
             data = self._before.popleft()
@@ -113,7 +113,9 @@ def is_disk(folder: str) -> bool:
             words = line.split()
             if words[2] == number:
                 kind, _, options = words[words.index("-") + 1 :][:3]
-                return kind not in NO_DISKS and (kind != "overlay" or _is_upper_on_disk(options))
+                return kind not in MEMORY_FILE_SYSTEMS and (
+                    kind != "overlay" or _is_upper_on_disk(options)
+                )
     return True  # a file system whose mounts have a device of their own each
 
 

@@ -6,12 +6,12 @@ from collections import Counter
 from typing import Callable, List
 
 from ..link.event_loop import Loop
-from ..link.handshake import Agent as Handshake
+from ..link.handshake import AgentHandshake as Handshake
 from ..link.handshake import HandshakeError
 
-MOST = 64  # at once
-SECONDS = 5.0
-BYTES = 1024  # that one may send
+MAX_STRANGERS = 64  # at once
+HANDSHAKE_TIMEOUT = 5.0
+MAX_BYTES = 1024  # that one may send
 
 
 class Strangers:
@@ -29,13 +29,13 @@ class Strangers:
         self.on_proven = on_proven
         self._all: List[Stranger] = []
 
-    def meet(self, sock: socket.socket, host: str) -> None:
+    def add(self, sock: socket.socket, host: str) -> None:
         """Begin with a new connection; if there are too many, send one away.
 
         That is any of the host that has most, one that has said nothing if there is one: so a flood
         does not wash those out who are on their way to prove themselves.
         """
-        if len(self._all) >= MOST:
+        if len(self._all) >= MAX_STRANGERS:
             most = Counter(stranger.host for stranger in self._all).most_common(1)[0][0]
             crowd = [stranger for stranger in self._all if stranger.host == most]
             silent = [stranger for stranger in crowd if stranger.is_silent]
@@ -43,7 +43,7 @@ class Strangers:
             pool[os.urandom(1)[0] % len(pool)].close()
         self._all.append(Stranger(self, sock, host))
 
-    def forget(self, stranger: "Stranger") -> None:
+    def remove(self, stranger: "Stranger") -> None:
         """Forget one who is past the handshake, one way or the other."""
         if stranger in self._all:
             self._all.remove(stranger)
@@ -62,36 +62,36 @@ class Stranger:
         self.host = host
         self._strangers = strangers
         self._handshake = Handshake(strangers.token)
-        self._room = BYTES
-        self._cancel = strangers.loop.call_later(SECONDS, self.close)
+        self._room = MAX_BYTES
+        self._cancel = strangers.loop.call_later(HANDSHAKE_TIMEOUT, self.close)
         strangers.loop.watch(sock, self._on_readable, None)
 
     @property
     def is_silent(self) -> bool:
         """Whether the peer has said nothing."""
-        return self._room == BYTES
+        return self._room == MAX_BYTES
 
     def close(self) -> None:
         """Send the peer away."""
         self._leave()
         self.sock.close()
 
-    def welcome(self, status: int, received: int) -> bytes:
+    def accept(self, status: int, received: int) -> bytes:
         """Answer a peer that has proven itself; return what it has said since."""
         self._leave()
         self._handshake.accept(status, received)
         self._send()
-        return self._handshake.rest()
+        return self._handshake.trailing_data()
 
-    def dismiss(self, status: int) -> None:
+    def reject(self, status: int) -> None:
         """Tell a peer that has proven itself why its session is over."""
-        self.welcome(status, 0)
+        self.accept(status, 0)
         self.sock.close()
 
     def _leave(self) -> None:
         self._cancel()
         self._strangers.loop.watch(self.sock, None, None)
-        self._strangers.forget(self)
+        self._strangers.remove(self)
 
     def _on_readable(self) -> None:
         try:
@@ -99,7 +99,7 @@ class Stranger:
             if not data:
                 raise HandshakeError("gone")
             self._room -= len(data)
-            self._handshake.receive(data)
+            self._handshake.receive_data(data)
         except (BlockingIOError, InterruptedError):
             return
         except (OSError, HandshakeError):
@@ -107,11 +107,11 @@ class Stranger:
             self.close()
             return
         self._send()
-        if self._handshake.claim is not None:
-            self._strangers.on_proven(self, *self._handshake.claim)
+        if self._handshake.request is not None:
+            self._strangers.on_proven(self, *self._handshake.request)
 
     def _send(self) -> None:
         try:
-            self.sock.send(self._handshake.take())
+            self.sock.send(self._handshake.data_to_send())
         except OSError:
             pass  # a hundred bytes always fit a new connection; if it is gone, reading tells

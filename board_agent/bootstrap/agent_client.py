@@ -17,8 +17,8 @@ from ..link.events import Message
 from ..link.frames import ProtocolError
 from ..link.link import Link
 
-SECONDS = 10.0  # for an agent to answer, and for kernels to end
-POLL = 0.1
+AGENT_TIMEOUT = 10.0  # for an agent to answer, and for kernels to end
+POLL_SECONDS = 0.1
 _TROUBLES = (OSError, EOFError, ValueError, KeyError, ProtocolError, handshake.HandshakeError)
 
 
@@ -54,34 +54,34 @@ def stop(*kernels: str) -> Dict[str, Any]:
 
 def _end(state: Dict[str, Any], wanted: List[str]) -> None:
     """End kernels of an agent, by their ids, and wait until they are gone. Raises NoAnswer."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + AGENT_TIMEOUT
     while any(found["kernel"] in wanted for found in _ask(state, wanted)):
         if time.monotonic() > deadline:
             raise NoAnswer("the kernels do not end")
-        time.sleep(POLL)
+        time.sleep(POLL_SECONDS)
 
 
 def _ask(state: Dict[str, Any], to_stop: List[str]) -> List[Dict[str, Any]]:
     """End kernels, and return all that are there."""
     try:
-        with socket.create_connection(("127.0.0.1", int(state["port"])), SECONDS) as sock:
+        with socket.create_connection(("127.0.0.1", int(state["port"])), AGENT_TIMEOUT) as sock:
             session = os.urandom(handshake.SESSION)
-            shake = handshake.Launcher(bytes.fromhex(state["token"]), session, 0)
+            shake = handshake.LauncherHandshake(bytes.fromhex(state["token"]), session, 0)
             handshake.shake_hands(sock, shake)
             link = Link()
             for kernel in to_stop:
                 link.message({"type": "stop", "kernel": kernel})
             link.message({"type": "list"})
-            sock.sendall(link.take())
+            sock.sendall(link.data_to_send())
             while True:
-                for event in link.receive(_some(sock)):
+                for event in link.receive_data(_receive(sock)):
                     if isinstance(event, Message) and event.content.get("type") == "kernels":
                         return list(event.content["kernels"])
     except _TROUBLES as error:
         raise NoAnswer(str(error)) from None
 
 
-def _some(sock: socket.socket) -> bytes:
+def _receive(sock: socket.socket) -> bytes:
     data = sock.recv(1 << 16)
     if not data:
         raise EOFError("it hung up")

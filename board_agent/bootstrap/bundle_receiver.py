@@ -1,4 +1,4 @@
-"""Take a runtime that the launcher sends: in pieces, whole or not at all.
+"""Take a bundle that the launcher sends: in pieces, whole or not at all.
 
 Called from the bootstrap session. What has come is kept in a file until all of it has, so that a
 cut upload goes on where it was; then a child process unpacks it, with the kernel's Python: the code
@@ -33,8 +33,8 @@ def python_version(python: Optional[str]) -> str:
 
 
 def state(name: str) -> Dict[str, Any]:
-    """Say whether a runtime is installed; if not, how much has come, and how much space is left."""
-    place = home.runtime_folder(name)
+    """Say whether a bundle is installed; if not, how much has come, and how much space is left."""
+    place = home.bundle_folder(name)
     if os.path.isdir(place):
         return {"installed": True}
     try:
@@ -48,7 +48,7 @@ def state(name: str) -> Dict[str, Any]:
 
 def add(data: bytes, name: str, offset: int) -> Dict[str, Any]:
     """Write a piece of the archive; say how much there is of it now."""
-    place = home.runtime_folder(name)
+    place = home.bundle_folder(name)
     part = _part(place)
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
@@ -62,9 +62,9 @@ def add(data: bytes, name: str, offset: int) -> Dict[str, Any]:
 
 
 def drop(name: str) -> Dict[str, Any]:
-    """Forget what has come of a runtime."""
+    """Forget what has come of a bundle."""
     try:
-        os.unlink(_part(home.runtime_folder(name)))
+        os.unlink(_part(home.bundle_folder(name)))
     except FileNotFoundError:
         pass
     return {}
@@ -73,7 +73,7 @@ def drop(name: str) -> Dict[str, Any]:
 def unpack(name: str, digest: str, python: Optional[str]) -> Dict[str, Any]:
     """Have the archive checked, unpacked and compiled by a child process."""
     global _child, _said
-    place = home.runtime_folder(name)
+    place = home.bundle_folder(name)
     command = [home.interpreter(python), "-m", "board_agent.bootstrap.unpack"]
     command += [_part(place), place, digest]
     try:
@@ -93,7 +93,7 @@ def unpack(name: str, digest: str, python: Optional[str]) -> Dict[str, Any]:
     return {}
 
 
-def look() -> Dict[str, Any]:
+def progress() -> Dict[str, Any]:
     """Say how far the child process is: "done" of "all" files, or what came of it."""
     global _said
     assert _child is not None and _child.stdout is not None

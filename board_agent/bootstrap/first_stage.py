@@ -21,13 +21,13 @@ _GRACE = 1.0  # Seconds in which an idle first stage ends by itself.
 _LOOK = 60.0  # Seconds between looks at how long the launcher has been silent, at most.
 
 
-def main(marker: str, key: str, size: int, packages: List[str], silence: float) -> None:
+def main(marker: str, key: str, size: int, packages: List[str], peer_timeout: float) -> None:
     """Report, get the modules if need be, and serve until stdin ends.
 
     Parameters: marker that starts each line for the launcher; key that names this version of the
     modules; size in bytes of what has to be sent for them; names of those that are packages;
-    silence of the launcher, in seconds, after which it is given up: no server need ever tell us
-    that a network has gone.
+    peer_timeout, the seconds that the launcher may be silent, after which it is given up: no server
+    need ever tell us that a network has gone.
     """
     incoming = os.fdopen(os.dup(0), "rb", 0)
     outgoing = os.fdopen(os.dup(1), "wb", 0)
@@ -48,7 +48,7 @@ def main(marker: str, key: str, size: int, packages: List[str], silence: float) 
     else:
         say(python=python, kept=True)
     _load(modules, packages)
-    _serve(incoming, outgoing, silence)
+    _serve(incoming, outgoing, peer_timeout)
 
 
 def _cache_path(key: str) -> str:
@@ -146,7 +146,7 @@ def _end_with(incoming: IO[bytes], is_silent: Callable[[], bool], look: float) -
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _serve(incoming: IO[bytes], outgoing: IO[bytes], silence: float) -> None:
+def _serve(incoming: IO[bytes], outgoing: IO[bytes], peer_timeout: float) -> None:
     rpyc: Any = sys.modules
     heard = [time.monotonic()]
 
@@ -157,7 +157,9 @@ def _serve(incoming: IO[bytes], outgoing: IO[bytes], silence: float) -> None:
             return data
 
     stream = Stream(incoming, outgoing)
-    _end_with(incoming, lambda: time.monotonic() - heard[0] > silence, min(_LOOK, silence))
+    _end_with(
+        incoming, lambda: time.monotonic() - heard[0] > peer_timeout, min(_LOOK, peer_timeout)
+    )
     channel = rpyc["rpyc.core.channel"].Channel(stream)
     config = {"bind_threads": False}  # Which the environment could turn on: another wire format.
     rpyc["rpyc.core.service"].SlaveService()._connect(channel, config).serve_all()

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 AGENT_SECONDS = 30.0  # a slow board's python starts in two
 END_SECONDS = 10.0  # for agents to end
-POLL = 0.1
+POLL_SECONDS = 0.1
 
 
-runtime_state = bundle_receiver.state
-runtime_add = bundle_receiver.add
-runtime_drop = bundle_receiver.drop
-runtime_unpack = bundle_receiver.unpack
-runtime_look = bundle_receiver.look
+bundle_state = bundle_receiver.state
+bundle_add = bundle_receiver.add
+bundle_drop = bundle_receiver.drop
+bundle_unpack = bundle_receiver.unpack
+bundle_progress = bundle_receiver.progress
 
 
 def facts(python: Optional[str]) -> Dict[str, Any]:
@@ -53,20 +53,20 @@ def ensure_agent(
     Returns its pid, port and token, or an error and its detail.
     """
     try:
-        seat = AgentLock(code, bind)
+        lock = AgentLock(code, bind)
         deadline = time.monotonic() + AGENT_SECONDS
         while time.monotonic() < deadline:
-            state = seat.read_state()
+            state = lock.read_state()
             if state is not None:
                 return state
-            failure = _start_agent(code, bind, python, idle, seat.folder)
+            failure = _start_agent(code, bind, python, idle, lock.folder)
             if failure is not None:
-                if os.path.isdir(seat.folder) and seat.take():
-                    seat.clear()  # what was left has been read
+                if os.path.isdir(lock.folder) and lock.acquire():
+                    lock.clear()  # what was left has been read
                 return failure
     except (NoHome, OSError) as error:
         return {"error": "no_home", "detail": str(error)}
-    return {"error": "no_agent", "detail": _tail(os.path.join(seat.folder, "log"))}
+    return {"error": "no_agent", "detail": _tail(os.path.join(lock.folder, "log"))}
 
 
 def find_agents() -> Dict[str, Any]:
@@ -92,7 +92,7 @@ def purge() -> Dict[str, Any]:
     while agents():
         if time.monotonic() > deadline:
             return {"error": "an agent does not end"}
-        time.sleep(POLL)
+        time.sleep(POLL_SECONDS)
     try:
         home.remove()
     except OSError as error:

@@ -30,13 +30,13 @@ def code() -> None:
     _say(_put(place, partial(_unpack_code, archive)))
 
 
-def runtime() -> None:
-    """Unpack a runtime, and compile it; say how far that is, and what went wrong.
+def bundle() -> None:
+    """Unpack a bundle, and compile it; say how far that is, and what went wrong.
 
     The arguments of the process are the archive, the folder, and the archive's hash.
     """
     archive, place, digest = sys.argv[1:]
-    said = _put(place, partial(_unpack_runtime, archive, digest, place))
+    said = _put(place, partial(_unpack_bundle, archive, digest, place))
     if said.get("error", "") in ("", "ENOSPC"):  # else it may be unpacked some other time
         with contextlib.suppress(FileNotFoundError):
             os.unlink(archive)
@@ -48,7 +48,7 @@ def _put(place: str, fill: Callable[[str], None]) -> Dict[str, Any]:
     """Make a folder of what `fill` puts into another one; return what went wrong."""
     new = "%s.%d" % (place, os.getpid())
     try:
-        _sweep(place)
+        _remove_stale(place)
         os.mkdir(new, 0o700)
         fill(new)
         os.sync()  # a board may lose its power at any time, and a half-written file would stay
@@ -67,15 +67,15 @@ def _unpack_code(archive: str, new: str) -> None:
     compileall.compile_dir(new, quiet=2, force=True)
 
 
-def _unpack_runtime(archive: str, digest: str, place: str, new: str) -> None:
+def _unpack_bundle(archive: str, digest: str, place: str, new: str) -> None:
     if not _is(archive, digest):
         raise OSError("the archive came damaged")
     with zipfile.ZipFile(archive) as files:
         files.extractall(new)
-    near = os.path.join(new, "near")
-    with open(near) as file:
+    listed = os.path.join(new, "precompiled")
+    with open(listed) as file:
         paths: List[str] = file.read().split("\n")
-    os.unlink(near)
+    os.unlink(listed)
     sources = zipfile.ZipFile(os.path.join(new, SOURCES))
     with sources, open(os.path.join(new, CODE), "wb") as target:
         others = sorted(set(sources.namelist()) - set(paths))
@@ -93,7 +93,7 @@ def _compiled(
             yield path, compile(sources.read(path), name, "exec", dont_inherit=True)
 
 
-def _sweep(place: str) -> None:
+def _remove_stale(place: str) -> None:
     """Remove what others left that were ended while they unpacked."""
     for name in os.listdir(os.path.dirname(place)):
         head, _, pid = name.rpartition(".")
@@ -127,4 +127,4 @@ def _say(content: Dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    runtime()
+    bundle()

@@ -24,12 +24,12 @@ def agents() -> List[Dict[str, Any]]:
         for name in _names(path):
             if not os.path.isdir(os.path.join(path, name)):
                 continue
-            seat = AgentLock.at(os.path.join(path, name))
-            state = seat.read_state()
+            lock = AgentLock.at(os.path.join(path, name))
+            state = lock.read_state()
             if state is not None:
                 found.append(state)
-            elif seat.take():
-                seat.clear()
+            elif lock.acquire():
+                lock.clear()
     return found
 
 
@@ -48,22 +48,24 @@ class AgentLock:
     """
 
     def __init__(self, code: str, bind: str) -> None:
-        self._settle(os.path.join(home.runtime(), "%s-%s" % (code, bind.replace(":", "-"))))
+        self._set_folder(
+            os.path.join(home.runtime_folder(), "%s-%s" % (code, bind.replace(":", "-")))
+        )
 
     @classmethod
     def at(cls, folder: str) -> "AgentLock":
         """Return the seat that has a folder."""
-        seat = cls.__new__(cls)
-        seat._settle(folder)
-        return seat
+        lock = cls.__new__(cls)
+        lock._set_folder(folder)
+        return lock
 
-    def _settle(self, folder: str) -> None:
+    def _set_folder(self, folder: str) -> None:
         self.folder = folder
         self._lock_path = os.path.join(self.folder, "lock")
         self._state_path = os.path.join(self.folder, "agent.json")
         self._lock: Optional[int] = None
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Take the seat; False when an agent has it. Raises NoHome."""
         import fcntl  # not on Windows, where this module serves the PC's end
 
@@ -96,7 +98,7 @@ class AgentLock:
         except FileNotFoundError:
             return False
 
-    def sweep(self) -> None:
+    def remove_stale(self) -> None:
         """Remove kernels' folders that an agent before us had no time to remove."""
         entries = os.listdir(self.folder) if os.path.isdir(self.folder) else ()
         for entry in entries:
@@ -112,8 +114,8 @@ class AgentLock:
 
     def read_state(self) -> Optional[Dict[str, Any]]:
         """Return what the agent in this seat wrote, or None when there is none."""
-        if self.take():
-            self.leave()
+        if self.acquire():
+            self.release()
             return None
         try:
             with open(self._state_path) as file:
@@ -122,7 +124,7 @@ class AgentLock:
             return None  # it is just starting
         return dict(state)
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give the seat up."""
         if self._lock is not None:
             os.close(self._lock)
@@ -130,7 +132,7 @@ class AgentLock:
 
     def clear(self) -> None:
         """Remove what the agent left, its folder included, and leave."""
-        self.sweep()
+        self.remove_stale()
         for path in (self._state_path, self._lock_path, os.path.join(self.folder, "log")):
             try:
                 os.unlink(path)
@@ -141,4 +143,4 @@ class AgentLock:
                 os.rmdir(folder)
             except OSError:
                 break  # another agent's folder is still in it
-        self.leave()
+        self.release()

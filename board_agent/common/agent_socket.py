@@ -10,18 +10,18 @@ from typing import Any, Dict, Iterator, Optional
 _socket: Optional[socket.socket] = None
 
 
-def take(descriptor: int) -> None:
+def adopt(descriptor: int) -> None:
     """Use a descriptor that the agent has left us."""
     global _socket
     _socket = socket.socket(fileno=descriptor)
 
 
-def is_there() -> bool:
+def is_open() -> bool:
     """Say whether this process is a kernel that an agent started."""
     return _socket is not None
 
 
-def tell(content: Dict[str, Any]) -> None:
+def send(content: Dict[str, Any]) -> None:
     """Tell the agent something. Raises OSError."""
     assert _socket is not None
     _socket.sendall(json.dumps(content).encode() + b"\n")

@@ -1,7 +1,7 @@
-"""The files of a runtime on a board: written when it is unpacked, read by a kernel's imports.
+"""The files of a bundle on a board: written when it is unpacked, read by a kernel's imports.
 
 On a small flash, five hundred files in which code lies uncompressed take three times the room, and
-longer to find. What a runtime has instead:
+longer to find. What a bundle has instead:
 
     code          an index, a line for each module: its path, where its code begins, how long it is,
                   or NOT_COMPILED; then the code of each, marshalled and compressed

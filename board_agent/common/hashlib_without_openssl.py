@@ -7,7 +7,7 @@ _OWN = ["_blake2", "_md5", "_sha1", "_sha3"]
 _OWN += ["_sha2"] if sys.version_info >= (3, 12) else ["_sha256", "_sha512"]
 
 
-def own() -> bool:
+def use_builtin_hashes() -> bool:
     """Have hashlib and hmac use Python's own hashes; say whether that can be, and was not before.
 
     Not in all ways are they as good: `complete` gives later users the modules as they ought to be.
@@ -20,7 +20,7 @@ def own() -> bool:
     return True
 
 
-def complete() -> None:
+def restore_openssl() -> None:
     """Have who imports hashlib or hmac from now on get them with OpenSSL's hashes."""
     for name in ("_hashlib", "hashlib", "hmac"):
         sys.modules.pop(name, None)

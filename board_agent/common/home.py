@@ -35,10 +35,10 @@ def interpreter(python: Optional[str]) -> str:
     return os.path.expanduser(python or "") or sys.executable or "python3"
 
 
-def runtime_folder(name: str) -> str:
-    """Return where a runtime that was sent is, or would be. Raises ValueError."""
-    if not name.startswith("runtime-") or name != os.path.basename(name):
-        raise ValueError("%r is no runtime" % name)
+def bundle_folder(name: str) -> str:
+    """Return where a bundle that was sent is, or would be. Raises ValueError."""
+    if not name.startswith("bundle-") or name != os.path.basename(name):
+        raise ValueError("%r is no bundle" % name)
     return os.path.join(cache(), name)
 
 
@@ -48,7 +48,7 @@ def failure(error: OSError, place: str) -> Dict[str, Any]:
     return {"error": name, "path": place, "detail": str(error)}
 
 
-def runtime() -> str:
+def runtime_folder() -> str:
     """Return the folder for sockets and state, made if need be: ours, and closed to others.
 
     Short, since the path of a Unix socket may have 107 characters. Raises NoHome.
@@ -80,7 +80,7 @@ def remove_tree(folder: str) -> None:
 
 
 def candidates() -> List[str]:
-    """Return the folders that `runtime` may be, best first.
+    """Return the folders that `runtime_folder` may be, best first.
 
     Not the one that a login gets: it may go with the login, and kernels are to stay.
     """

@@ -5,7 +5,7 @@ from collections import namedtuple
 from types import ModuleType
 
 
-class Anything:
+class AnyType:
     """Every type, of whatever."""
 
     def __class_getitem__(cls, item: object) -> type:
@@ -22,7 +22,7 @@ class _Typing(ModuleType):
     def __getattr__(self, name: str) -> type:
         if name.startswith("_"):
             raise AttributeError(name)
-        return Anything
+        return AnyType
 
 
 def install() -> None:

@@ -11,7 +11,7 @@ from typing import Dict, NamedTuple, Optional
 from ..link import video_format
 from .images import Picture
 
-MOST_STREAMS = 16  # whose pictures wait
+MAX_STREAMS = 16  # whose pictures wait
 FULL = 90  # quality of a cell's first and last picture, which may be kept
 BEST, WORST = 80, 30  # quality of those between them
 LESS, MORE = 0.8, 4  # a factor when pictures are skipped, an addition when for a while none was
@@ -29,7 +29,7 @@ class Shown(NamedTuple):
     at: float
 
 
-class Lane:
+class FrameScheduler:
     """The pictures of a kernel on their way to one viewer."""
 
     def __init__(self) -> None:
@@ -41,14 +41,14 @@ class Lane:
         self.granted = 0  # pictures that may be sent now
         self._since_change = self._streak = 0
 
-    def heard(self, data: bytes) -> None:
+    def receive_grants(self, data: bytes) -> None:
         """Take what the viewer says."""
         if self._interval is None and data:
             self._interval = 1.0 / max(1, data[0])
             data = data[1:]
         self.granted += len(data)
 
-    def lose(self) -> None:
+    def remove_viewer(self) -> None:
         """Forget the viewer; there may be another."""
         self._interval, self.granted = None, 0
         self.quality = BEST
@@ -60,7 +60,7 @@ class Lane:
         if waited and was_due and self._interval and not self.granted:
             self._skipped()
         self._waiting[shown.stream] = shown
-        if len(self._waiting) > MOST_STREAMS:
+        if len(self._waiting) > MAX_STREAMS:
             oldest = min(self._waiting.values(), key=lambda one: one.at).stream
             del self._waiting[oldest]
             self._due.pop(oldest, None)
@@ -73,7 +73,7 @@ class Lane:
         due = min(self._due.get(stream, 0.0) for stream in self._waiting)
         return max(0.0, max(due, self._rest) - now)
 
-    def take(self, now: float) -> Optional[Shown]:
+    def popleft(self, now: float) -> Optional[Shown]:
         """Return the picture to be sent now, if there is one."""
         if self.wait(now) != 0.0 or self._interval is None:
             return None
@@ -88,7 +88,7 @@ class Lane:
         """Say what the last picture cost: as long as that, the processor is for others."""
         self._rest = now + seconds
 
-    def leave_out(self) -> None:
+    def take_back(self) -> None:
         """Take back that the last picture was sent."""
         if self._interval is not None:
             self.granted += 1

@@ -28,7 +28,7 @@ class Picture(NamedTuple):
     mime: str = JPEG
 
 
-def take(image: Any, bgr: bool = False, into: Optional[Picture] = None) -> Picture:
+def copy(image: Any, bgr: bool = False, into: Optional[Picture] = None) -> Picture:
     """Return a copy of a picture.
 
     Parameters: bgr, whether the colours of an array are in the order of OpenCV; into, a copy that

@@ -19,15 +19,15 @@ from typing import Any, Counter, Dict, Optional, Tuple
 
 from ..common import agent_socket
 from ..link.video_format import FIRST, LAST, LONGEST
-from .frame_scheduler import FULL, Lane, Shown, head
-from .images import Picture, take
+from .frame_scheduler import FULL, FrameScheduler, Shown, head
+from .images import Picture, copy
 from .jpeg import encode
 
 log = logging.getLogger(__name__)
 
 SOCKET = 6  # of the kernel's sockets, see SOCKETS in `kernels`
 LONGEST_NAME = 100  # characters of a stream's name
-PAUSE = 0.2  # seconds before a viewer that could not be let in is tried again
+ACCEPT_BACKOFF = 0.2  # seconds before a viewer that could not be let in is tried again
 NICE = 5  # of the thread that encodes: on one core, the user's code and answers go first
 _lock = threading.Lock()
 _display: Optional["Display"] = None
@@ -54,7 +54,7 @@ def _instance() -> "Display":
         if _display is None:
             if _forked:
                 raise RuntimeError("show() works in the kernel's own process, not in a child of it")
-            if not agent_socket.is_there():
+            if not agent_socket.is_open():
                 raise RuntimeError("show() works in a notebook, on a kernel that rkernel started")
             _display = Display()
         return _display
@@ -85,7 +85,7 @@ class Display:
 
         app: Any = IPKernelApp.instance()
         self._publisher = app.real_display_pub
-        self._lane = Lane()
+        self._scheduler = FrameScheduler()
         # Of all that follows. An object may show something while it is asked for its picture.
         self._guard = threading.RLock()
         self._now: Dict[Tuple[str, str], Shown] = {}  # by cell and stream: what is to be seen
@@ -109,7 +109,7 @@ class Display:
         self._poll.register(self._wakes, select.POLLIN)
         self._poll.register(self._listener, select.POLLIN)
         threading.Thread(target=self._run, name="display", daemon=True).start()
-        agent_socket.tell({"video": True})
+        agent_socket.send({"video": True})
 
     def show(self, image: Any, stream: str, bgr: bool) -> None:
         """Show a picture: publish it if it is the first, else leave it for who sends it."""
@@ -118,15 +118,15 @@ class Display:
             known = self._now.get((cell, stream))
             if known is not None:
                 free = None if known.picture is self._busy else known.picture
-                picture = take(image, bgr, into=free)
+                picture = copy(image, bgr, into=free)
                 shown = for_viewer = Shown(stream, cell, known.display, picture, now)
             else:
-                shown = Shown(stream, cell, uuid.uuid4().hex, take(image, bgr), now)
+                shown = Shown(stream, cell, uuid.uuid4().hex, copy(image, bgr), now)
                 if cell:
                     shown = self._open(shown)
                 for_viewer = shown._replace(cell="")  # in the cell it is to be seen already
             self._now[cell, stream] = shown
-            wake = self._lane.put(for_viewer)
+            wake = self._scheduler.put(for_viewer)
         if wake:
             self._wake()
 
@@ -195,10 +195,10 @@ class Display:
             pass  # for threads, this is Linux only
         while True:
             with self._guard:
-                wait = self._lane.wait(time.monotonic())
+                wait = self._scheduler.wait(time.monotonic())
             self._listen(wait)
             with self._guard:
-                shown, quality = self._lane.take(time.monotonic()), self._lane.quality
+                shown, quality = self._scheduler.popleft(time.monotonic()), self._scheduler.quality
                 self._busy = None if shown is None else shown.picture
             if shown is not None:
                 self._send(shown, quality)
@@ -211,40 +211,40 @@ class Display:
             cost = time.thread_time() - start
             with self._guard:
                 self._busy = None
-                self._lane.encoded(time.monotonic(), cost)
+                self._scheduler.encoded(time.monotonic(), cost)
             if len(data) > LONGEST:
                 raise ValueError("a picture of %d bytes" % len(data))
             delay = time.monotonic() - shown.at
             self._viewer.sendall(head(shown, data, delay) + data)
         except OSError:
-            self._lose_viewer()
+            self._remove_viewer()
         except Exception as error:
             log.warning("a picture was left out: %r", error)
             with self._guard:
-                self._lane.leave_out()
+                self._scheduler.take_back()
 
     def _listen(self, wait: Optional[float]) -> None:
         """Wait for anything to happen, at most so many seconds."""
         if self._viewer is not None:
             # What it grants is worth waking for once nothing is left; its end always is.
-            self._poll.modify(self._viewer, 0 if self._lane.granted else select.POLLIN)
+            self._poll.modify(self._viewer, 0 if self._scheduler.granted else select.POLLIN)
         for number, _ in self._poll.poll(None if wait is None else wait * 1000):
             if number == self._wakes.fileno():
                 self._wakes.recv(4096)
             elif number == self._listener.fileno():
                 self._accept()
         if self._viewer is not None:
-            self._hear()
+            self._receive_grants()
 
     def _accept(self) -> None:
-        self._lose_viewer()
+        self._remove_viewer()
         try:
             self._viewer, _ = self._listener.accept()
             self._poll.register(self._viewer, select.POLLIN)
         except OSError:
-            time.sleep(PAUSE)  # the process has too many files open
+            time.sleep(ACCEPT_BACKOFF)  # the process has too many files open
 
-    def _hear(self) -> None:
+    def _receive_grants(self) -> None:
         assert self._viewer is not None
         try:
             data = self._viewer.recv(4096, socket.MSG_DONTWAIT)
@@ -254,14 +254,14 @@ class Display:
             data = b""
         if data:
             with self._guard:
-                self._lane.heard(data)
+                self._scheduler.receive_grants(data)
         else:
-            self._lose_viewer()
+            self._remove_viewer()
 
-    def _lose_viewer(self) -> None:
+    def _remove_viewer(self) -> None:
         if self._viewer is not None:
             self._poll.unregister(self._viewer)
             self._viewer.close()
             self._viewer = None
         with self._guard:
-            self._lane.lose()
+            self._scheduler.remove_viewer()

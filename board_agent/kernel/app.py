@@ -16,12 +16,12 @@ from ipykernel.kernelapp import IPKernelApp
 
 from . import completion, history, lazy_imports
 
-QUEUED_EVENTS = 64  # iopub messages that may wait in the kernel before a cell has to wait
-PROMPT_TEXT = 1 << 17  # characters of printed text that are sent at once, not after a while
-QUEUED_TEXT = 1 << 18  # characters of printed text that may wait in the kernel
+MAX_QUEUED_EVENTS = 64  # iopub messages that may wait in the kernel before a cell has to wait
+FLUSH_TEXT = 1 << 17  # characters of printed text that are sent at once, not after a while
+MAX_QUEUED_TEXT = 1 << 18  # characters of printed text that may wait in the kernel
 IOPUB_HWM = 16  # messages that libzmq may hold back
-LOOK = 0.1  # seconds between looks at whether anybody passes on what is printed
-PAUSE = 0.005  # seconds between looks at a queue that is full
+POLL_SECONDS = 0.1  # seconds between looks at whether anybody passes on what is printed
+FULL_QUEUE_POLL_SECONDS = 0.005  # seconds between looks at a queue that is full
 
 
 class OutStream(iostream.OutStream):  # type: ignore[misc]
@@ -44,7 +44,7 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
 
     def write(self, string: str) -> Any:
         """Write text, as soon as there is room for it."""
-        if self._written > PROMPT_TEXT:
+        if self._written > FLUSH_TEXT:
             self._make_room()
         if not self._gathers or type(string) is not str:
             return super().write(string)
@@ -71,15 +71,15 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
         passed = threading.Event()
         for event in (self._flush, passed.set):
             self.pub_thread.schedule(event)
-        while thread.is_alive() and not passed.wait(LOOK):
+        while thread.is_alive() and not passed.wait(POLL_SECONDS):
             pass
 
     def _make_room(self) -> None:
         if not self._called_early:
             self._called_early = True
             self.pub_thread.schedule(self._flush)
-        while self._written > QUEUED_TEXT and not self.closed:
-            time.sleep(PAUSE)
+        while self._written > MAX_QUEUED_TEXT and not self.closed:
+            time.sleep(FULL_QUEUE_POLL_SECONDS)
 
     def _put_together(self) -> None:
         if self._pieces:
@@ -139,7 +139,7 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
     def init_pdb(self) -> None:
         """Put IPython's debugger in the place of Python's, once there is either."""
         for name in ("pdb", "IPython.core.debugger"):
-            lazy_imports.once_loaded(name, super().init_pdb)
+            lazy_imports.when_loaded(name, super().init_pdb)
 
     def _bind_socket(self, s: Any, port: int) -> Any:
         if s.getsockopt(zmq.TYPE) in (zmq.PUB, zmq.XPUB):
@@ -156,11 +156,11 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
 
         def patient_schedule(event: Callable[[], Any]) -> None:
             while (
-                len(iopub_thread._events) > QUEUED_EVENTS
+                len(iopub_thread._events) > MAX_QUEUED_EVENTS
                 and threading.current_thread() is not iopub_thread.thread
                 and iopub_thread.thread.is_alive()
             ):
-                time.sleep(PAUSE)
+                time.sleep(FULL_QUEUE_POLL_SECONDS)
             schedule(event)
 
         iopub_thread.schedule = patient_schedule
@@ -176,7 +176,7 @@ def make(connection_file: str) -> Any:
     with history.opened_later():
         app.initialize([])
     history.open_in_time(app)
-    completion.mind_memory(app)
+    completion.limit_jedi(app)
     os.register_at_fork(after_in_child=_stop_gathering)  # a child's output takes the stock way
     app.real_display_pub = app.shell.display_pub  # %%capture puts another one in its place
     if hasattr(app.shell, "_tee"):  # IPython 9's copy of all that is printed, for %notebook alone

@@ -1,4 +1,4 @@
-"""Import from a runtime: compiled modules, all in one file; the others from their sources.
+"""Import from a bundle: compiled modules, all in one file; the others from their sources.
 
 `bundle_format` has what is in the files.
 """
@@ -17,14 +17,14 @@ from ..common.bundle_format import CODE, HEAD, NOT_COMPILED, SOURCES
 
 
 def use(folder: str) -> str:
-    """Import from the runtime in a folder first; return its entry in sys.path."""
+    """Import from the bundle in a folder first; return its entry in sys.path."""
     folder = os.path.abspath(folder)
     finder = _Finder(folder)
 
     def hook(path: str) -> "_Finder":
         inside = path == folder or path.startswith(folder + os.sep)
         if not inside or path.startswith(finder.sources):
-            raise ImportError("not in the runtime", path=path)
+            raise ImportError("not in the bundle", path=path)
         return finder
 
     sys.path_hooks.insert(0, hook)
@@ -33,7 +33,7 @@ def use(folder: str) -> str:
 
 
 class _Finder:
-    """Finds for sys.path what is in a runtime, at its root and in its packages."""
+    """Finds for sys.path what is in a bundle, at its root and in its packages."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder

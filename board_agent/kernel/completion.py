@@ -10,7 +10,7 @@ from ..common.memory import available
 JEDI_MEMORY = 24 << 20  # bytes that are to be free
 
 
-def mind_memory(app: Any) -> None:
+def limit_jedi(app: Any) -> None:
     """Look, before each completion, whether there is memory for Jedi.
 
     Parameters: app, an application that has a shell.

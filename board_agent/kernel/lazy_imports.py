@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Callable, Dict, Iterator, Optional, Set, Tuple
 
 from ..common import hashlib_without_openssl
-from ..common.typing_stub import Anything
+from ..common.typing_stub import AnyType
 
 _bootstrap: Any = importlib._bootstrap
 
@@ -138,7 +138,7 @@ _STANDING_IN: Dict[Tuple[str, str], Any] = {
     ("subprocess", "PIPE"): -1,
     ("subprocess", "STDOUT"): -2,
     ("typing_extensions", "TypedDict"): _TypedDict,
-    **{("typing_extensions", n): Anything for n in ("NotRequired", "Protocol", "TypeAlias")},
+    **{("typing_extensions", n): AnyType for n in ("NotRequired", "Protocol", "TypeAlias")},
 }
 if sys.implementation.name == "cpython":
     _STANDING_IN["platform", "python_implementation"] = lambda: "CPython"
@@ -251,13 +251,13 @@ _then: Dict[str, Callable[[], None]] = {}  # what to do once one is loaded
 @contextlib.contextmanager
 def lazily() -> Iterator[None]:
     """Import what is in LAZY lazily for a while, and hashes without OpenSSL."""
-    own = hashlib_without_openssl.own()
+    own = hashlib_without_openssl.use_builtin_hashes()
     try:
         with _lazy(LAZY):
             yield
     finally:
         if own:
-            hashlib_without_openssl.complete()
+            hashlib_without_openssl.restore_openssl()
 
 
 @contextlib.contextmanager
@@ -271,17 +271,17 @@ def _lazy(names: Dict[str, Tuple[str, ...]]) -> Iterator[None]:
         _finder.names, _finder.stands_in = {}, False
 
 
-def stand_in_no_more() -> None:
+def disable_stand_ins() -> None:
     """Give the things of lazy modules themselves: code that is the user's own may ask for them."""
     _finder.stands_in = False
 
 
-def spare_numpy() -> None:
+def lazy_numpy() -> None:
     """Have NumPy load parts of itself lazily, when it is imported."""
     sys.meta_path.insert(0, _Finder({"numpy": ()}, _execute_sparingly))
 
 
-def once_loaded(name: str, then: Callable[[], None]) -> None:
+def when_loaded(name: str, then: Callable[[], None]) -> None:
     """Call something when a module has been loaded, or now if it is not lazy."""
     if type(importlib.import_module(name)) is _Module:
         _then[name] = then

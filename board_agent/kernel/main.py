@@ -1,9 +1,9 @@
 """The kernel process: a stock ipykernel, with what a board and a slow link ask for.
 
-Run by the agent as `python -m board_agent.kernel FD CONNECTION_FILE WORKDIR [--runtime FOLDER]
+Run by the agent as `python -m board_agent.kernel FD CONNECTION_FILE WORKDIR [--bundle FOLDER]
 [--debugger] [--eager]`, where FD is one end of the lifeline: a socket on which this process says
 that it is ready and is told of another launcher's key, and whose end means that the agent is gone;
-FOLDER is that of a runtime, in place of the board's own ipykernel.
+FOLDER is that of a bundle, in place of the board's own ipykernel.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from ..common import agent_socket, home
 from ..common.memory import SHORT, available
 from . import lazy_imports, maix_hook
 
-LOOK = 0.05  # seconds between looks at a thread that ends
-GRACE = 1.5  # seconds between a polite end and the final one
+POLL_SECONDS = 0.05  # seconds between looks at a thread that ends
+KILL_AFTER = 1.5  # seconds between a polite end and the final one
 
-_WHILE_MADE = (  # modules that a kernel imports when it is made: here, its template does it
+IMPORTED_BY_KERNELS = (  # modules that a kernel imports when it is made: here, its template does it
     *("IPython.core.completerlib", "IPython.core.oinspect", "IPython.extensions.storemagic"),
     *("ipykernel.debugger", "tornado.platform.asyncio", "unicodedata", "queue"),
 )
@@ -38,37 +38,37 @@ def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> Non
 
     Parameters: argv; imports, what `import_all` was given, where that has been done.
     """
-    agent_socket.take(int(argv[0]))
+    agent_socket.adopt(int(argv[0]))
     connection_file, workdir = argv[1:3]
     debugger = "--debugger" in argv[3:]
-    runtime = argv[argv.index("--runtime") + 1] if "--runtime" in argv[3:] else None
-    threading.Thread(target=_watch_lifeline, daemon=True).start()
-    _settle(workdir)
+    bundle = argv[argv.index("--bundle") + 1] if "--bundle" in argv[3:] else None
+    threading.Thread(target=_watch_agent, daemon=True).start()
+    _set_up_process(workdir)
     maix_hook.install()
     global _app
     try:
         if imports is None:
             imports = contextlib.ExitStack()
-            import_all(runtime, imports, debugger, lazily="--eager" not in argv)
+            import_all(bundle, imports, debugger, lazily="--eager" not in argv)
         with imports:
             from . import app
 
             _app = app.make(connection_file)
     except Exception as error:
         if "--eager" not in argv:
-            _begin_anew([*argv, "--eager"])
+            _restart_eagerly([*argv, "--eager"])
         if not isinstance(error, ImportError):
             raise
-        agent_socket.tell({"missing": error.name or "ipykernel", "detail": str(error)})
+        agent_socket.send({"missing": error.name or "ipykernel", "detail": str(error)})
         sys.exit(1)
     if available(SHORT) < SHORT:
-        lazy_imports.spare_numpy()
+        lazy_imports.lazy_numpy()
     import ipykernel
     from tornado.ioloop import IOLoop
 
     # Not before it runs: what closes a kernel waits for ever for one that is still being set up.
     IOLoop.current().add_callback(signal.signal, signal.SIGTERM, _end_politely)
-    agent_socket.tell({"ready": True, "ipykernel": ipykernel.__version__})
+    agent_socket.send({"ready": True, "ipykernel": ipykernel.__version__})
     _app.start()
     _let_control_finish()
 
@@ -81,13 +81,13 @@ def _let_control_finish() -> None:
     thread = getattr(_app, "control_thread", None)
     if thread is None:
         return
-    done, deadline = threading.Event(), time.monotonic() + GRACE
+    done, deadline = threading.Event(), time.monotonic() + KILL_AFTER
     thread.io_loop.add_callback(done.set)
-    while thread.is_alive() and time.monotonic() < deadline and not done.wait(LOOK):
+    while thread.is_alive() and time.monotonic() < deadline and not done.wait(POLL_SECONDS):
         pass
 
 
-def _begin_anew(argv: List[str]) -> None:
+def _restart_eagerly(argv: List[str]) -> None:
     """Try again in the same process: packages that we do not know may not stand laziness."""
     from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
 
@@ -98,20 +98,20 @@ def _begin_anew(argv: List[str]) -> None:
 
 
 def import_all(
-    runtime: Optional[str],
+    bundle: Optional[str],
     imports: contextlib.ExitStack,
     debugger: bool = False,
     lazily: bool = True,
 ) -> None:
     """Import what a kernel is made of.
 
-    Parameters: runtime, the folder of one, or None for what the board has; imports, which holds
+    Parameters: bundle, the folder of one, or None for what the board has; imports, which holds
     what is to be undone once the kernel is made; debugger, whether it is to have one; lazily,
     whether to load later what it may do without. Raises whatever the board's packages raise.
     """
     code = sys.path.pop(0)  # where `-m` found us
     sys.path.append(code)
-    imports.enter_context(_runtime(runtime, code))
+    imports.enter_context(_bundle(bundle, code))
     if lazily:
         imports.enter_context(lazy_imports.lazily())
     if not debugger:
@@ -119,15 +119,15 @@ def import_all(
         imports.callback(sys.modules.pop, "debugpy")  # the user may still import it
     from . import app  # noqa: F401
 
-    for name in _WHILE_MADE:
+    for name in IMPORTED_BY_KERNELS:
         with contextlib.suppress(ModuleNotFoundError):  # ipykernel 5 has no debugger
             importlib.import_module(name)
-    lazy_imports.stand_in_no_more()  # making a kernel runs startup files
+    lazy_imports.disable_stand_ins()  # making a kernel runs startup files
 
 
 @contextlib.contextmanager
-def _runtime(folder: Optional[str], code: str) -> Iterator[None]:
-    """Import from a runtime; meanwhile from what stands in for compiled packages, too.
+def _bundle(folder: Optional[str], code: str) -> Iterator[None]:
+    """Import from a bundle; meanwhile from what stands in for compiled packages, too.
 
     Those are for ipykernel. A cell that imports one which is not loaded gets the board's, if any.
     """
@@ -136,19 +136,19 @@ def _runtime(folder: Optional[str], code: str) -> Iterator[None]:
         return
     from . import bundle_importer
 
-    runtime = bundle_importer.use(folder)
+    bundle = bundle_importer.use(folder)
     stand_ins = os.path.join(code, "board_agent", "stand_ins")
     sys.path.insert(0, stand_ins)
     yield
     sys.path.remove(stand_ins)
     if "" in sys.path:  # the user's own modules come first, as they do before site-packages
-        sys.path.remove(runtime)
-        sys.path.insert(sys.path.index("") + 1, runtime)
+        sys.path.remove(bundle)
+        sys.path.insert(sys.path.index("") + 1, bundle)
     if os.path.dirname(getattr(sys.modules.get("psutil"), "__file__", None) or "") == stand_ins:
         del sys.modules["psutil"]
 
 
-def _settle(workdir: str) -> None:
+def _set_up_process(workdir: str) -> None:
     """Make the process look like a kernel started by hand."""
     os.chdir(os.path.expanduser(workdir) if workdir else os.path.expanduser("~"))
     signal.signal(signal.SIGTERM, _end)
@@ -178,21 +178,21 @@ def _end(signum: int, frame: Any) -> None:
     os._exit(0)
 
 
-def _watch_lifeline() -> None:
+def _watch_agent() -> None:
     try:
         for line in agent_socket.lines():
             with contextlib.suppress(Exception):  # whatever it is, this thread has to stay
-                _take_key(json.loads(line))
+                _change_key(json.loads(line))
     except OSError:
         pass
     _agent_is_gone.set()
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
+    time.sleep(KILL_AFTER)
     os.killpg(0, signal.SIGKILL)
 
 
-def _take_key(wanted: Dict[str, str]) -> None:
+def _change_key(wanted: Dict[str, str]) -> None:
     """Sign with another launcher's key from now on; we are ready when the agent asks for it."""
     _app.session.signature_scheme = wanted["signature_scheme"]
     _app.session.key = wanted["key"].encode()
-    agent_socket.tell({"rekeyed": True})
+    agent_socket.send({"rekeyed": True})

@@ -1,7 +1,7 @@
 """The template: a process that has imported all that a kernel imports, to fork kernels from.
 
 Such a kernel is there sooner, and shares with the template the memory that neither of the two
-changes. Run by the agent as `python -m board_agent.kernel.template FD [--runtime FOLDER]`, where FD
+changes. Run by the agent as `python -m board_agent.kernel.template FD [--bundle FOLDER]`, where FD
 is a socket to the agent; `fork_protocol` has what the two say to each other.
 """
 
@@ -36,7 +36,7 @@ def main(argv: List[str]) -> None:
         imports.close()
     else:
         sys.argv = [str(kernel.__file__), *arguments]
-        process_title.change([sys.executable, "-m", "board_agent.kernel", *arguments])
+        process_title.set_process_title([sys.executable, "-m", "board_agent.kernel", *arguments])
         kernel.main(arguments, imports)
 
 
@@ -54,7 +54,7 @@ class _Template:
         poll = select.poll()
         for sock in (self._sock, self._woken):
             poll.register(sock, select.POLLIN)
-        self._tell({"ready": True})
+        self._send({"ready": True})
         while True:
             ready = dict(poll.poll())
             if self._woken.fileno() in ready:
@@ -67,7 +67,7 @@ class _Template:
                 if self._fork(*descriptors):
                     return [str(descriptors[0]), *request["start"]]
 
-    def _fork(self, lifeline: int, output: int) -> bool:
+    def _fork(self, agent_socket: int, output: int) -> bool:
         """Fork; say whether this is the kernel."""
         try:
             pid = os.fork() if self._stamp == _stamp() else -1
@@ -76,9 +76,9 @@ class _Template:
         if pid == 0:
             self._leave(output)
             return True
-        os.close(lifeline)
+        os.close(agent_socket)
         os.close(output)
-        self._tell({"pid": max(pid, 0)})
+        self._send({"pid": max(pid, 0)})
         return False
 
     def _leave(self, output: int) -> None:
@@ -98,9 +98,9 @@ class _Template:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     break
-                self._tell({"ended": pid, "status": exit_status(status)})
+                self._send({"ended": pid, "status": exit_status(status)})
 
-    def _tell(self, content: Dict[str, Any]) -> None:
+    def _send(self, content: Dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # the agent is gone, as we shall see
             send(self._sock, content)
 

@@ -10,8 +10,8 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
-LONGEST = 3600.0  # seconds to wait for at once: what select takes has a limit
-MANY = 64  # timers that were called off, before they are forgotten
+MAX_WAIT = 3600.0  # seconds to wait for at once: what select takes has a limit
+MAX_CANCELLED = 64  # timers that were called off, before they are forgotten
 
 Callback = Callable[[], None]
 _Watch = Tuple[int, Optional[Callback], Optional[Callback]]
@@ -53,7 +53,7 @@ class Loop:
 
     def call_later(self, seconds: float, callback: Callback) -> Callback:
         """Run `callback` once after so many seconds; return a function that calls this off."""
-        if self._called_off > max(MANY, len(self._timers) // 2):
+        if self._called_off > max(MAX_CANCELLED, len(self._timers) // 2):
             self._timers = [timer for timer in self._timers if timer[2][0] is not None]
             heapq.heapify(self._timers)
             self._called_off = 0
@@ -116,7 +116,7 @@ class Loop:
             heapq.heappop(self._timers)
         if not self._timers:
             return None
-        return min(LONGEST, max(0.0, self._timers[0][0] - time.monotonic()))
+        return min(MAX_WAIT, max(0.0, self._timers[0][0] - time.monotonic()))
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= time.monotonic():

@@ -4,14 +4,14 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any, Deque, Optional
 
-from ..agent.iopub_recorder import Tape
+from ..agent.iopub_recorder import IopubRecorder
 from .link import CHUNK
 
 if TYPE_CHECKING:
-    from .driver import Relay
+    from .driver import LinkDriver
 
 
-class Leg:
+class Forwarder:
     """A local connection and its stream.
 
     Parameters: relay; number of the stream; sock, non-blocking; tape, with a spool for what the
@@ -19,15 +19,17 @@ class Leg:
     connection waits.
     """
 
-    def __init__(self, relay: "Relay", number: int, sock: Any, tape: Optional[Tape]) -> None:
-        self._relay = relay
-        self._link = relay.link
+    def __init__(
+        self, driver: "LinkDriver", number: int, sock: Any, recorder: Optional[IopubRecorder]
+    ) -> None:
+        self._driver = driver
+        self._link = driver.link
         self.number = number
         self._sock = sock
-        self._tape = tape
-        self._spool = tape.spool if tape is not None else None
+        self._recorder = recorder
+        self._spool = recorder.spool if recorder is not None else None
         # Something is in the spool, and all that comes has to follow it.
-        self._spooling = tape is not None and (tape.greets or bool(tape.spool))
+        self._spooling = recorder is not None and (recorder.awaits_greeting or bool(recorder.spool))
         self._waiting: Deque[bytes] = deque()
         self._reading = True
         self._writing = True
@@ -46,15 +48,15 @@ class Leg:
     def watch(self) -> None:
         """Listen to the connection as far as there is room; send and write what waits."""
         self._empty_spool()
-        if self._relay.legs.get(self.number) is not self:
+        if self._driver.forwarders.get(self.number) is not self:
             return  # the spool was lost, and all with it
         if not (self._reading or self._writing or self._waiting or self._spooling):
             self.close()
             return
         reading = self._reading and (self._credit() or self._spool_room()) > 0
         paused = self._spooling or (self._reading and not reading)
-        (self._relay.paused.add if paused else self._relay.paused.discard)(self)
-        self._relay.loop.watch(
+        (self._driver.paused.add if paused else self._driver.paused.discard)(self)
+        self._driver.loop.watch(
             self._sock,
             self._on_readable if reading else None,
             self._on_writable if self._waiting else None,
@@ -62,9 +64,9 @@ class Leg:
 
     def write(self, data: bytes) -> None:
         """Pass the peer's bytes on, now or when the connection takes them."""
-        if self._tape is not None:
-            size, greeted = len(data), self._tape.greets
-            data = self._tape.heard(data)
+        if self._recorder is not None:
+            size, greeted = len(data), self._recorder.awaits_greeting
+            data = self._recorder.incoming(data)
             self._link.consumed(self.number, size - len(data))
             if greeted:
                 self.watch()
@@ -82,9 +84,9 @@ class Leg:
 
     def release(self) -> Any:
         """Let go of the connection, and return it, still open."""
-        self._relay.loop.watch(self._sock, None, None)
-        self._relay.paused.discard(self)
-        self._relay.legs.pop(self.number, None)
+        self._driver.loop.watch(self._sock, None, None)
+        self._driver.paused.discard(self)
+        self._driver.forwarders.pop(self.number, None)
         return self._sock
 
     def close(self) -> None:
@@ -99,19 +101,19 @@ class Leg:
 
     def _spool_room(self) -> int:
         """Return the bytes that the spool takes now."""
-        if self._spool is None or self._relay.connected:
+        if self._spool is None or self._driver.connected:
             return 0
         return min(CHUNK, self._spool.room)
 
     def _empty_spool(self) -> None:
         while self._spooling:
-            assert self._tape is not None and self._spool is not None
+            assert self._recorder is not None and self._spool is not None
             room = self._link.credit(self.number)
-            if not room or self._tape.greets:
+            if not room or self._recorder.awaits_greeting:
                 return
             if self._spool:
                 try:
-                    data = self._spool.take(room)
+                    data = self._spool.popleft(room)
                 except OSError as error:
                     self._give_up("output was lost, the board's disk failed: %s" % error)
                     return
@@ -129,28 +131,28 @@ class Leg:
             return
         except OSError:
             data = b""  # what it said before still counts
-        if data and self._tape is not None:
-            data = self._tape.record(data) or None
+        if data and self._recorder is not None:
+            data = self._recorder.outgoing(data) or None
         if data and len(data) <= credit:
             self._link.send(self.number, data)
         elif data:
             assert self._spool is not None
-            self._spool.add(data)
+            self._spool.append(data)
             self._spooling = True
         elif data is not None:
             self._reading = False
             self._empty_spool()
-        self._relay.flush()
+        self._driver.flush()
         if not data or self._spooling or not (self._credit() or self._spool_room()):
             self._rewatch()
 
     def _rewatch(self) -> None:
-        if self._relay.legs.get(self.number) is self:  # else it was closed meanwhile
+        if self._driver.forwarders.get(self.number) is self:  # else it was closed meanwhile
             self.watch()
 
     def _on_writable(self) -> None:
         self._drain()
-        self._relay.flush()  # what was consumed may have made credit for the peer
+        self._driver.flush()  # what was consumed may have made credit for the peer
 
     def _drain(self) -> None:
         blocked = False
@@ -186,7 +188,7 @@ class Leg:
         self._spooling = False
         self._link.reset(self.number)
         self.close()
-        self._relay.message({"type": "note", "text": why})  # last: it makes others look at us
+        self._driver.message({"type": "note", "text": why})  # last: it makes others look at us
 
     def _fail(self) -> None:
         """Give up writing; what the connection said before still goes out."""

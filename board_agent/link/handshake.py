@@ -17,8 +17,8 @@ NONCE = 32
 HELLO = len(MAGIC) + 1 + NONCE
 PROOF = 32
 SESSION = 16
-CLAIM = struct.Struct("!%dsQ" % SESSION)  # session, number of the last frame received
-ANSWER = struct.Struct("!BQ")  # status, number of the last frame received
+RESUME_REQUEST = struct.Struct("!%dsQ" % SESSION)  # session, number of the last frame received
+RESUME_REPLY = struct.Struct("!BQ")  # status, number of the last frame received
 
 # What the agent knows of a session. A status above RESUMED says why it is over.
 NEW, RESUMED, EXPIRED, STOPPED, REPLACED, TAKEN, BROKEN, NO_MEMORY = range(8)
@@ -60,16 +60,16 @@ class _Handshake:
         self._buffer = b""
         self._out: List[bytes] = []
 
-    def take(self) -> bytes:
+    def data_to_send(self) -> bytes:
         """Return the bytes to send now."""
         out, self._out = b"".join(self._out), []
         return out
 
-    def rest(self) -> bytes:
+    def trailing_data(self) -> bytes:
         """Return what came behind the handshake: the link's first bytes."""
         return self._buffer
 
-    def _take_hello(self) -> bool:
+    def _receive_hello(self) -> bool:
         """Take the peer's hello; say whether it is whole."""
         start = self._buffer[: len(MAGIC)]
         if start != MAGIC[: len(start)]:
@@ -81,7 +81,7 @@ class _Handshake:
         self._peer_hello, self._buffer = self._buffer[:HELLO], self._buffer[HELLO:]
         return True
 
-    def _take_proven(self, size: int, before: bytes) -> Optional[bytes]:
+    def _receive_proven(self, size: int, before: bytes) -> Optional[bytes]:
         """Take so many bytes and the proof of them; None while they are not there."""
         if len(self._buffer) < size + PROOF:
             return None
@@ -98,7 +98,7 @@ class _Handshake:
         return hmac.new(self._token, role + said, "sha256").digest()
 
 
-class Launcher(_Handshake):
+class LauncherHandshake(_Handshake):
     """The launcher's end.
 
     Parameters: token, the shared secret; session, its 16 bytes; received, the number of the last
@@ -109,26 +109,26 @@ class Launcher(_Handshake):
 
     def __init__(self, token: bytes, session: bytes, received: int) -> None:
         super().__init__(token)
-        self._claim = CLAIM.pack(session, received)
+        self._request = RESUME_REQUEST.pack(session, received)
         self._out.append(self._hello)
-        self.answer: Optional[Tuple[int, int]] = None
+        self.reply: Optional[Tuple[int, int]] = None
 
-    def receive(self, data: bytes) -> None:
+    def receive_data(self, data: bytes) -> None:
         """Take bytes from the agent. Raises a HandshakeError when it is not to be talked to."""
         self._buffer += data
         hellos = self._hello + self._peer_hello
         if not self._peer_hello:
-            if not self._take_hello():
+            if not self._receive_hello():
                 return
             hellos = self._hello + self._peer_hello
-            self._prove(hellos, self._claim)
-        if self.answer is None:
-            said = self._take_proven(ANSWER.size, hellos + self._claim)
+            self._prove(hellos, self._request)
+        if self.reply is None:
+            said = self._receive_proven(RESUME_REPLY.size, hellos + self._request)
             if said is not None:
-                self.answer = ANSWER.unpack(said)
+                self.reply = RESUME_REPLY.unpack(said)
 
 
-class Agent(_Handshake):
+class AgentHandshake(_Handshake):
     """The agent's end.
 
     Parameters: token, the shared secret. `claim` is the launcher's session and number, once it has
@@ -139,46 +139,46 @@ class Agent(_Handshake):
 
     def __init__(self, token: bytes) -> None:
         super().__init__(token)
-        self.claim: Optional[Tuple[bytes, int]] = None
+        self.request: Optional[Tuple[bytes, int]] = None
 
-    def receive(self, data: bytes) -> None:
+    def receive_data(self, data: bytes) -> None:
         """Take bytes from the launcher. Raises a HandshakeError when it is not to be talked to."""
         self._buffer += data
         if not self._peer_hello:
             try:
-                if not self._take_hello():
+                if not self._receive_hello():
                     return
             except OtherVersion:
                 self._out.append(self._hello)  # tells the launcher which version this is
                 raise
             self._out.append(self._hello)
-        if self.claim is None:
-            said = self._take_proven(CLAIM.size, self._peer_hello + self._hello)
+        if self.request is None:
+            said = self._receive_proven(RESUME_REQUEST.size, self._peer_hello + self._hello)
             if said is not None:
-                self.claim = CLAIM.unpack(said)
+                self.request = RESUME_REQUEST.unpack(said)
 
     def accept(self, status: int, received: int) -> None:
         """Answer the launcher's claim.
 
         Parameters: status, of the session; received, the number of the last frame that came in it.
         """
-        assert self.claim is not None
-        before = self._peer_hello + self._hello + CLAIM.pack(*self.claim)
-        self._prove(before, ANSWER.pack(status, received))
+        assert self.request is not None
+        before = self._peer_hello + self._hello + RESUME_REQUEST.pack(*self.request)
+        self._prove(before, RESUME_REPLY.pack(status, received))
 
 
-def shake_hands(sock: Any, shake: Launcher) -> Tuple[int, int]:
+def shake_hands(sock: Any, shake: LauncherHandshake) -> Tuple[int, int]:
     """Go through the launcher's handshake on a blocking socket, and return the agent's answer.
 
     Takes nothing of what follows. Raises EOFError when the agent hangs up, a HandshakeError, or
     OSError.
     """
-    sock.sendall(shake.take())
-    while shake.answer is None:
+    sock.sendall(shake.data_to_send())
+    while shake.reply is None:
         data = sock.recv(1)
         if not data:
             raise EOFError("it hung up")
-        shake.receive(data)
-        if out := shake.take():
+        shake.receive_data(data)
+        if out := shake.data_to_send():
             sock.sendall(out)
-    return shake.answer
+    return shake.reply

@@ -35,9 +35,11 @@ CHUNK = 1 << 16  # the most one DATA frame carries: what an urgent frame may hav
 WINDOW = 1 << 19  # what one stream may have on its way without being consumed
 ACK_EVERY = 1 << 17  # bytes received after which an acknowledgement is due, if nothing carried one
 MAX_STREAMS = 1 << 12  # what a peer may have open at once
-HELD = 5 << 17  # bytes sent and not acknowledged at which streams wait: a window and a little
-HELD_URGENT = HELD + 2 * CHUNK  # the same for control and stdin
-OVERHEAD = 200  # bytes of memory that a frame takes besides its payload
+MAX_UNACKED = (
+    5 << 17
+)  # bytes sent and not acknowledged at which streams wait: a window and a little
+MAX_UNACKED_URGENT = MAX_UNACKED + 2 * CHUNK  # the same for control and stdin
+FRAME_OVERHEAD = 200  # bytes of memory that a frame takes besides its payload
 
 PRECEDENCE = {"control": 0, "stdin": 1, "shell": 2, "iopub": 3, "files": 4, "video": 5}
 
@@ -48,13 +50,13 @@ class _Stream:
     """What the link knows of one stream."""
 
     __slots__ = (
-        *("credit", "fleeting", "granted", "local_end"),
-        *("precedence", "remote_end", "resetting", "spent"),
+        *("credit", "granted", "local_end", "precedence"),
+        *("remote_end", "resetting", "spent", "unreliable"),
     )
 
     def __init__(self, channel: str) -> None:
         self.precedence = PRECEDENCE[channel]
-        self.fleeting = channel == "video"  # its data is in frames without a number
+        self.unreliable = channel == "video"  # its data is in frames without a number
         self.credit = WINDOW  # bytes we may still send
         self.granted = WINDOW  # bytes the peer may still send
         self.spent = 0  # bytes consumed here and not yet granted again
@@ -76,22 +78,22 @@ class Link:
         self._queues: List[Deque[Any]] = [deque() for _ in PRECEDENCE]
         self._backlog = [0] * len(self._queues)
         self._buffer = bytearray()
-        self._held_frames: Deque[_Frame] = deque()
+        self._unacked_frames: Deque[_Frame] = deque()
         self._replay: Deque[_Frame] = deque()  # those of them to be sent again
         self._sent = 0
         self._received = 0
         self._acknowledged = 0  # by the peer
         self._unacknowledged = 0  # bytes received since our last acknowledgement
         self._pong_due = False  # a flag, not a queue: a peer that only pings costs no memory
-        self.held = 0  # bytes of memory that is kept to be sent again
+        self.unacked_bytes = 0  # bytes of memory that is kept to be sent again
 
     @property
-    def unsent(self) -> int:
+    def queued_bytes(self) -> int:
         """The bytes that wait for `take`."""
         return sum(self._backlog)
 
     @property
-    def received(self) -> int:
+    def last_received(self) -> int:
         """The number of the last frame that came."""
         return self._received
 
@@ -103,7 +105,7 @@ class Link:
         """
         self._check_acknowledged(received)
         self._buffer.clear()  # of a frame that was cut, which the peer sends again
-        self._replay = deque(self._held_frames)
+        self._replay = deque(self._unacked_frames)
         self._drop_video()
         self._pong_due = False
         self._unacknowledged = 0  # the peer has been told in the same way
@@ -131,7 +133,9 @@ class Link:
         stream = self._streams.get(number)
         if stream is None or stream.local_end or self._backlog[stream.precedence] >= CHUNK:
             return 0
-        if self.held >= (HELD if stream.precedence > PRECEDENCE["stdin"] else HELD_URGENT):
+        if self.unacked_bytes >= (
+            MAX_UNACKED if stream.precedence > PRECEDENCE["stdin"] else MAX_UNACKED_URGENT
+        ):
             return 0
         return min(stream.credit, CHUNK)
 
@@ -141,8 +145,8 @@ class Link:
         if stream.local_end or not 0 < len(data) <= min(stream.credit, CHUNK):
             raise ValueError("%d bytes cannot be sent on stream %d now" % (len(data), number))
         stream.credit -= len(data)
-        packed = None if stream.fleeting else pack(data)
-        if stream.fleeting:
+        packed = None if stream.unreliable else pack(data)
+        if stream.unreliable:
             self._queue(stream.precedence, VIDEO, number, data)
         elif packed is None:
             self._queue(stream.precedence, DATA, number, data)
@@ -179,9 +183,9 @@ class Link:
         if stream.remote_end:  # nothing more can come: no answer to wait for
             del self._streams[number]
 
-    def fleeting(self) -> List[int]:
+    def unreliable_streams(self) -> List[int]:
         """Return the streams that do not outlive a connection: their user has to reset them."""
-        return [number for number, stream in self._streams.items() if stream.fleeting]
+        return [number for number, stream in self._streams.items() if stream.unreliable]
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
@@ -194,7 +198,7 @@ class Link:
 
     # --- bytes out ------------------------------------------------------------------------------
 
-    def take(self, limit: int = CHUNK) -> bytes:
+    def data_to_send(self, limit: int = CHUNK) -> bytes:
         """Return bytes to send, in the order of precedence: whole frames, the last passing `limit`.
 
         Frames are numbered here, so that the order of numbers is the order on the wire. What is to
@@ -208,7 +212,7 @@ class Link:
         if not (self._replay or any(self._queues)):
             return b""
         parts: List[bytes] = []
-        size = self._take_again(limit, parts)
+        size = self._data_to_replay(limit, parts)
         for rank, queue in enumerate(self._queues):
             while queue and size < limit:
                 kind, stream, payload = queue.popleft()
@@ -217,8 +221,8 @@ class Link:
                 number = 0
                 if kind <= PACKED:
                     self._sent = number = self._sent + 1
-                    self._held_frames.append((number, kind, stream, payload))
-                    self.held += OVERHEAD + length
+                    self._unacked_frames.append((number, kind, stream, payload))
+                    self.unacked_bytes += FRAME_OVERHEAD + length
                 parts.append(HEADER.pack(length, kind, stream, number, self._received))
                 if length:
                     parts.append(payload)
@@ -226,7 +230,7 @@ class Link:
         self._unacknowledged = 0
         return b"".join(parts)
 
-    def _take_again(self, limit: int, parts: List[bytes]) -> int:
+    def _data_to_replay(self, limit: int, parts: List[bytes]) -> int:
         size = 0
         while self._replay and size < limit:
             number, kind, stream, payload = self._replay.popleft()
@@ -235,13 +239,13 @@ class Link:
             size += HEADER.size + len(payload)
         return size
 
-    def withdraw(self, number: int) -> List[bytes]:
+    def unacked_data(self, number: int) -> List[bytes]:
         """Return the data sent on a stream that was not acknowledged, and give the stream up.
 
         For a link that will not go on: the peer is not told. The stream may be over.
         """
         self._streams.pop(number, None)
-        frames = [frame[1:] for frame in self._held_frames]
+        frames = [frame[1:] for frame in self._unacked_frames]
         frames += [frame for queue in self._queues for frame in queue]
         mine = [(kind, payload) for kind, stream, payload in frames if stream == number]
         return [
@@ -264,7 +268,7 @@ class Link:
 
     # --- bytes in -------------------------------------------------------------------------------
 
-    def receive(self, data: bytes) -> List[Event]:
+    def receive_data(self, data: bytes) -> List[Event]:
         """Take bytes from the peer, cut anywhere, and return what they say.
 
         Raises ProtocolError when they break the protocol; nothing may be done with the link then.
@@ -281,9 +285,9 @@ class Link:
         if not self._acknowledged <= number <= self._sent:
             raise ProtocolError("frame %d acknowledged, of %d" % (number, self._sent))
         self._acknowledged = number
-        frames = self._held_frames
+        frames = self._unacked_frames
         while frames and frames[0][0] <= number:
-            self.held -= OVERHEAD + len(frames.popleft()[3])
+            self.unacked_bytes -= FRAME_OVERHEAD + len(frames.popleft()[3])
 
     def _check_numbers(self, kind: int, number: int, acknowledged: int) -> None:
         self._check_acknowledged(acknowledged)
@@ -292,23 +296,23 @@ class Link:
             raise ProtocolError("frame %d in place of %d" % (number, expected))
         if number:
             self._received = number
-            self._unacknowledged += OVERHEAD  # as the peer counts what it has to keep
+            self._unacknowledged += FRAME_OVERHEAD  # as the peer counts what it has to keep
 
     def _dispatch(self, kind: int, number: int, payload: bytes, events: List[Event]) -> None:
         if kind in (DATA, PACKED):
             stream = self._stream(number)
             if kind == PACKED:
                 payload = _unpacked(payload)
-            if stream.fleeting:
+            if stream.unreliable:
                 raise ProtocolError("numbered data on stream %d" % number)
-            self._take_in(number, stream, payload, events)
+            self._receive_stream_data(number, stream, payload, events)
         elif kind == VIDEO:
             self._check_opened(number)
             if number in self._streams:  # else it crossed with our last word on the stream
                 stream = self._streams[number]
-                if not stream.fleeting:
+                if not stream.unreliable:
                     raise ProtocolError("data without a number on stream %d" % number)
-                self._take_in(number, stream, payload, events)
+                self._receive_stream_data(number, stream, payload, events)
         elif kind == CREDIT:
             self._credited(number, payload, events)
         elif kind == MESSAGE:
@@ -332,7 +336,9 @@ class Link:
         elif kind != ACK:
             raise ProtocolError("a frame of kind %d" % kind)
 
-    def _take_in(self, number: int, stream: _Stream, payload: bytes, events: List[Event]) -> None:
+    def _receive_stream_data(
+        self, number: int, stream: _Stream, payload: bytes, events: List[Event]
+    ) -> None:
         if stream.remote_end or not 0 < len(payload) <= min(stream.granted, CHUNK):
             raise ProtocolError("%d bytes on stream %d" % (len(payload), number))
         stream.granted -= len(payload)

@@ -9,7 +9,7 @@ from typing import Any, Callable, List, Optional
 
 from .patterns import Frames, Pipe
 from .reactor import IN, OUT, Timer
-from .wire import LIMIT, ProtocolError, Wire, encode
+from .wire import MAX_MESSAGE, ProtocolError, Wire, encode
 
 RECEIVE = 1 << 16  # bytes taken from a connection at once
 BATCH = 1 << 14  # bytes of messages that no longer count as waiting
@@ -48,9 +48,9 @@ class Connection:
         self._sock: Optional[socket.socket] = sock
         self._lost = lost
         self._pipe = Pipe(core.sndhwm, self) if pipe is None else pipe
-        limit = LIMIT if core.maxmsgsize < 0 else core.maxmsgsize
+        limit = MAX_MESSAGE if core.maxmsgsize < 0 else core.maxmsgsize
         self._wire = Wire(core.kind, core.identity, limit)
-        self._current: List[Any] = [self._wire.take()]  # whole messages, some of it sent
+        self._current: List[Any] = [self._wire.data_to_send()]  # whole messages, some of it sent
         self._met = self._paused = self._ending = False
         self._watched = 0
         self._linger: Optional[Timer] = None
@@ -66,8 +66,8 @@ class Connection:
         assert self._sock is not None
         try:
             data = self._sock.recv(RECEIVE)
-            messages = self._wire.receive(data)
-            if not self._met and self._wire.peer is not None and not self._meet():
+            messages = self._wire.receive_data(data)
+            if not self._met and self._wire.peer is not None and not self._on_ready():
                 return
         except (BlockingIOError, InterruptedError):
             return
@@ -77,15 +77,15 @@ class Connection:
         if not data:
             self.close()
             return
-        self._say(self._wire.take())
+        self._say(self._wire.data_to_send())
         if not self._ending:
-            told = [self._core.pattern.arrive(self._pipe, frames) for frames in messages]
+            told = [self._core.pattern.deliver(self._pipe, frames) for frames in messages]
             if any(told):
                 self._core.wake()
             self._paused = 0 < self._core.rcvhwm <= len(self._pipe.inbox)
         self._write()
 
-    def _meet(self) -> bool:
+    def _on_ready(self) -> bool:
         """Let the socket talk to the peer; say whether it may."""
         self._met = True
         if self._pipe.port is self:
@@ -95,7 +95,7 @@ class Connection:
                 refused.port.close()
         if self._sock is None:
             return False
-        self._say(self._wire.take())
+        self._say(self._wire.data_to_send())
         for frames in self._core.pattern.opening():
             self._current += encode(frames)
         self._core.wake()  # there may be somebody to send to now

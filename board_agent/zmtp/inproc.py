@@ -21,7 +21,7 @@ class Inproc:
     def push(self, frames: Frames) -> None:
         """Hand a message over."""
         assert self._other is not None
-        if self._to.pattern.arrive(self._other._pipe, frames):
+        if self._to.pattern.deliver(self._other._pipe, frames):
             self._to.wake()
 
     def resume(self) -> None:

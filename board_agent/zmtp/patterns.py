@@ -72,7 +72,7 @@ class Pattern:
             self.pipes.remove(pipe)
         return False
 
-    def arrive(self, pipe: Pipe, frames: Frames) -> bool:
+    def deliver(self, pipe: Pipe, frames: Frames) -> bool:
         """Take a message from a peer. Returns whether there is something more to receive."""
         pipe.inbox.append(frames)
         if not pipe.listed:
@@ -103,7 +103,7 @@ class Pattern:
                 return frames, pipe
         return None
 
-    def route(self, frames: Frames) -> Optional[Tuple[List[Pipe], Frames]]:
+    def select_pipe(self, frames: Frames) -> Optional[Tuple[List[Pipe], Frames]]:
         """Return the pipes that a message goes to, and what of it; None if it has to wait.
 
         Raises Unreachable.
@@ -127,7 +127,7 @@ class Dealer(Pattern):
             return False
         return True
 
-    def route(self, frames: Frames) -> Optional[Tuple[List[Pipe], Frames]]:
+    def select_pipe(self, frames: Frames) -> Optional[Tuple[List[Pipe], Frames]]:
         """Return the next pipe that has room."""
         pipes = self.pipes
         for _ in range(len(pipes)):
@@ -146,7 +146,7 @@ class Push(Dealer):
 
     __slots__ = ()
 
-    def arrive(self, pipe: Pipe, frames: Frames) -> bool:
+    def deliver(self, pipe: Pipe, frames: Frames) -> bool:
         """Drop what a peer has no business to send."""
         return False
 
@@ -199,11 +199,11 @@ class Router(Pattern):
             del self._by_identity[pipe.identity]
         return super().detach(pipe)
 
-    def arrive(self, pipe: Pipe, frames: Frames) -> bool:
+    def deliver(self, pipe: Pipe, frames: Frames) -> bool:
         """Take a message, and say first who it is from."""
-        return super().arrive(pipe, [pipe.identity, *frames])
+        return super().deliver(pipe, [pipe.identity, *frames])
 
-    def route(self, frames: Frames) -> Optional[Tuple[List[Pipe], Frames]]:
+    def select_pipe(self, frames: Frames) -> Optional[Tuple[List[Pipe], Frames]]:
         """Return the pipe that is named; none when it is unknown or full."""
         pipe = self._by_identity.get(frames[0])
         if pipe is None:
@@ -226,7 +226,7 @@ class XPub(Pattern):
         self.nodrop = False  # a message waits for the slowest
         self.verbose = False  # every subscription is received, not just the first to a topic
 
-    def arrive(self, pipe: Pipe, frames: Frames) -> bool:
+    def deliver(self, pipe: Pipe, frames: Frames) -> bool:
         """Take a subscription; nothing else is expected."""
         first = frames[0]
         kind, topic = first[:1], first[1:]
@@ -251,9 +251,9 @@ class XPub(Pattern):
         return any(topic in pipe.topics for pipe in self.pipes)
 
     def _tell(self, pipe: Pipe, subscription: bytes) -> bool:
-        return super().arrive(pipe, [subscription])
+        return super().deliver(pipe, [subscription])
 
-    def route(self, frames: Frames) -> Optional[Tuple[List[Pipe], Frames]]:
+    def select_pipe(self, frames: Frames) -> Optional[Tuple[List[Pipe], Frames]]:
         """Return the pipes of all who subscribed, as far as they have room."""
         first = frames[0]
         pipes = [pipe for pipe in self.pipes if first.startswith(tuple(pipe.topics))]
@@ -303,10 +303,10 @@ class Sub(Pattern):
         """Return the subscriptions."""
         return [[SUBSCRIBE + topic] for topic in self._topics]
 
-    def arrive(self, pipe: Pipe, frames: Frames) -> bool:
+    def deliver(self, pipe: Pipe, frames: Frames) -> bool:
         """Take what was subscribed to; the peer may not know yet that it is not wanted."""
         wanted = frames[0].startswith(tuple(self._topics))
-        return wanted and super().arrive(pipe, frames)
+        return wanted and super().deliver(pipe, frames)
 
 
 PATTERNS: Dict[bytes, Type[Pattern]] = {

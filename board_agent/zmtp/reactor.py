@@ -123,7 +123,7 @@ class Reactor:
             traceback.print_exc(file=sys.__stderr__)
 
 
-class Bell:
+class Signaler:
     """A descriptor that is readable from when it is rung until it is hushed.
 
     The order of steps matters: a KeyboardInterrupt may come between any two.
@@ -143,13 +143,13 @@ class Bell:
         """Return the descriptor."""
         return self._ends[0]
 
-    def ring(self) -> None:
+    def signal(self) -> None:
         """Make it readable."""
         if not self._rung:
             os.write(self._ends[1], b"\0")
             self._rung = True
 
-    def hush(self) -> None:
+    def clear(self) -> None:
         """Make it unreadable."""
         if self._rung:
             self._rung = False

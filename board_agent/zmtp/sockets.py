@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Set
 from .inproc import Inproc
 from .patterns import PATTERNS, Frames, Sub, Unreachable
 from .ports import Connector, Listener
-from .reactor import Bell, reactor
+from .reactor import Signaler, reactor
 
 ETERM = 156384765  # as in zmq.h
 POLLIN, POLLOUT = 1, 2
@@ -26,7 +26,7 @@ class Context:
         self.cores: Set[Core] = set()  # those that are open, or have something to send
         self.names: Dict[str, Core] = {}  # bound inproc
         self.terminated = False
-        self.bell = Bell()
+        self.bell = Signaler()
 
     @property
     def ours(self) -> bool:
@@ -43,7 +43,7 @@ class Context:
                 core.wake()
         while True:
             with self.reactor.lock:
-                self.bell.hush()
+                self.bell.clear()
                 if not self.cores:
                     return
             self.bell.wait(None)
@@ -87,7 +87,7 @@ class Core:
         self.last_endpoint = b""
         self.closed = False
         self.ports: Set[Any] = set()
-        self.bell: Optional[Bell] = None
+        self.bell: Optional[Signaler] = None
         if context.terminated:
             raise OSError(ETERM, "the context was terminated")
         context.cores.add(self)
@@ -102,23 +102,23 @@ class Core:
         """Return a descriptor that is readable when `events` may have changed since asked."""
         return self._bell().fileno()
 
-    def _bell(self) -> Bell:
+    def _bell(self) -> Signaler:
         if self.bell is None:
-            self.bell = Bell()
-            self.bell.ring()
+            self.bell = Signaler()
+            self.bell.signal()
         return self.bell
 
     def wake(self) -> None:
         """Tell whoever waits that something has changed."""
         if self.bell is not None:
-            self.bell.ring()
+            self.bell.signal()
 
     def events(self) -> int:
         """Return POLLIN and POLLOUT as they are."""
         with self.reactor.lock:
             self._check()
             if self.bell is not None:
-                self.bell.hush()
+                self.bell.clear()
             events = POLLIN if self.pattern.receives and self.pattern.readable else 0
             return events | (POLLOUT if self.pattern.writable else 0)
 
@@ -158,9 +158,9 @@ class Core:
             with self.reactor.lock:
                 self._check()
                 if waited:
-                    self._bell().hush()
+                    self._bell().clear()
                 try:
-                    routed = self.pattern.route(frames)
+                    routed = self.pattern.select_pipe(frames)
                 except Unreachable:
                     raise OSError(errno.EHOSTUNREACH, "there is no such peer") from None
                 if routed is not None:
@@ -188,7 +188,7 @@ class Core:
                         pipe.port.resume()
                     return list(frames)
                 if wait:
-                    self._bell().hush()
+                    self._bell().clear()
             self._wait(deadline)
 
     def poll(self, timeout: int, flags: int) -> int:
@@ -254,4 +254,4 @@ class Core:
     def _gone(self) -> None:
         if self.closed and not self.ports:
             self.context.cores.discard(self)
-            self.context.bell.ring()
+            self.context.bell.signal()

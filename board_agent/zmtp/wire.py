@@ -9,8 +9,8 @@ from typing import Iterable, List, Optional
 
 GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\3\0" + b"NULL".ljust(20, b"\0") + bytes(32)
 MORE, LONG, COMMAND = 1, 2, 4  # a frame's flags
-LONGEST_COMMAND = 1 << 16  # bytes
-LIMIT = 1 << 28  # bytes of a message; more than a board has
+MAX_COMMAND = 1 << 16  # bytes
+MAX_MESSAGE = 1 << 28  # bytes of a message; more than a board has
 COST = 64  # bytes that a frame takes beside its content
 SMALL = 4096  # bytes of a frame that is copied, to be sent with its neighbours
 SUBSCRIBE, CANCEL = b"\1", b"\0"  # the first byte of a message that does so
@@ -60,7 +60,7 @@ class Wire:
         "peer",
     )
 
-    def __init__(self, kind: bytes, identity: bytes = b"", limit: int = LIMIT) -> None:
+    def __init__(self, kind: bytes, identity: bytes = b"", limit: int = MAX_MESSAGE) -> None:
         self.peer: Optional[Peer] = None  # once it has introduced itself
         self._kind = kind
         self._identity = identity
@@ -71,12 +71,12 @@ class Wire:
         self._cost = 0  # bytes that those take
         self._out = GREETING
 
-    def take(self) -> bytes:
+    def data_to_send(self) -> bytes:
         """Return what is to be sent to the peer, beside messages."""
         out, self._out = self._out, b""
         return out
 
-    def receive(self, data: bytes) -> List[List[bytes]]:
+    def receive_data(self, data: bytes) -> List[List[bytes]]:
         """Take bytes from the peer; return the messages that are whole now, as frames.
 
         A subscription has one frame, with SUBSCRIBE or CANCEL before the topic, whichever way the
@@ -100,7 +100,7 @@ class Wire:
             start = body + length
             content = bytes(memoryview(buffer)[body:start])
             if flags & COMMAND:
-                self._obey(content, messages)
+                self._handle_command(content, messages)
                 continue
             self._frames.append(content)
             self._cost += length + COST
@@ -136,14 +136,14 @@ class Wire:
         if flags > (MORE | LONG | COMMAND) or (flags & COMMAND and flags & MORE):
             raise ProtocolError("a frame with flags %#x" % flags)
         if flags & COMMAND:
-            if length > LONGEST_COMMAND:
+            if length > MAX_COMMAND:
                 raise ProtocolError("a command of %d bytes" % length)
         elif self.peer is None:
             raise ProtocolError("a message before READY")
         elif self._cost + length + COST > self._limit:
             raise ProtocolError("a message of more than %d bytes" % self._limit)
 
-    def _obey(self, content: bytes, messages: List[List[bytes]]) -> None:
+    def _handle_command(self, content: bytes, messages: List[List[bytes]]) -> None:
         end = 1 + content[0] if content else 1
         name, rest = content[1:end], content[end:]
         if self.peer is None:
@@ -151,7 +151,7 @@ class Wire:
                 raise ProtocolError("the peer refused us: %r" % rest[1:])
             if name != b"READY":
                 raise ProtocolError("%r in place of READY" % name)
-            self.peer = self._meet(rest)
+            self.peer = self._on_ready(rest)
         elif name == b"PING":
             self._pong(rest)
         elif name == b"SUBSCRIBE":
@@ -166,10 +166,10 @@ class Wire:
         """Answer a PING, which has a time to live and up to 16 bytes that we have to repeat."""
         if not 2 <= len(rest) <= 18:
             raise ProtocolError("a PING of %d bytes" % len(rest))
-        if len(self._out) < LONGEST_COMMAND:  # else the peer does not read what we answer
+        if len(self._out) < MAX_COMMAND:  # else the peer does not read what we answer
             self._out += _command(b"\4PONG" + rest[2:])
 
-    def _meet(self, rest: bytes) -> Peer:
+    def _on_ready(self, rest: bytes) -> Peer:
         """Return who the peer is, by the properties of its READY."""
         properties = {}
         while rest:

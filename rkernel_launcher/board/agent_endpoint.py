@@ -11,18 +11,18 @@ from board_agent.link import handshake
 
 from .. import errors
 
-SECONDS = 10.0  # for the handshake
+HANDSHAKE_TIMEOUT = 10.0  # for the handshake
 
 
 @dataclass(frozen=True)
-class Agent:
+class AgentEndpoint:
     """An agent: its port on the board, and the token that both ends have to know."""
 
     port: int
     token: bytes
 
 
-class Answer(NamedTuple):
+class ResumeReply(NamedTuple):
     """What the agent knows of a session: a status of `handshake`, and the last frame it has."""
 
     status: int
@@ -35,8 +35,8 @@ def new_session() -> bytes:
 
 
 def shake_hands(
-    sock: socket.socket, agent: Agent, session: bytes, received: int, host: str
-) -> Answer:
+    sock: socket.socket, agent: AgentEndpoint, session: bytes, received: int, host: str
+) -> ResumeReply:
     """Prove ourselves to the agent at the other end of `sock`, and have it prove itself.
 
     Parameters: session and received, what goes on there and the last frame that came here; host,
@@ -51,12 +51,12 @@ def shake_hands(
 
 
 def _shake_hands(
-    sock: socket.socket, agent: Agent, session: bytes, received: int, host: str
-) -> Answer:
-    sock.settimeout(SECONDS)
-    shake = handshake.Launcher(agent.token, session, received)
+    sock: socket.socket, agent: AgentEndpoint, session: bytes, received: int, host: str
+) -> ResumeReply:
+    sock.settimeout(HANDSHAKE_TIMEOUT)
+    shake = handshake.LauncherHandshake(agent.token, session, received)
     try:
-        answer = Answer(*handshake.shake_hands(sock, shake))
+        answer = ResumeReply(*handshake.shake_hands(sock, shake))
     except EOFError as error:
         raise errors.LinkRefused(host=host) from error
     except handshake.OtherVersion as error:

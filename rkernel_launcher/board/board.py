@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import errors
-from ..sanitize import printable
+from ..sanitize import escape_controls
 from ..target import Target
 from ..transports.rpyc.session import Session
 from . import agent_archive
-from .agent_endpoint import Agent
-from .kernel_status import Kernel
+from .agent_endpoint import AgentEndpoint
+from .kernel_status import KernelStatus
 
 _NO_SPACE = ("ENOSPC", "EDQUOT")
 
@@ -39,7 +39,7 @@ class Board:
     connect: Callable[[int], socket.socket]
     close: Callable[[], None]
     redial: Callable[[int], socket.socket]
-    again: Callable[[], Board]
+    reconnect: Callable[[], Board]
     offer_key: Callable[[Any], None] = lambda prompts: None
 
     def prepare(self) -> None:
@@ -60,7 +60,7 @@ class Board:
             raise errors.NoPython(detail=_last_line(said["detail"]))
         return said
 
-    def start_agent(self, idle: float | None = None) -> Agent:
+    def start_agent(self, idle: float | None = None) -> AgentEndpoint:
         """Return the agent, started if need be.
 
         Parameters: idle, seconds after which an agent that is started now ends itself.
@@ -77,7 +77,7 @@ class Board:
             raise _agent_error(said, self.bind)
         return _agent(said)
 
-    def kernels(self) -> tuple[list[Kernel], bool]:
+    def kernels(self) -> tuple[list[KernelStatus], bool]:
         """Return the kernels that run on the board, and whether all agents there have answered."""
         found = [_kernels(agent) for agent in self.ask("find_kernels")["agents"]]
         return [kernel for some in found for kernel in some or []], None not in found
@@ -88,12 +88,12 @@ class Board:
         if "error" in said:
             raise errors.KernelsStay(host=self.target.name, detail=said["error"])
 
-    def look_again(self) -> list[Agent]:
+    def find_agents(self) -> list[AgentEndpoint]:
         """Reach the board anew and return the agents that run there now.
 
         Raises the errors of reaching a board.
         """
-        board = self.again()
+        board = self.reconnect()
         try:
             board.prepare()
             return [_agent(agent) for agent in board.ask("find_agents")["agents"]]
@@ -124,22 +124,24 @@ class Board:
 def unwritable(said: dict[str, Any]) -> errors.RkernelError:
     """Return the error for what the board says of its disk."""
     wrong = errors.NoSpace if said["error"] in _NO_SPACE else errors.CacheUnusable
-    return wrong(path=printable(str(said["path"])), detail=printable(str(said["detail"])))
+    return wrong(
+        path=escape_controls(str(said["path"])), detail=escape_controls(str(said["detail"]))
+    )
 
 
-def _agent(said: dict[str, Any]) -> Agent:
+def _agent(said: dict[str, Any]) -> AgentEndpoint:
     try:
-        return Agent(int(said["port"]), bytes.fromhex(said["token"]))
+        return AgentEndpoint(int(said["port"]), bytes.fromhex(said["token"]))
     except (KeyError, TypeError, ValueError) as error:
         raise errors.BoardMisbehaved(detail="an agent that makes no sense") from error
 
 
-def _kernels(said: dict[str, Any]) -> list[Kernel] | None:
+def _kernels(said: dict[str, Any]) -> list[KernelStatus] | None:
     """Return the kernels of an agent, as far as what is said of them makes sense."""
     try:
         if said["kernels"] is None:
             return None
-        return [Kernel.read(_agent(said), about) for about in said["kernels"]]
+        return [KernelStatus.read(_agent(said), about) for about in said["kernels"]]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise errors.BoardMisbehaved(detail="a list of kernels that makes no sense") from error
 

@@ -6,19 +6,19 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..sanitize import printable
-from .agent_endpoint import Agent
+from ..sanitize import escape_controls
+from .agent_endpoint import AgentEndpoint
 
 
 @dataclass(frozen=True)
-class Kernel:
+class KernelStatus:
     """A kernel: its agent, and what a person wants to know.
 
-    `age`, and `away` of its launcher, or None if that is connected, are in seconds; `keep_alive`,
+    `age`, and `away` of its launcher, or None if that is connected, are in seconds; `lease`,
     how long it waits for one, too, or None for ever; `memory` is in bytes, or None if not known.
     """
 
-    agent: Agent
+    agent: AgentEndpoint
     id: str
     pid: int
     owner: str
@@ -26,10 +26,10 @@ class Kernel:
     age: float
     memory: int | None
     away: float | None
-    keep_alive: float | None
+    lease: float | None
 
     @classmethod
-    def read(cls, agent: Agent, about: dict[str, Any]) -> Kernel:
+    def read(cls, agent: AgentEndpoint, about: dict[str, Any]) -> KernelStatus:
         """Return what an agent says of a kernel. Raises TypeError, ValueError, KeyError
         or OverflowError.
         """
@@ -44,17 +44,17 @@ class Kernel:
             agent=agent,
             id=about["kernel"],
             pid=int(about["pid"]),
-            owner=printable(str(about["owner"])),
-            state=printable(str(about["state"])),
+            owner=escape_controls(str(about["owner"])),
+            state=escape_controls(str(about["state"])),
             age=float(about["age"]),
             memory=None if memory is None else int(memory),
             away=number("away"),
-            keep_alive=number("keep_alive"),
+            lease=number("lease"),
         )
 
     @property
     def left(self) -> float | None:
         """The seconds until it ends if nobody comes; None if it does not."""
-        if self.away is None or self.keep_alive is None:
+        if self.away is None or self.lease is None:
             return None
-        return max(0.0, self.keep_alive - self.away)
+        return max(0.0, self.lease - self.away)

@@ -82,7 +82,7 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
         connect=connect,
         close=close,
         redial=redial,
-        again=lambda: over_ssh(target, None),
+        reconnect=lambda: over_ssh(target, None),
         offer_key=partial(ssh.offer_key, transport, target),
     )
 
@@ -118,7 +118,7 @@ def over_rpyc(target: Target, prompts: Prompts | None) -> Board:
         connect=connect,
         close=session.close,
         redial=connect,
-        again=lambda: over_rpyc(target, None),
+        reconnect=lambda: over_rpyc(target, None),
     )
 
 
@@ -141,7 +141,7 @@ def over_pipe(target: Target, prompts: Prompts | None) -> Board:
         connect=connect,
         close=session.close,
         redial=connect,
-        again=lambda: over_pipe(target, None),
+        reconnect=lambda: over_pipe(target, None),
     )
 
 

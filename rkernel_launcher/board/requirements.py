@@ -25,40 +25,40 @@ _INSTALLS = {  # by package manager; opkg has no package of ipykernel
 _SYSTEM_PYTHON = ("/usr/bin/", "/bin/")
 
 
-def runtime(found: dict[str, Any], target: Target) -> str:
+def choose_ipykernel(found: dict[str, Any], target: Target) -> str:
     """Return whose packages a kernel uses: "board" if the board's own will do, or "bundled".
 
-    Parameters: found, what `Board.facts` returned. Raises BadOption, UnknownBoard, NoRuntime,
+    Parameters: found, what `Board.facts` returned. Raises BadOption, UnknownBoard, NoBundle,
     NoIpykernel or OldPackages, which leave nothing to use.
     """
     _system(found, target)
-    if target.runtime == "bundled" and target.debugger:
+    if target.ipykernel == "bundled" and target.debugger:
         detail = "the debugger needs the board's own ipykernel and debugpy"
-        raise BadOption(option="--runtime", value="bundled", detail=detail)
+        raise BadOption(option="--ipykernel", value="bundled", detail=detail)
     version = ".".join(str(found["python"]).split(".")[:2])
-    if target.runtime == "bundled":
+    if target.ipykernel == "bundled":
         wheels.pins(version)
         return "bundled"
     try:
         _packages(found, target)
     except (NoIpykernel, OldPackages):
         sendable = found["system"] == "Linux" and version in wheels.versions()
-        if target.runtime == "board" or target.debugger or not sendable:
+        if target.ipykernel == "board" or target.debugger or not sendable:
             raise
         return "bundled"
     return "board"
 
 
-def facts(found: dict[str, Any], target: Target) -> None:
+def check(found: dict[str, Any], target: Target) -> None:
     """Make sure that a kernel can run on a board.
 
-    Parameters: found, what `Board.facts` returned; target, its runtime decided. Raises
+    Parameters: found, what `Board.facts` returned; target, `ipykernel` decided. Raises
     UnknownBoard, NoIpykernel, OldPackages, NoMemory.
     """
     _system(found, target)
-    if target.runtime != "bundled":
+    if target.ipykernel != "bundled":
         _packages(found, target)
-    least, needed = _MEMORY[target.runtime == "bundled"]
+    least, needed = _MEMORY[target.ipykernel == "bundled"]
     if target.via == "rpyc":
         least += _SESSION
     available = found["memory_available"]

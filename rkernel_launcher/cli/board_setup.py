@@ -13,7 +13,7 @@ import click
 from ..board import reach, requirements
 from ..board.board import Board
 from ..board.bundle import upload
-from ..sanitize import printable
+from ..sanitize import escape_controls
 from ..target import Target
 from ..transports.ssh.passwords import Prompts
 from .console import Report
@@ -34,7 +34,7 @@ def terminal_prompts(report: Report) -> Prompts:
     def paused(ask: Callable[[str], Any]) -> Callable[[str], Any]:
         def question(text: str) -> Any:
             with report.pause():
-                return ask(printable(text))
+                return ask(escape_controls(text))
 
         return question
 
@@ -72,10 +72,10 @@ def look_at(report: Report, reached: Board, prompts: Prompts | None) -> dict[str
 
 
 def supply(report: Report, reached: Board, facts: dict[str, Any]) -> Target:
-    """Send a board the packages that its kernel lacks; return the target, its runtime decided."""
-    found = replace(reached.target, runtime=requirements.runtime(facts, reached.target))
-    requirements.facts(facts, found)
-    if found.runtime == "bundled":
+    """Send a board the packages that its kernel lacks; return the target, `ipykernel` decided."""
+    found = replace(reached.target, ipykernel=requirements.choose_ipykernel(facts, reached.target))
+    requirements.check(facts, found)
+    if found.ipykernel == "bundled":
         with report.progress("Looking for a kernel's packages") as progress:
             upload.ensure(reached, progress)
         report.say(f"  {'Kernel:':<14}{upload.packages(facts['python'])}")

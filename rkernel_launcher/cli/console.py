@@ -15,8 +15,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from ..board.kernel_status import Kernel
-from ..sanitize import printable
+from ..board.kernel_status import KernelStatus
+from ..sanitize import escape_controls
 from .kernelspecs import Entry
 
 _NAMES = {
@@ -42,16 +42,18 @@ class Report:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line; `text` is taken as it is, whatever it contains."""
-        self.console.print(Text(printable(text), style))
+        self.console.print(Text(escape_controls(text), style))
 
     def warn(self, text: str) -> None:
         """Print a line to stderr."""
-        Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(text), "yellow"))
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            Text(escape_controls(text), "yellow")
+        )
 
     @contextmanager
     def stage(self, text: str) -> Iterator[None]:
         """Show that something is under way, and then the seconds that it took."""
-        text = f"{printable(text)} … "
+        text = f"{escape_controls(text)} … "
         start = time.monotonic()
         self._status = self.console.status(Text(text))
         try:
@@ -94,7 +96,7 @@ class Report:
 
         try:
             with bar:
-                task = bar.add_task(printable(text), total=None)
+                task = bar.add_task(escape_controls(text), total=None)
                 yield tell
         finally:
             end()
@@ -119,7 +121,7 @@ class Report:
         }
         for name, title in _NAMES.items():
             if told[name]:
-                self.console.print(Text(f"  {title + ':':<14}{printable(str(told[name]))}"))
+                self.console.print(Text(f"  {title + ':':<14}{escape_controls(str(told[name]))}"))
 
     def kernels(self, entries: Iterable[Entry], as_json: bool) -> None:
         """Print the kernels of ours, as a table or as JSON."""
@@ -132,10 +134,10 @@ class Report:
             return
         table = Table(*(column.replace("_", " ").capitalize() for column in _COLUMNS), box=None)
         for row in rows:
-            table.add_row(*(Text(printable(row[column])) for column in _COLUMNS))
+            table.add_row(*(Text(escape_controls(row[column])) for column in _COLUMNS))
         self.console.print(table)
 
-    def running(self, kernels: Iterable[Kernel], as_json: bool) -> None:
+    def running(self, kernels: Iterable[KernelStatus], as_json: bool) -> None:
         """Print the kernels that run on a board, as a table or as JSON."""
         found = list(kernels)
         if as_json:
@@ -152,13 +154,13 @@ class Report:
         self.console.print(table)
 
 
-def _running(kernel: Kernel) -> dict[str, Any]:
+def _running(kernel: KernelStatus) -> dict[str, Any]:
     facts = {field.name: getattr(kernel, field.name) for field in fields(kernel)}
     del facts["agent"]  # its token is nobody's business
     return {**facts, "left": kernel.left}
 
 
-def _launcher(kernel: Kernel) -> str:
+def _launcher(kernel: KernelStatus) -> str:
     """Say whether a kernel's launcher is there, and if not, how long the kernel waits for one."""
     if kernel.away is None:
         return "connected"

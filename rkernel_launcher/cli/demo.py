@@ -24,7 +24,7 @@ from rich.text import Text
 
 from .. import os_support
 from ..errors import DemoFailed, KernelSilent, NotSupportedHere
-from ..sanitize import printable
+from ..sanitize import escape_controls
 from ..target import Target
 from . import trial
 from .console import Report
@@ -157,11 +157,11 @@ def _output(message: Message) -> Text | None:
     content = message["content"]
     match message["msg_type"]:
         case "stream":
-            return Text(printable(content["text"]).rstrip("\n"))
+            return Text(escape_controls(content["text"]).rstrip("\n"))
         case "error":
             return Text.from_ansi("\n".join(content["traceback"]))
         case "execute_result" | "display_data":
-            text = Text(printable(content["data"].get("text/plain", "")))
+            text = Text(escape_controls(content["data"].get("text/plain", "")))
             for kind, data in sorted(content["data"].items()):
                 if kind != "text/plain":
                     text.append(f"\n{kind}, {len(data)} characters", "dim")

@@ -22,7 +22,7 @@ from packaging.version import Version
 
 from .. import target as targets
 from ..errors import BadName, ForeignName, KernelsUnusable, NameTaken, NoSuchKernel
-from ..sanitize import printable
+from ..sanitize import escape_controls
 from ..target import Target
 
 _LOGOS = ("logo-32x32.png", "logo-64x64.png", "logo-svg.svg")
@@ -64,7 +64,7 @@ def default_display_name(name: str, target: Target, facts: dict[str, Any]) -> st
     python = ".".join(str(facts.get("python", "")).split(".")[:2])
     places = dict.fromkeys(filter(None, (str(facts.get("hostname", "")), target.host)))
     host, *address = places or ["this machine"]
-    text = printable(" ".join(["Python", *filter(None, [python]), "on", host]))
+    text = escape_controls(" ".join(["Python", *filter(None, [python]), "on", host]))
     text += f" ({address[0]})" if address else ""
     others = {e.spec.get("display_name") for e in find().values() if e.name != name.lower()}
     return f"{text} [{name}]" if text in others else text
@@ -92,12 +92,12 @@ def make(name: str, display_name: str, target: Target, facts: dict[str, Any]) ->
     """
     spec: dict[str, Any] = json.loads(_template("kernel.json"))
     start, rest = spec["argv"][1:3], spec["argv"][3:]
-    own = facts.get("packages", {}) if target.runtime != "bundled" else {}
+    own = facts.get("packages", {}) if target.ipykernel != "bundled" else {}
     version = own.get("ipykernel")
     old = version and Version(version) < _SIGNAL_BEFORE
     noted = {"host": target.host, "via": target.via}
     for fact in ("model", "machine", "python"):
-        noted[fact] = printable(str(facts.get(fact) or ""))
+        noted[fact] = escape_controls(str(facts.get(fact) or ""))
     spec |= {
         "argv": [sys.executable, *start, *targets.to_argv(target), *rest],
         "name": name,

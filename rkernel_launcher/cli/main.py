@@ -13,12 +13,12 @@ import click
 
 from .. import errors, target
 from ..board import reach
-from ..board.bundle import build as runtimes
+from ..board.bundle import build as bundle
 from ..board.bundle import wheels
-from ..board.kernel_status import Kernel
+from ..board.kernel_status import KernelStatus
 from ..launcher import connection_file, log_file
 from ..launcher.video import page as views
-from ..sanitize import printable
+from ..sanitize import escape_controls
 from ..target import Target
 from . import board_setup, kernelspecs, trial
 from .console import Report
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         known = isinstance(error, errors.RkernelError)
         said = error if known else errors.RkernelError(detail=repr(error))
-        click.echo(printable(" ".join(str(said).split())), err=True)
+        click.echo(escape_controls(" ".join(str(said).split())), err=True)
         return 1
 
 
@@ -72,8 +72,8 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
 @click.option("--jump", metavar="HOST[,HOST]", help="SSH hosts on the way, as ssh -J takes them.")
 @click.option("--python", metavar="PATH", help="The board's Python.")
 @click.option(
-    "--runtime",
-    type=click.Choice(target.RUNTIMES),
+    "--ipykernel",
+    type=click.Choice(target.IPYKERNELS),
     default="auto",
     show_default=True,
     help="The board's own ipykernel, or one that is sent along; auto sends it if need be.",
@@ -97,8 +97,8 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     help="The port for the link to a board that is reached over rpyc.",
 )
 @click.option(
-    "--keep-alive",
-    default=Target.keep_alive,
+    "--orphan-timeout",
+    default=Target.orphan_timeout,
     show_default=True,
     help="How long a kernel waits for a PC that is gone: 90s, 10m, 1h, 0, forever.",
 )
@@ -214,7 +214,7 @@ def fetch(version: str) -> None:
     """Fetch what is sent to a board without ipykernel, so that adding it needs no internet."""
     report = Report()
     with report.stage(f"Fetching the packages for Python {version}"):
-        archive = runtimes.build(version)
+        archive = bundle.build(version)
     size = len(archive.content) / (1 << 20)
     report.say(f"{size:.1f} MB to send to a board; kept in {wheels.cache()}")
 
@@ -287,7 +287,7 @@ def attach(settings: dict[str, bool], name: str, kernel: str | None) -> None:
         Launcher(wanted, str(path), chosen, on_ready=lambda: report.say(str(path))).run()
 
 
-def _pick(found: list[Kernel], wanted: str, where: Target) -> Kernel:
+def _pick(found: list[KernelStatus], wanted: str, where: Target) -> KernelStatus:
     """Return the kernel whose id begins with what the user says. Raises NoKernel."""
     fitting = [kernel for kernel in found if kernel.id.startswith(wanted)]
     if len(fitting) != 1:
@@ -295,7 +295,7 @@ def _pick(found: list[Kernel], wanted: str, where: Target) -> Kernel:
     return fitting[0]
 
 
-def _last_orphan(found: list[Kernel], where: Target) -> Kernel:
+def _last_orphan(found: list[KernelStatus], where: Target) -> KernelStatus:
     orphans = [kernel for kernel in found if kernel.away is not None]
     if not orphans:
         raise errors.NoOrphan(host=where.name)
@@ -323,7 +323,7 @@ def _target(
         wrong = "--via local is this machine: leave out --host." if host else "--host is missing."
         raise click.UsageError(wrong, click.get_current_context())
     said_user, name, said_port = target.split_host(host) if host else (None, "", None)
-    target.seconds(options["keep_alive"])
+    target.seconds(options["orphan_timeout"])
     target.check_port("--link-port", options["link_port"])
     target.check_timeout(options["link_timeout"])
     target.check_rate(options["frame_rate"])

@@ -16,7 +16,7 @@ from jupyter_client.manager import KernelManager
 
 from .. import target as targets
 from ..errors import CheckFailed, KernelSilent
-from ..sanitize import printable
+from ..sanitize import escape_controls
 from ..target import Target
 
 READY_SECONDS = 120.0  # the first import of ipykernel takes 50 s where no .pyc files are
@@ -50,7 +50,7 @@ def running(
             except RuntimeError as error:  # for either: that the launcher has ended, and time-out
                 if manager.is_alive():
                     raise KernelSilent(host=host, seconds=seconds) from error
-                words = printable(said.read_text("utf-8", "replace")).split("\n")
+                words = escape_controls(said.read_text("utf-8", "replace")).split("\n")
                 raise CheckFailed(host=host, said=" ".join(words).strip()) from error
             yield manager, client
         finally:
@@ -89,4 +89,4 @@ def kernel(target: Target, seconds: float = READY_SECONDS) -> None:
         except TimeoutError as error:
             raise KernelSilent(host=host, seconds=CELL_SECONDS) from error
     if (text := "".join(printed).strip()) != "42":
-        raise CheckFailed(host=host, said=f"print(6 * 7) printed {printable(text)!r}.")
+        raise CheckFailed(host=host, said=f"print(6 * 7) printed {escape_controls(text)!r}.")

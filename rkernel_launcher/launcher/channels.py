@@ -12,18 +12,18 @@ from pathlib import Path
 
 import zmq
 
-from board_agent.link.driver import Relay
+from board_agent.link.driver import LinkDriver
 from board_agent.link.event_loop import Loop
 from board_agent.link.link import MAX_STREAMS
 
 from .. import os_support
 from ..errors import PortInUse
 from .connection_file import CHANNELS, Connection
-from .iopub_fanout import Context, Fanout, Socket
-from .video.latest_frames import Gallery
+from .iopub_fanout import Context, IopubFanout, Socket
+from .video.latest_frames import LatestFrames
 
 RELAYED = ("shell", "control", "stdin")
-MOST_CLIENTS = MAX_STREAMS // 2  # connections of clients: the agent has a limit, too
+MAX_CLIENTS = MAX_STREAMS // 2  # connections of clients: the agent has a limit, too
 
 
 class Channels:
@@ -34,15 +34,17 @@ class Channels:
     Raises PortInUse.
     """
 
-    def __init__(self, loop: Loop, connection: Connection, gallery: Gallery | None = None) -> None:
-        self._gallery = gallery
+    def __init__(
+        self, loop: Loop, connection: Connection, latest_frames: LatestFrames | None = None
+    ) -> None:
+        self._latest_frames = latest_frames
         self._loop = loop
         self._connection = connection
         self._reserved: dict[str, socket.socket] = {}
         self._paths: list[Path] = []  # of Unix sockets
-        self._relay: Relay | None = None
+        self._driver: LinkDriver | None = None
         self._context: Context | None = None
-        self._iopub: Fanout | None = None
+        self._iopub: IopubFanout | None = None
         self._upstream: socket.socket | None = None  # where the fan-out is waited for
         self._heartbeat: threading.Thread | None = None
         try:
@@ -54,33 +56,33 @@ class Channels:
             self.close()
             raise PortInUse(endpoint=connection.endpoint(channel), detail=error.strerror) from error
 
-    def serve(self, relay: Relay, former_keys: list[str]) -> None:
+    def serve(self, driver: LinkDriver, former_keys: list[str]) -> None:
         """Subscribe to the kernel, then let clients in and relay them.
 
         What a kernel that was taken over has said meanwhile is fetched when there is a client to
         hear it. Parameters: former_keys, that such a kernel signed with. Raises PortInUse.
         """
-        self._relay = relay
+        self._driver = driver
         self._context = zmq.Context()
         self._serve_iopub(self._context, former_keys)
         self._serve_heartbeat(self._context)
         if former_keys:
             self._listen()
 
-    def say(self, text: str) -> None:
+    def stderr(self, text: str) -> None:
         """Show text in the cell that runs, if one does."""
         if self._iopub is not None:
-            self._iopub.say(text)
+            self._iopub.stderr(text)
 
     def show_video(self, rate: int) -> None:
         """Show the kernel's pictures, `rate` a second of each stream, until the link breaks."""
-        if self._relay is None or self._iopub is None:
+        if self._driver is None or self._iopub is None:
             return  # the launcher says it again when clients can come
         ours, theirs = socket.socketpair()
-        self._relay.connect("video", theirs)
+        self._driver.connect("video", theirs)
         self._iopub.watch(ours, rate)
 
-    def mind_viewers(self) -> None:
+    def update_video_demand(self) -> None:
         """See whether pictures are wanted by others than the clients."""
         if self._iopub is not None:
             self._iopub.look()
@@ -120,18 +122,18 @@ class Channels:
 
     def _first_bytes(self, channel: str, sock: socket.socket) -> None:
         """Open the board's leg once a client says something: probes come and go without a byte."""
-        assert self._relay is not None
+        assert self._driver is not None
         try:
             silent = not sock.recv(1, socket.MSG_PEEK)
         except OSError:
             silent = True
         self._loop.watch(sock, None, None)
-        if silent or len(self._relay.legs) >= MOST_CLIENTS:
+        if silent or len(self._driver.forwarders) >= MAX_CLIENTS:
             sock.close()
             return
         if sock.family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._relay.connect(channel, sock)
+        self._driver.connect(channel, sock)
 
     # --- iopub ----------------------------------------------------------------------------------
 
@@ -144,7 +146,7 @@ class Channels:
 
         if not former_keys:
             subscribe()
-        self._iopub = Fanout(
+        self._iopub = IopubFanout(
             context,
             self._connection,
             upstream=f"tcp://127.0.0.1:{listener.getsockname()[1]}",
@@ -152,14 +154,14 @@ class Channels:
             on_subscribed=lambda: self._loop.call_soon(self._listen),
             on_client=lambda: self._loop.call_soon(subscribe) if former_keys else None,
             former_keys=former_keys,
-            gallery=self._gallery,
+            latest_frames=self._latest_frames,
         )
 
     def _accept_upstream(self) -> None:
-        assert self._relay is not None and self._upstream is not None
+        assert self._driver is not None and self._upstream is not None
         sock, _ = self._upstream.accept()
         self._close_upstream()
-        self._relay.connect("iopub", sock)
+        self._driver.connect("iopub", sock)
 
     def _close_upstream(self) -> None:
         if self._upstream is not None:

@@ -24,7 +24,7 @@ _INSTALL = (
 
 _WHYS = {
     handshake.NEW: "its agent has ended, as when the board was switched off",
-    handshake.EXPIRED: "the link was down for longer than its keep-alive of {keep_alive}",
+    handshake.EXPIRED: "the link was down for longer than its orphan timeout of {orphan_timeout}",
     handshake.STOPPED: "it was ended on the board",
     handshake.REPLACED: "another launcher with the same connection file replaced it",
     handshake.TAKEN: "another launcher took it over",
@@ -39,14 +39,14 @@ _HINTS = {
 }
 
 
-def gone(status: int, host: str, keep_alive: str) -> KernelGone:
+def gone(status: int, host: str, orphan_timeout: str) -> KernelGone:
     """Return the error for a kernel that is not there when the link is back.
 
-    Parameters: status of the session, as the agent gives it; host; keep_alive, as the user said it.
+    Parameters: status of the session, as the agent gives it; host; orphan_timeout, as the user said it.
     """
     why = _WHYS.get(status, "the board gives no reason that we know")
     hint = _HINTS.get(status, "Its variables are lost; start it again from the frontend.")
-    return KernelGone(host=host, why=why.format(keep_alive=keep_alive), hint=hint)
+    return KernelGone(host=host, why=why.format(orphan_timeout=orphan_timeout), hint=hint)
 
 
 def missing(package: str, host: str) -> NoIpykernel:

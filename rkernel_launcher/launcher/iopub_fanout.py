@@ -16,9 +16,9 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from .connection_file import Connection
-from .jupyter_messages import Seal, Voice
+from .jupyter_messages import CellPublisher, Resigner
 from .video.frames import Video
-from .video.latest_frames import Gallery
+from .video.latest_frames import LatestFrames
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -27,7 +27,7 @@ HWM = 100_000  # messages held for a client that does not read; the stock kernel
 LINGER = 1000  # milliseconds for the last messages to reach clients
 
 
-class Fanout:
+class IopubFanout:
     """Hand what the kernel publishes to the clients, in a thread of its own.
 
     Parameters: context; connection; upstream, the endpoint where the kernel's iopub is to be had;
@@ -46,13 +46,13 @@ class Fanout:
         on_subscribed: Callable[[], None],
         on_client: Callable[[], None],
         former_keys: list[str],
-        gallery: Gallery | None = None,
+        latest_frames: LatestFrames | None = None,
     ) -> None:
-        self._gallery = gallery
+        self._latest_frames = latest_frames
         self._on_subscribed = on_subscribed
         self._on_client = on_client
-        self._voice = Voice(connection)
-        self._seal = Seal(connection, former_keys) if former_keys else None
+        self._publisher = CellPublisher(connection)
+        self._resigner = Resigner(connection, former_keys) if former_keys else None
 
         self._upstream = context.socket(zmq.XSUB)
         self._upstream.rcvhwm = 0  # what has come over the link is not to be lost here
@@ -81,9 +81,9 @@ class Fanout:
         self._thread = threading.Thread(target=self._run, name="iopub", daemon=True)
         self._thread.start()
 
-    def say(self, text: str) -> None:
+    def stderr(self, text: str) -> None:
         """Show text on stderr of the cell that runs, if one does."""
-        self._order(lambda: self._publish(self._voice.say(text)))
+        self._order(lambda: self._publish(self._publisher.stderr(text)))
 
     def watch(self, sock: socket.socket, rate: int) -> None:
         """Show the pictures that come from a connection to the kernel.
@@ -148,16 +148,16 @@ class Fanout:
 
     def _wanted(self) -> bool:
         """Say whether there is somebody to see pictures."""
-        if self._gallery is not None and self._gallery.watched:
+        if self._latest_frames is not None and self._latest_frames.has_viewers:
             return True
-        return bool(self._viewers) and self._voice.in_cell
+        return bool(self._viewers) and self._publisher.in_cell
 
     def _pass_down(self) -> None:
         while int(self._upstream.get(zmq.EVENTS)) & zmq.POLLIN:
             parts: list[Any] = self._upstream.recv_multipart(copy=False)
-            if self._seal is not None:
-                parts = self._seal.renew([bytes(part) for part in parts])
-            self._voice.hear(parts)
+            if self._resigner is not None:
+                parts = self._resigner.resign([bytes(part) for part in parts])
+            self._publisher.observe(parts)
             self._downstream.send_multipart(parts, copy=False)
 
     def _pass_up(self) -> None:
@@ -187,9 +187,9 @@ class Fanout:
             return
         self._pass_down()  # what the kernel said before it
         for frame in {frame.stream: frame for frame in frames}.values():
-            self._publish(self._voice.show(frame))
-            if self._gallery is not None:
-                self._gallery.put(frame)
+            self._publish(self._publisher.frame(frame))
+            if self._latest_frames is not None:
+                self._latest_frames.put(frame)
 
     def _publish(self, parts: list[bytes] | None) -> None:
         if parts is not None:

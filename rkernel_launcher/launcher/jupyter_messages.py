@@ -15,11 +15,11 @@ from board_agent.link.video_format import FIRST, LAST
 from .connection_file import Connection
 from .video.frames import Frame
 
-MOST_DISPLAYS = 256  # that are live in one cell
+MAX_DISPLAYS = 256  # that are live in one cell
 _DELIMITER = b"<IDS|MSG>"
 
 
-class Voice:
+class CellPublisher:
     """Speak in the cell that runs.
 
     Parameters: connection, whose key signs what is said.
@@ -36,10 +36,10 @@ class Voice:
         """Whether a cell runs."""
         return self._cell is not None
 
-    def hear(self, parts: list[Any]) -> None:
+    def observe(self, parts: list[Any]) -> None:
         """Follow what the kernel publishes: only what tells whether a cell runs is looked into."""
         topic = bytes(parts[0])
-        if topic.startswith(FIRST) and len(self._displays) < MOST_DISPLAYS:
+        if topic.startswith(FIRST) and len(self._displays) < MAX_DISPLAYS:
             self._displays.add(topic[len(FIRST) :].decode("ascii", "replace"))
         elif topic.startswith(LAST):
             self._displays.discard(topic[len(LAST) :].decode("ascii", "replace"))
@@ -58,11 +58,11 @@ class Voice:
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             pass  # not as a kernel says it: that is for the client to judge
 
-    def say(self, text: str) -> list[bytes] | None:
+    def stderr(self, text: str) -> list[bytes] | None:
         """Return a message that shows text on stderr of the cell; None when none runs."""
         return self._message("stream", {"name": "stderr", "text": text}, b"stream.stderr")
 
-    def show(self, frame: Frame) -> list[bytes] | None:
+    def frame(self, frame: Frame) -> list[bytes] | None:
         """Return a message that shows a picture in its cell; None when that does not run."""
         if self._cell is None or frame.cell != self._cell["msg_id"]:
             return None
@@ -90,7 +90,7 @@ class Voice:
             return None
 
 
-class Seal:
+class Resigner:
     """Sign anew what a kernel signed with a key that it had before.
 
     Parameters: connection, whose key is to be used; former_keys.
@@ -101,7 +101,7 @@ class Seal:
         self._key = connection.key.encode()
         self._former_keys = [key.encode("utf-8", "replace") for key in former_keys]
 
-    def renew(self, parts: list[bytes]) -> list[bytes]:
+    def resign(self, parts: list[bytes]) -> list[bytes]:
         """Return a message with a signature of the new key if that of an old one fits."""
         try:
             at = parts.index(_DELIMITER) + 1

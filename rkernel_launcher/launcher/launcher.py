@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from board_agent.link import handshake
-from board_agent.link.driver import Relay
+from board_agent.link.driver import LinkDriver
 from board_agent.link.event_loop import Loop
 from board_agent.link.frames import ProtocolError
 from board_agent.link.link import Link
@@ -27,16 +27,16 @@ from board_agent.link.link import Link
 from .. import errors, os_support
 from .. import target as targets
 from ..board import agent_endpoint, reach
-from ..board.agent_endpoint import Agent, Answer
+from ..board.agent_endpoint import AgentEndpoint, ResumeReply
 from ..board.board import Board
-from ..board.kernel_status import Kernel
-from ..sanitize import printable
+from ..board.kernel_status import KernelStatus
+from ..sanitize import escape_controls
 from ..target import Target
 from . import connection_file, endings
 from .channels import Channels
 from .outage import Outage
 from .reconnection import Reconnection
-from .video.latest_frames import Gallery
+from .video.latest_frames import LatestFrames
 
 if TYPE_CHECKING:
     from .video.page import View
@@ -62,27 +62,27 @@ class Launcher:
         self,
         target: Target,
         path: str,
-        attach: Kernel | None = None,
+        attach: KernelStatus | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._target = target
-        self._keep_alive = targets.seconds(target.keep_alive)
+        self._keep_alive = targets.seconds(target.orphan_timeout)
         self._connection = connection_file.read(path)
         self._attach = attach
         self._on_ready = on_ready
         self._loop = Loop()
         self._channels: Channels | None = None
         self._board: Board | None = None
-        self._agent: Agent | None = None
-        self._runtime: str | None = None  # the name of that on the board
+        self._agent: AgentEndpoint | None = None
+        self._bundle: str | None = None  # the name of that on the board
         self._session = agent_endpoint.new_session()
-        self._relay = Relay(
+        self._driver = LinkDriver(
             self._loop, Link(), self._on_message, self._on_lost, on_quiet=self._reconnect
         )
-        self._relay.silence = target.link_timeout
+        self._driver.peer_timeout = target.link_timeout
         self._reconnection: Reconnection | None = None
         self._outage: Outage | None = None  # while the link is down
-        self._gallery = Gallery(self._on_watched) if target.video == "mjpeg" else None
+        self._latest_frames = LatestFrames(self._on_watched) if target.video == "mjpeg" else None
         self._view: View | None = None
         self._shows_video = False
         self._ending = False
@@ -95,7 +95,7 @@ class Launcher:
         Raises the error that ended it, see `errors`.
         """
         try:
-            self._channels = Channels(self._loop, self._connection, self._gallery)
+            self._channels = Channels(self._loop, self._connection, self._latest_frames)
             for number in os_support.end_signals():
                 self._loop.on_signal(number, self._leave if self._attach else self._end)
             self._loop.on_signal(signal.SIGINT, self._leave if self._attach else self._interrupt)
@@ -116,10 +116,10 @@ class Launcher:
             reached = reach.reach(self._target)
             log.info("reached the board")
             reached.prepare()
-            if self._target.runtime != "board" and not self._attach:
+            if self._target.ipykernel != "board" and not self._attach:
                 from ..board.bundle import upload  # which few launchers need
 
-                self._runtime = upload.choose(reached)
+                self._bundle = upload.choose(reached)
             found = self._attach.agent if self._attach else reached.start_agent()
             sock = reached.connect(found.port)
             agent_endpoint.shake_hands(sock, found, self._session, 0, self._target.name)
@@ -133,11 +133,11 @@ class Launcher:
         else:
             self._loop.call_soon(functools.partial(self._start, reached, found, sock))
 
-    def _start(self, reached: Board, found: Agent, sock: socket.socket) -> None:
+    def _start(self, reached: Board, found: AgentEndpoint, sock: socket.socket) -> None:
         self._board, self._agent = reached, found
         sock.setblocking(False)
-        self._relay.resume(sock, 0)
-        self._relay.message(
+        self._driver.resume(sock, 0)
+        self._driver.message(
             {
                 "type": "attach" if self._attach else "start",
                 "kernel": self._attach.id if self._attach else None,
@@ -145,14 +145,14 @@ class Launcher:
                 "key": self._connection.key,
                 "signature_scheme": self._connection.signature_scheme,
                 "python": self._target.python,
-                "runtime": self._runtime,
+                "bundle": self._bundle,
                 "warm_start": self._target.warm_start,
                 "workdir": self._target.workdir,
                 "env": self._target.env,
                 "debugger": self._target.debugger,
                 "owner": _owner(),
-                "keep_alive": self._keep_alive if self._keep_alive < FOREVER else None,
-                "silence": self._target.link_timeout,
+                "lease": self._keep_alive if self._keep_alive < FOREVER else None,
+                "peer_timeout": self._target.link_timeout,
             }
         )
 
@@ -160,18 +160,18 @@ class Launcher:
 
     def _on_message(self, content: dict[str, Any]) -> None:
         try:
-            self._heed(content)
+            self._handle_message(content)
         except (KeyError, TypeError, ValueError):
             self._finish(errors.BoardMisbehaved(detail="a message that makes no sense"))
 
-    def _heed(self, content: dict[str, Any]) -> None:
+    def _handle_message(self, content: dict[str, Any]) -> None:
         kind = content.get("type")
         if kind == "ready":
-            self._be_ready(content)
+            self._on_kernel_ready(content)
         elif kind == "output":
-            log.info("the kernel wrote: %s", printable(str(content.get("text", ""))))
+            log.info("the kernel wrote: %s", escape_controls(str(content.get("text", ""))))
         elif kind == "note":
-            log.info("the board says: %s", printable(str(content.get("text", ""))))
+            log.info("the board says: %s", escape_controls(str(content.get("text", ""))))
         elif kind == "video" and not self._shows_video:
             self._show_video()
         elif kind == "ended":
@@ -184,19 +184,19 @@ class Launcher:
             return errors.KernelBusy(kernel=self._attach.id, host=self._target.name)
         if self._attach and content.get("reason") == "gone":
             return errors.NoKernel(kernel=self._attach.id, host=self._target.name)
-        return errors.KernelNotStarted(detail=printable(str(content.get("detail"))))
+        return errors.KernelNotStarted(detail=escape_controls(str(content.get("detail"))))
 
-    def _be_ready(self, content: dict[str, Any]) -> None:
+    def _on_kernel_ready(self, content: dict[str, Any]) -> None:
         if missing := content.get("missing"):
-            self._finish(endings.missing(printable(str(missing)), self._target.name))
+            self._finish(endings.missing(escape_controls(str(missing)), self._target.name))
             return
         former_keys = [str(key) for key in content.get("former_keys", [])]
-        version = printable(str(content["ipykernel"]))
+        version = escape_controls(str(content["ipykernel"]))
         how = "was taken over" if former_keys else "is ready"
         log.info("the kernel %s: ipykernel %s, pid %d", how, version, int(content["pid"]))
         assert self._channels is not None
         try:
-            self._channels.serve(self._relay, former_keys)
+            self._channels.serve(self._driver, former_keys)
         except errors.PortInUse as error:
             self._finish(error)
         else:
@@ -206,22 +206,22 @@ class Launcher:
             self._on_ready()
 
     def _open_view(self) -> None:
-        if self._gallery is None:
+        if self._latest_frames is None:
             return
         from .video.page import View  # and with it an HTTP server, which few launchers need
 
         try:
-            self._view = View(self._gallery, self._target)
+            self._view = View(self._latest_frames, self._target)
         except (OSError, errors.VideoPortInUse) as error:
             log.warning("pictures are shown in the notebook only: %s", error)
 
     def _on_watched(self, watched: bool) -> None:
         if self._channels is not None:
-            self._loop.call_soon(self._channels.mind_viewers)
+            self._loop.call_soon(self._channels.update_video_demand)
 
     def _show_video(self) -> None:
         self._shows_video = True
-        if self._channels is not None and self._relay.connected:
+        if self._channels is not None and self._driver.connected:
             self._channels.show_video(self._target.frame_rate)
 
     def _drain(self, content: dict[str, Any], since: float) -> None:
@@ -230,12 +230,12 @@ class Launcher:
         They have, if the board answers, and nothing of them comes any more.
         """
         now = time.monotonic()
-        heard, moved = now - self._relay.heard_at, now - max(since, self._relay.moved_at)
-        if self._relay.quiet or (moved > DRAIN_SECONDS and heard < DRAIN_SECONDS / 2):
+        heard, moved = now - self._driver.heard_at, now - max(since, self._driver.moved_at)
+        if self._driver.idle or (moved > DRAIN_SECONDS and heard < DRAIN_SECONDS / 2):
             self._on_ended(content)
             return
-        if self._relay.connected and heard > DRAIN_SECONDS / 4 and not self._relay.asked:
-            self._relay.ask()
+        if self._driver.connected and heard > DRAIN_SECONDS / 4 and not self._driver.ping_pending:
+            self._driver.ping()
         self._loop.call_later(DRAIN_POLL, functools.partial(self._drain, content, since))
 
     def _on_ended(self, content: dict[str, Any]) -> None:
@@ -244,7 +244,7 @@ class Launcher:
             log.info("the kernel has ended")
             self._finish(0)
             return
-        said = printable(str(content.get("output", ""))[-QUOTED_OUTPUT:]).strip()
+        said = escape_controls(str(content.get("output", ""))[-QUOTED_OUTPUT:]).strip()
         self._finish(endings.died(status, said))
 
     # --- when the link is lost ------------------------------------------------------------------
@@ -257,74 +257,78 @@ class Launcher:
         if self._ending:
             self._finish(0)
         elif self._keep_alive == 0:
-            self._finish(errors.LinkLost(host=self._target.name, detail=str(error), keep_alive="0"))
+            self._finish(errors.LinkLost(host=self._target.name, detail=str(error), lease="0"))
         else:
             timed_out = isinstance(error, TimeoutError)
-            self._be_down(self._relay.heard_at if timed_out else time.monotonic())
+            self._on_link_down(self._driver.heard_at if timed_out else time.monotonic())
             self._reconnect()
 
-    def _be_down(self, since: float) -> None:
+    def _on_link_down(self, since: float) -> None:
         if self._outage is not None:
             return  # it broke again before it was of use
         assert self._channels is not None
-        self._outage = Outage(self._loop, self._target, since, self._channels.say, self._finish)
+        self._outage = Outage(self._loop, self._target, since, self._channels.stderr, self._finish)
 
     def _reconnect(self) -> None:
         """Dial the agent again: the link is lost, or its other end does not answer."""
         if self._reconnection is not None or self._board is None or self._ending:
             return
-        if self._relay.connected and self._keep_alive == 0:
+        if self._driver.connected and self._keep_alive == 0:
             return  # a second connection would cost the first, and with it the kernel
         assert self._agent is not None
         self._reconnection = Reconnection(
             self._board,
             self._agent,
             self._session,
-            claim=self._claim,
+            claim=self._prepare_to_resume,
             on_back=lambda sock, answer: self._loop.call_soon(
-                functools.partial(self._on_back, sock, answer)
+                functools.partial(self._on_reconnected, sock, answer)
             ),
-            on_gone=lambda: self._loop.call_soon(self._on_gone),
+            on_gone=lambda: self._loop.call_soon(self._on_agent_gone),
         )
 
-    def _claim(self) -> Future[int | None]:
+    def _prepare_to_resume(self) -> Future[int | None]:
         """Let the former connection go, unless it has recovered; say what came over it."""
         future: Future[int | None] = Future()
 
         def claim() -> None:
-            if self._result is not None or (self._relay.connected and not self._relay.in_doubt):
+            if self._result is not None or (
+                self._driver.connected and not self._driver.ping_overdue
+            ):
                 self._reconnection = None
                 future.set_result(None)
                 return
-            if self._relay.connected:
+            if self._driver.connected:
                 log.info("the link does not answer, and another one does")
-                self._relay.suspend()
-                self._be_down(self._relay.heard_at)
-            future.set_result(self._relay.link.received)
+                self._driver.suspend()
+                self._on_link_down(self._driver.heard_at)
+            future.set_result(self._driver.link.last_received)
 
         self._loop.call_soon(claim)
         return future
 
-    def _on_back(self, sock: socket.socket, answer: Answer) -> None:
+    def _on_reconnected(self, sock: socket.socket, answer: ResumeReply) -> None:
         self._reconnection = None
         if self._result is not None:
             sock.close()
             return
-        begun = self._relay.link.received > 0  # else a new session is as good as the old one
+        begun = self._driver.link.last_received > 0  # else a new session is as good as the old one
         if answer.status != handshake.RESUMED and (begun or answer.status != handshake.NEW):
             sock.close()
-            self._finish(endings.gone(answer.status, self._target.name, self._target.keep_alive))
+            self._finish(
+                endings.gone(answer.status, self._target.name, self._target.orphan_timeout)
+            )
             return
         sock.setblocking(False)
         try:
-            self._relay.resume(sock, answer.received)
+            self._driver.resume(sock, answer.received)
         except ProtocolError as error:
             self._finish(errors.BoardMisbehaved(detail=f"what breaks the protocol ({error})"))
             return
-        if self._relay.connected:
-            self._be_back()
+        if self._driver.connected:
+            self._on_link_up()
 
-    def _be_back(self) -> None:
+    def _on_link_up(self) -> None:
         assert self._outage is not None
         log.info("the link is back after %.1f s", self._outage.seconds)
         self._outage.end()
@@ -332,9 +336,9 @@ class Launcher:
         if self._shows_video:
             self._show_video()
 
-    def _on_gone(self) -> None:
+    def _on_agent_gone(self) -> None:
         self._reconnection = None
-        self._finish(endings.gone(handshake.NEW, self._target.name, self._target.keep_alive))
+        self._finish(endings.gone(handshake.NEW, self._target.name, self._target.orphan_timeout))
 
     # --- what the frontend and the user want ----------------------------------------------------
 
@@ -345,15 +349,15 @@ class Launcher:
             if self._outage.interrupted:
                 return  # one that waits is enough
             self._outage.interrupted = True
-        self._relay.message({"type": "interrupt"})
+        self._driver.message({"type": "interrupt"})
 
     def _end(self) -> None:
         if self._ending:
             return
         self._ending = True
         log.info("asked to end")
-        if self._relay.connected:
-            self._relay.message({"type": "end"})
+        if self._driver.connected:
+            self._driver.message({"type": "end"})
             self._loop.call_later(END_SECONDS, functools.partial(self._finish, 0))
         else:
             self._finish(0)  # the board finds out by itself
@@ -375,8 +379,8 @@ class Launcher:
         self._ending = True
         failed_attach = self._attach and isinstance(self._result, errors.RkernelError)
         if not self._leaving and not failed_attach:
-            self._relay.message({"type": "end"})  # or the kernel would wait for us
-        self._relay.close()
+            self._driver.message({"type": "end"})  # or the kernel would wait for us
+        self._driver.close()
         if self._channels is not None:  # after the relay: what that has passed on can come first
             self._channels.close()
         if self._board is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jupyter_core.paths import jupyter_runtime_dir
 
-SIZE = 1 << 20  # bytes of a log before its older half is let go
+MAX_SIZE = 1 << 20  # bytes of a log before its older half is let go
 KEPT_DAYS = 7
 
 
@@ -26,7 +26,7 @@ def start(connection_file: str, debug: bool) -> Path | None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove_old(path.parent)
-        handler = RotatingFileHandler(path, maxBytes=SIZE, backupCount=1, encoding="utf-8")
+        handler = RotatingFileHandler(path, maxBytes=MAX_SIZE, backupCount=1, encoding="utf-8")
     except OSError:
         return None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -36,7 +36,7 @@ class Outage:
         self._give_up = give_up
         self._noticed = False
         self.interrupted = False  # whether an interrupt waits for the link
-        down, lease = self.seconds, targets.seconds(target.keep_alive) + LEASE_MARGIN
+        down, lease = self.seconds, targets.seconds(target.orphan_timeout) + LEASE_MARGIN
         self._cancel_notice = loop.call_later(max(0.0, NOTICE_SECONDS - down), self._notice)
         self._cancel_over = loop.call_later(lease - down, self._over)
 
@@ -50,7 +50,7 @@ class Outage:
         self._say(f"link to {self._target.name} lost, reconnecting…\n")
 
     def _over(self) -> None:
-        facts = {"host": self._target.name, "keep_alive": self._target.keep_alive}
+        facts = {"host": self._target.name, "keep_alive": self._target.orphan_timeout}
         self._give_up(LinkLost(**facts, detail="it did not come back"))
 
     def end(self) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from .. import errors
-from ..board.agent_endpoint import Agent, Answer, shake_hands
+from ..board.agent_endpoint import AgentEndpoint, ResumeReply, shake_hands
 from ..board.board import Board
 
 log = logging.getLogger(__name__)
 
-PART = 0.1  # of the time that the link is down, until the next attempt
-PAUSES = (0.2, 4.0)  # seconds, the shortest and the longest
+DELAY_SHARE = 0.1  # of the time that the link is down, until the next attempt
+DELAYS = (0.2, 4.0)  # seconds, the shortest and the longest
 _NOT_THERE = (
     errors.AgentRefused,
     errors.NoForwarding,
@@ -28,10 +28,10 @@ _NOT_THERE = (
 )
 
 
-def pause(seconds_down: float) -> float:
+def delay(seconds_down: float) -> float:
     """Return the seconds until the next attempt: longer while the link stays down, with jitter."""
-    least, most = PAUSES
-    return min(most, max(least, PART * seconds_down)) * random.uniform(0.7, 1.0)
+    least, most = DELAYS
+    return min(most, max(least, DELAY_SHARE * seconds_down)) * random.uniform(0.7, 1.0)
 
 
 class Reconnection:
@@ -46,10 +46,10 @@ class Reconnection:
     def __init__(
         self,
         board: Board,
-        agent: Agent,
+        agent: AgentEndpoint,
         session: bytes,
         claim: Callable[[], Future[int | None]],
-        on_back: Callable[[socket.socket, Answer], None],
+        on_back: Callable[[socket.socket, ResumeReply], None],
         on_gone: Callable[[], None],
     ) -> None:
         self._board = board
@@ -76,7 +76,7 @@ class Reconnection:
                 self._note(f"not back yet: {error}")
             except Exception:
                 log.exception("an attempt to reconnect failed")
-            self._stopped.wait(pause(time.monotonic() - start))
+            self._stopped.wait(delay(time.monotonic() - start))
 
     def _attempt(self) -> bool:
         """Try once, and ask the board itself if it is there and the agent is not.
@@ -87,7 +87,7 @@ class Reconnection:
             return self._connect()
         except _NOT_THERE as error:
             self._note(f"the agent does not answer: {error}")
-            if self._agent in self._board.look_again():
+            if self._agent in self._board.find_agents():
                 return False
         self._on_gone()
         return True

@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-AGAIN = 1.0  # seconds until one more attempt is made beside those that wait
+RETRY_SECONDS = 1.0  # seconds until one more attempt is made beside those that wait
 _UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR)
 
 
@@ -29,7 +29,9 @@ def connect(host: str, port: int, seconds: float) -> socket.socket:
             sock = attempts.enter_context(socket.socket(*address[:3]))
             failure = _begin(sock, address, selector)
             if not failure:
-                won, address, failure = _wait(selector, min(AGAIN, deadline - time.monotonic()))
+                won, address, failure = _wait(
+                    selector, min(RETRY_SECONDS, deadline - time.monotonic())
+                )
                 if won is not None:
                     return won
             if failure:

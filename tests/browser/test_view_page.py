@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from rkernel_launcher.launcher.video.frames import Frame
 from rkernel_launcher.launcher.video.http_server import MjpegServer
-from rkernel_launcher.launcher.video.latest_frames import Gallery
+from rkernel_launcher.launcher.video.latest_frames import LatestFrames
 from tests.support.boards import LIMIT, wait_until
 from tests.support.browser import ARTEFACTS, chromium
 
@@ -33,13 +33,13 @@ return [...context.getImageData(20, 20, 1, 1).data].slice(0, 3);
 
 
 @pytest.fixture
-def gallery() -> Gallery:
-    return Gallery()
+def frames() -> LatestFrames:
+    return LatestFrames()
 
 
 @pytest.fixture
-def address(gallery: Gallery) -> Iterator[str]:
-    server = MjpegServer(gallery, port=0)
+def address(frames: LatestFrames) -> Iterator[str]:
+    server = MjpegServer(frames, port=0)
     try:
         yield server.url
     finally:
@@ -64,14 +64,14 @@ def frame(
 
 
 @contextmanager
-def playing(gallery: Gallery, *frames: Frame) -> Iterator[None]:
+def playing(frames: LatestFrames, *shown: Frame) -> Iterator[None]:
     """Put the frames again and again, as a board does that shows the same all the time."""
     ended = threading.Event()
 
     def play() -> None:
         while not ended.wait(1 / FPS):
-            for frame in frames:
-                gallery.put(frame)
+            for frame in shown:
+                frames.put(frame)
 
     thread = threading.Thread(target=play, daemon=True)
     thread.start()
@@ -111,8 +111,8 @@ def wait_for_text(element: Callable[[], WebElement], text: str) -> None:
     wait_until(lambda: text in element().text, f"the text {text!r}", LIMIT)
 
 
-def test_the_picture_is_live(browser: Chrome, gallery: Gallery, address: str) -> None:
-    with playing(gallery, frame("front", RED)):
+def test_the_picture_is_live(browser: Chrome, frames: LatestFrames, address: str) -> None:
+    with playing(frames, frame("front", RED)):
         browser.get(address)
         front = figure(browser, "front")
         picture = part(front, "img")
@@ -127,28 +127,28 @@ def test_the_picture_is_live(browser: Chrome, gallery: Gallery, address: str) ->
         wait_until(lambda: FPS / 2 < rate() <= FPS, "the rate of the pictures", LIMIT)
         assert facts.text.startswith("240 \u00d7 180 · ")
         assert facts.text.endswith(" · 25 ms delay")
-    gallery.put(frame("front", BLUE, (320, 240)))
+    frames.put(frame("front", BLUE, (320, 240)))
     wait_for_colour(browser, picture, BLUE)  # the very last one, though no other follows
     wait_for_text(lambda: facts, "320 \u00d7 240 · 0.0 fps")
 
 
-def test_no_picture_waits_for_the_next(browser: Chrome, gallery: Gallery, address: str) -> None:
-    gallery.put(frame("", RED))
+def test_no_picture_waits_for_the_next(browser: Chrome, frames: LatestFrames, address: str) -> None:
+    frames.put(frame("", RED))
     browser.get(address)
     picture = part(figure(browser, ""), "img")
     for colour, kind in ((RED, "jpeg"), (GREEN, "png"), (BLUE, "png"), (RED, "jpeg")):
-        gallery.put(frame("", colour, kind=kind))
+        frames.put(frame("", colour, kind=kind))
         wait_for_colour(browser, picture, colour)
 
 
-def test_a_stream_that_comes_later(browser: Chrome, gallery: Gallery, address: str) -> None:
+def test_a_stream_that_comes_later(browser: Chrome, frames: LatestFrames, address: str) -> None:
     """The page asks the board for pictures before there are any."""
     browser.get(address)
     wait_for_text(lambda: browser.find_element(By.ID, "note"), "Run a cell")
-    wait_until(lambda: gallery.watched, "the page looks", LIMIT)
-    with playing(gallery, frame("left", RED)):
+    wait_until(lambda: frames.has_viewers, "the page looks", LIMIT)
+    with playing(frames, frame("left", RED)):
         left = figure(browser, "left")
-        with playing(gallery, frame("right", GREEN)):
+        with playing(frames, frame("right", GREEN)):
             right = figure(browser, "right")
             wait_for_colour(browser, part(left, "img"), RED)
             wait_for_colour(browser, part(right, "img"), GREEN)
@@ -158,20 +158,22 @@ def test_a_stream_that_comes_later(browser: Chrome, gallery: Gallery, address: s
 
 
 def test_more_streams_than_a_browser_has_connections(
-    browser: Chrome, gallery: Gallery, address: str
+    browser: Chrome, frames: LatestFrames, address: str
 ) -> None:
-    with playing(gallery, *(frame(f"camera {number}", GREEN) for number in range(9))):
+    with playing(frames, *(frame(f"camera {number}", GREEN) for number in range(9))):
         browser.get(address)
         for number in range(9):
             wait_for_colour(browser, part(figure(browser, f"camera {number}"), "img"), GREEN)
-    with playing(gallery, *(frame(f"camera {number}", BLUE) for number in range(9))):
+    with playing(frames, *(frame(f"camera {number}", BLUE) for number in range(9))):
         for number in range(9):
             wait_for_colour(browser, part(figure(browser, f"camera {number}"), "img"), BLUE)
 
 
-def test_markup_in_a_streams_name_is_text(browser: Chrome, gallery: Gallery, address: str) -> None:
+def test_markup_in_a_streams_name_is_text(
+    browser: Chrome, frames: LatestFrames, address: str
+) -> None:
     name = "<img src=x onerror=\"document.title='owned'\"> & \u202e"
-    gallery.put(frame(name, RED))
+    frames.put(frame(name, RED))
     browser.get(address)
     hostile = figure(browser, name.replace("\u202e", r"\u202e"))
     wait_for_colour(browser, part(hostile, "img"), RED)
@@ -192,14 +194,14 @@ def test_the_page_is_dark_where_the_system_is(browser: Chrome, address: str) -> 
 
 
 def test_a_snapshot_is_downloaded(
-    browser: Chrome, gallery: Gallery, address: str, tmp_path: Path
+    browser: Chrome, frames: LatestFrames, address: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "downloads"
     folder.mkdir()
     behaviour = {"behavior": "allow", "downloadPath": str(folder)}
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
     shot = frame("../front door", GREEN)
-    gallery.put(shot)
+    frames.put(shot)
     browser.get(address)
     front = figure(browser, "../front door")
     wait_for_colour(browser, part(front, "img"), GREEN)
@@ -211,26 +213,26 @@ def test_a_snapshot_is_downloaded(
 
 
 def test_only_a_page_that_can_be_seen_looks(
-    browser: Chrome, gallery: Gallery, address: str
+    browser: Chrome, frames: LatestFrames, address: str
 ) -> None:
-    gallery.put(frame("", RED))
+    frames.put(frame("", RED))
     browser.get(address)
     wait_for_colour(browser, part(figure(browser, ""), "img"), RED)
-    assert gallery.watched
+    assert frames.has_viewers
     page = browser.current_window_handle
     browser.switch_to.new_window("tab")
-    wait_until(lambda: not gallery.watched, "the hidden page looks no more", LIMIT)
+    wait_until(lambda: not frames.has_viewers, "the hidden page looks no more", LIMIT)
     browser.switch_to.window(page)
-    gallery.put(frame("", BLUE))
+    frames.put(frame("", BLUE))
     wait_for_colour(browser, part(figure(browser, ""), "img"), BLUE)
     browser.get("about:blank")
-    wait_until(lambda: not gallery.watched, "the page that was left looks no more", LIMIT)
+    wait_until(lambda: not frames.has_viewers, "the page that was left looks no more", LIMIT)
 
 
-def test_the_launchers_end_is_said(browser: Chrome, gallery: Gallery) -> None:
-    server = MjpegServer(gallery, port=0)
+def test_the_launchers_end_is_said(browser: Chrome, frames: LatestFrames) -> None:
+    server = MjpegServer(frames, port=0)
     try:
-        gallery.put(frame("", RED))
+        frames.put(frame("", RED))
         browser.get(server.url)
         picture = part(figure(browser, ""), "img")
         wait_for_colour(browser, picture, RED)

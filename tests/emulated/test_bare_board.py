@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from rkernel_launcher.errors import NoSpaceForRuntime
+from rkernel_launcher.errors import NoSpaceForBundle
 from tests.support.armv7l import Armv7l
 from tests.support.bare import PICTURES, SERVICE, serving
 from tests.support.commands import Run
@@ -87,7 +87,7 @@ def test_add_says_what_it_sends_and_how_long_that_takes(added: Added) -> None:
     assert "ipykernel missing, pyzmq missing, IPython missing" in added.said.stdout
     assert re.search(r"Kernel: +ipykernel [\d.]+, IPython [\d.]+, sent along", added.said.stdout)
     argv = json.loads((added.spec / "kernel.json").read_text())["argv"]
-    assert argv[argv.index("--runtime") + 1] == "bundled"
+    assert argv[argv.index("--ipykernel") + 1] == "bundled"
 
 
 def test_what_an_idle_kernel_and_the_agent_take(board: Armv7l, kernel: Frontend) -> None:
@@ -172,7 +172,7 @@ def test_a_disk_that_is_too_small(small: Armv7l) -> None:
     small.shell(tmpfs)
     try:
         run = small.rkernel("add", "--host", f"student@{small.suite}", "--name", "full")
-        assert (run.returncode, NoSpaceForRuntime.remedy in run.stderr) == (1, True), run.stderr
+        assert (run.returncode, NoSpaceForBundle.remedy in run.stderr) == (1, True), run.stderr
         assert "runtime" not in small.shell(f"ls {place}")
         assert not small.spec("full").exists()
     finally:

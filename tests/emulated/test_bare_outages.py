@@ -84,7 +84,7 @@ def test_no_line_is_lost_when_the_link_is_cut(small: Armv7l) -> None:
 def cut_in_the_middle(
     board: Armv7l, network: Network, how: str, size: int
 ) -> Iterator[Future[Run]]:
-    """Have the network cut off an `rkernel add` that has sent half of a runtime."""
+    """Have the network cut off an `rkernel add` that has sent half of a bundle."""
     with ThreadPoolExecutor(1) as other:
         network.slow(1 << 18)  # so that there is a middle
         run = other.submit(board.rkernel, *ADD)
@@ -94,12 +94,12 @@ def cut_in_the_middle(
 
 
 def come(board: Armv7l) -> int:
-    """Return how many bytes of a runtime the board has put by."""
-    return int(board.shell(f"cat {PLACE}/runtime-*.part 2>/dev/null | wc -c"))
+    """Return how many bytes of a bundle the board has put by."""
+    return int(board.shell(f"cat {PLACE}/bundle-*.part 2>/dev/null | wc -c"))
 
 
 def assert_whole(board: Armv7l, archive: build.Archive) -> None:
-    """Fail unless the board has the runtime and nothing else of it; have all removed."""
+    """Fail unless the board has the bundle and nothing else of it; have all removed."""
     assert board.shell(f"cd {PLACE}; ls -d runtime-*") == f"{archive.name}\n"
     assert board.rkernel("remove", "pulled", "--purge").returncode == 0
     assert board.shell("find /home/student -path '*rkernel*'") == ""

@@ -85,7 +85,7 @@ def test_a_connection_whose_sshd_is_killed(board: Armv7l, network: Network) -> N
 
 def test_a_launcher_that_is_gone_leaves_nothing_after_the_lease(board: Armv7l) -> None:
     board.end_agents()
-    with started(board, "--keep-alive", "4s") as kernel:
+    with started(board, "--orphan-timeout", "4s") as kernel:
         kernel.run("kept = 1")
         kernel.signal(signal.SIGKILL)
         kernel.wait_for_end(5)

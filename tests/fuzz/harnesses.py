@@ -22,7 +22,12 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from board_agent.agent.iopub_recorder import LONGEST_TOPIC, Tape, first_message, opening_length
+from board_agent.agent.iopub_recorder import (
+    LONGEST_TOPIC,
+    IopubRecorder,
+    first_message,
+    opening_length,
+)
 from board_agent.display.frame_scheduler import Shown, head
 from board_agent.display.images import Picture
 from board_agent.link import compression, handshake
@@ -34,9 +39,9 @@ from board_agent.link.video_format import LONGEST as LONGEST_PICTURE
 from board_agent.zmtp import wire
 from board_agent.zmtp.patterns import Pipe, Router, XPub
 from rkernel_launcher.launcher.connection_file import Connection
-from rkernel_launcher.launcher.jupyter_messages import Voice
+from rkernel_launcher.launcher.jupyter_messages import CellPublisher
 from rkernel_launcher.launcher.video.frames import BadVideo, Decoder, Frame
-from rkernel_launcher.launcher.video.latest_frames import Gallery
+from rkernel_launcher.launcher.video.latest_frames import LatestFrames
 from tests.support.boards import ROOT
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -75,7 +80,7 @@ def two_ends() -> tuple[Link, Link]:
     for channel in ("iopub", "shell", "control"):
         number = launcher.open(channel)
         launcher.send(number, b"some data")
-    agent.receive(launcher.take())
+    agent.receive_data(launcher.data_to_send())
     for number in (1, 2, 3):
         agent.send(number, b"an answer" * 1000)
     agent.end(2)
@@ -87,13 +92,15 @@ def two_ends() -> tuple[Link, Link]:
 
 def feed(link: Link, parts: list[bytes]) -> list[Event]:
     """Give a link bytes until it has enough of them; see what they cost."""
-    before = link.unsent + link.held
+    before = link.queued_bytes + link.unacked_bytes
     told: list[Event] = []
     fed = 0
     for part in parts:
         fed += len(part)
-        told += link.receive(part)
-        assert link.unsent + link.held <= before + fed + HEADER.size, "an answer is no longer"
+        told += link.receive_data(part)
+        assert link.queued_bytes + link.unacked_bytes <= before + fed + HEADER.size, (
+            "an answer is no longer"
+        )
         assert len(link._buffer) <= min(fed, HEADER.size + MAX_PAYLOAD + len(part))
         for stream in link._streams.values():
             assert 0 <= stream.granted <= WINDOW and stream.credit <= WINDOW
@@ -110,16 +117,16 @@ def use(link: Link, told: list[Event]) -> None:
             link.send(number, bytes(room))
         link.end(number)
     link.message({})
-    assert link.take(1 << 20)
+    assert link.data_to_send(1 << 20)
     link.resume(link._acknowledged)
-    assert (link.held > 0) == bool(link._held_frames)
+    assert (link.unacked_bytes > 0) == bool(link._unacked_frames)
 
 
 def any_link(data: bytes, accepts: bool) -> None:
     drawn = Bytes(data)
     link = two_ends()[accepts]
     if drawn.number() % 2:
-        link.take(1 << 20)
+        link.data_to_send(1 << 20)
     try:
         use(link, feed(link, drawn.parts()))
     except ProtocolError:
@@ -140,8 +147,8 @@ def right_frames(data: bytes) -> None:
     """Frames whose numbers are right, so that what is behind that check is reached."""
     drawn = Bytes(data)
     link = two_ends()[drawn.number() % 2]
-    link.take(1 << 20)
-    number = link.received
+    link.data_to_send(1 << 20)
+    number = link.last_received
     told: list[Event] = []
     try:
         while data := drawn.take(3):
@@ -160,20 +167,20 @@ def resume(data: bytes) -> None:
     """Two ends through cuts anywhere: each byte of the data is a step."""
     ends = (Link(), Link(accepts_streams=True))
     stream = ends[0].open("iopub")
-    ends[1].receive(ends[0].take())
+    ends[1].receive_data(ends[0].data_to_send())
     wires = [bytearray(), bytearray()]
     sent, got = [0, 0], [b"", b""]
 
     def deliver(side: int, count: int) -> None:
         part = bytes(wires[side][:count])
         del wires[side][:count]
-        for event in ends[1 - side].receive(part):
+        for event in ends[1 - side].receive_data(part):
             if isinstance(event, Data):
                 got[1 - side] += event.data
                 ends[1 - side].consumed(event.stream, len(event.data))
 
     def join() -> None:
-        received = ends[0].received, ends[1].received
+        received = ends[0].last_received, ends[1].last_received
         for side in (1, 0):
             wires[side].clear()
             ends[side].resume(received[1 - side])
@@ -184,16 +191,16 @@ def resume(data: bytes) -> None:
             ends[side].send(stream, bytes([sent[side] % 251]) * (size + 1))
             sent[side] += 1
         elif what == 1:
-            wires[side] += ends[side].take(size + 1)
+            wires[side] += ends[side].data_to_send(size + 1)
         elif what == 2:
             deliver(side, size + 1)
         elif what == 3:
             deliver(side, size)
             join()
     join()
-    while wires[0] or wires[1] or ends[0].unsent or ends[1].unsent or _replays(ends):
+    while wires[0] or wires[1] or ends[0].queued_bytes or ends[1].queued_bytes or _replays(ends):
         for side, end in enumerate(ends):
-            wires[side] += end.take()
+            wires[side] += end.data_to_send()
             deliver(side, len(wires[side]))
     for side in (0, 1):
         steps = [byte for position, byte in enumerate(got[side]) if _begins(got[side], position)]
@@ -213,7 +220,7 @@ def resume_claim(data: bytes) -> None:
     drawn = Bytes(data)
     launcher, agent = two_ends()
     link = (launcher, agent)[drawn.number() % 2]
-    link.take(drawn.number() + 1)
+    link.data_to_send(drawn.number() + 1)
     known, sent = link._acknowledged, link._sent
     claim = int.from_bytes(drawn.take(1 + drawn.number() % 8), "big")
     try:
@@ -233,31 +240,31 @@ def resume_claim(data: bytes) -> None:
 # --- the rest -------------------------------------------------------------------------------------
 
 
-def shake(data: bytes, end: handshake.Launcher | handshake.Agent) -> None:
+def shake(data: bytes, end: handshake.LauncherHandshake | handshake.AgentHandshake) -> None:
     """Give an end bytes; it may refuse, but believe nothing."""
     fed = 0
     try:
         for part in Bytes(data).parts():
             fed += len(part)
-            end.receive(part)
-            assert len(end.rest()) <= fed
-            assert len(end.take()) <= 200
+            end.receive_data(part)
+            assert len(end.trailing_data()) <= fed
+            assert len(end.data_to_send()) <= 200
     except handshake.HandshakeError:
         pass
-    believed = end.answer if isinstance(end, handshake.Launcher) else end.claim
+    believed = end.reply if isinstance(end, handshake.LauncherHandshake) else end.request
     assert believed is None
 
 
 def handshake_of_launcher(data: bytes) -> None:
     """The launcher's end, with an agent that has no token."""
     with mock.patch.object(handshake.os, "urandom", return_value=NONCE):
-        shake(data, handshake.Launcher(TOKEN, SESSION, 3))
+        shake(data, handshake.LauncherHandshake(TOKEN, SESSION, 3))
 
 
 def handshake_of_agent(data: bytes) -> None:
     """The agent's end, with a launcher that has no token."""
     with mock.patch.object(handshake.os, "urandom", return_value=NONCE):
-        shake(data, handshake.Agent(TOKEN))
+        shake(data, handshake.AgentHandshake(TOKEN))
 
 
 def unpack(data: bytes) -> None:
@@ -279,25 +286,25 @@ def iopub(data: bytes) -> None:
     assert 0 <= start <= len(data)
     if start < len(data):
         assert data[start] == 1 and b"<IDS|MSG>" in data[start : start + LONGEST_TOPIC + 13]
-    tape = Tape()
+    recorder = IopubRecorder()
     drawn = Bytes(data)
     sent_count, spooled_count = drawn.number(), drawn.number()
     parts = drawn.parts()
     for part in parts:
-        tape.record(part)
-    assert len(tape.opening) <= 66 + 255
+        recorder.outgoing(part)
+    assert len(recorder.opening) <= 66 + 255
     whole = b"".join(parts)
-    assert whole.startswith(tape.opening)
+    assert whole.startswith(recorder.opening)
     sent, spooled = parts[:sent_count], parts[sent_count : sent_count + spooled_count]
     for part in spooled:
-        tape.spool.add(part)
-    tape.rewind(sent)
+        recorder.spool.append(part)
+    recorder.prepare_for_takeover(sent)
     told = b""
-    while tape.spool:
-        told += tape.spool.take(1000)
+    while recorder.spool:
+        told += recorder.spool.popleft(1000)
     given = b"".join(sent + spooled)
     assert told == given[first_message(given) :]
-    heard = b"".join(tape.heard(part) for part in parts)
+    heard = b"".join(recorder.incoming(part) for part in parts)
     length = opening_length(whole)
     assert heard == (b"" if length is None else whole[length:])
 
@@ -313,12 +320,12 @@ def pictures(data: bytes) -> None:
         ]
     frames, believed = decode(parts)
     assert decode([b"".join(parts)])[1] == believed, "however it is cut"
-    gallery = Gallery()
+    gallery = LatestFrames()
     for frame in frames:
         assert frame.mime in (JPEG, PNG) and math.isfinite(frame.delay)
         assert frame.data in b"".join(parts)
         gallery.put(frame)
-        told, is_plain = in_cell(frame).show(frame), (frame.cell + frame.display).isascii()
+        told, is_plain = in_cell(frame).frame(frame), (frame.cell + frame.display).isascii()
         assert is_update(told, frame) if told else not is_plain
     assert {gallery.wait(name).frame for name in gallery.names()} <= set(frames)
 
@@ -335,15 +342,15 @@ def decode(parts: list[bytes]) -> tuple[list[Frame], bool]:
     return frames, True
 
 
-def in_cell(frame: Frame) -> Voice:
+def in_cell(frame: Frame) -> CellPublisher:
     """Return a voice in the very cell that a picture says it is from, as far as that can be."""
-    voice = Voice(Connection("tcp", "127.0.0.1", {}, "key", "hmac-sha256"))
+    publisher = CellPublisher(Connection("tcp", "127.0.0.1", {}, "key", "hmac-sha256"))
     parent = {"msg_id": frame.cell, "msg_type": "execute_request"}
     status = [b"<IDS|MSG>", b"", b"{}", parent, b"{}", {"execution_state": "busy"}]
     as_bytes = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in status]
-    voice.hear([b"kernel.status", *as_bytes])
-    voice.hear([FIRST + frame.display.encode("ascii", "replace")])
-    return voice
+    publisher.observe([b"kernel.status", *as_bytes])
+    publisher.observe([FIRST + frame.display.encode("ascii", "replace")])
+    return publisher
 
 
 def is_update(message: list[bytes], frame: Frame) -> bool:
@@ -364,43 +371,43 @@ def zmtp(data: bytes) -> None:
     pipe.identity = b"peer"
     assert pattern.attach(pipe) == []
     if drawn.number() % 2:  # it is known already
-        here.receive(zmtp_opening(b"DEALER" if kind == b"ROUTER" else b"SUB"))
+        here.receive_data(zmtp_opening(b"DEALER" if kind == b"ROUTER" else b"SUB"))
     fed = 0
     try:
         for part in drawn.parts():
             fed += len(part)
-            for frames in here.receive(part):
+            for frames in here.receive_data(part):
                 assert here.peer is not None and frames
                 assert sum(map(len, frames)) <= limit or kind == b"XPUB"
-                pattern.arrive(pipe, frames)
-            assert len(here._buffer) <= min(fed, wire.LONGEST_COMMAND + 9)
+                pattern.deliver(pipe, frames)
+            assert len(here._buffer) <= min(fed, wire.MAX_COMMAND + 9)
             assert len(here._frames) * wire.COST <= limit
-            assert len(here.take()) <= len(wire.GREETING) + 300 + fed
+            assert len(here.data_to_send()) <= len(wire.GREETING) + 300 + fed
     except wire.ProtocolError:
         pass
     while (received := pattern.receive()) is not None:
         frames, source = received
         assert source is pipe
         assert frames[0] == b"peer" if kind == b"ROUTER" else len(frames) == 1
-    assert pattern.route([b"peer", b"answer"]) is not None
+    assert pattern.select_pipe([b"peer", b"answer"]) is not None
     pattern.detach(pipe)
     assert not pipe.topics and not pattern.pipes
     if kind == b"ROUTER":
-        assert not pattern.readable and pattern.route([b"peer", b"answer"]) == ([], [])
+        assert not pattern.readable and pattern.select_pipe([b"peer", b"answer"]) == ([], [])
 
 
 def zmtp_opening(kind: bytes) -> bytes:
     """What a peer says first."""
     peer = wire.Wire(kind, b"peer")
-    peer.receive(wire.GREETING)
-    return peer.take()
+    peer.receive_data(wire.GREETING)
+    return peer.data_to_send()
 
 
 def zmtp_frames(data: bytes) -> None:
     """Messages of all kinds, sent and received, cut anywhere."""
     drawn = Bytes(data)
     here = wire.Wire(b"ROUTER")
-    here.receive(zmtp_opening(b"DEALER"))
+    here.receive_data(zmtp_opening(b"DEALER"))
     sent: list[list[bytes]] = []
     for count in drawn.take(8):
         frames = [drawn.take(n) * (n * n % 211 or 1) for n in drawn.take(1 + count % 5)]
@@ -408,7 +415,7 @@ def zmtp_frames(data: bytes) -> None:
     encoded = b"".join(b"".join(wire.encode(frames)) for frames in sent)
     size = drawn.number() + 1
     parts = [encoded[start : start + size] for start in range(0, len(encoded), size)]
-    assert [frames for part in parts for frames in here.receive(part)] == sent
+    assert [frames for part in parts for frames in here.receive_data(part)] == sent
 
 
 HARNESSES: dict[str, Callable[[bytes], None]] = {
@@ -434,9 +441,9 @@ def seeds(name: str) -> list[bytes]:
     """Right input, from which a harness's corpus grows."""
     launcher, agent = two_ends()
     if name.startswith("link"):
-        return [b"\1\xff" + (agent if "launcher" in name else launcher).take(1 << 20)]
+        return [b"\1\xff" + (agent if "launcher" in name else launcher).data_to_send(1 << 20)]
     if name.startswith("handshake"):
-        return [b"\xff" + handshake.Agent(TOKEN)._hello + bytes(100)]
+        return [b"\xff" + handshake.AgentHandshake(TOKEN)._hello + bytes(100)]
     if name == "right_frames":
         opened = bytes([OPEN, 9, 5]) + b"shell"
         return [b"\1" + opened + bytes([2, 9, 3]) + b"abc" + bytes([3, 9, 0, 0, 0, 2]) + b"{}"]

@@ -23,7 +23,7 @@ import zmq
 from jupyter_client.session import Session as Wire
 
 from board_agent.link.events import Data, Ended, Event, Message, Opened, Pong, Reset
-from board_agent.link.handshake import NEW, RESUMED, SESSION, Launcher, shake_hands
+from board_agent.link.handshake import NEW, RESUMED, SESSION, LauncherHandshake, shake_hands
 from board_agent.link.link import Link
 from tests.support import boards
 from tests.support.boards import wait_until
@@ -166,7 +166,7 @@ class Session:
         self.closed = False
         self.sock = socket.create_connection(("127.0.0.1", self.agent.port), timeout=LIMIT)
         try:
-            shake = Launcher(self.agent.token, self.number, self.link.received)
+            shake = LauncherHandshake(self.agent.token, self.number, self.link.last_received)
             self.status, received = shake_hands(self.sock, shake)
             if self.status in (NEW, RESUMED):
                 self.link.resume(received)
@@ -243,7 +243,7 @@ class Session:
         if self.is_off or self.closed:
             return
         self.sock.setblocking(True)
-        self.sock.sendall(self.link.take())
+        self.sock.sendall(self.link.data_to_send())
         self.sock.setblocking(False)
 
     def until(self, condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
@@ -274,7 +274,7 @@ class Session:
         except ConnectionResetError:
             data = b""
         self.closed = not data
-        for event in self.link.receive(data):
+        for event in self.link.receive_data(data):
             self._take(event)
         if not self.closed:
             self.flush()

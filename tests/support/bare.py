@@ -65,7 +65,7 @@ def bare(memory: int) -> Iterator[Armv7l]:
         port = board.machine.port(SSH_PORT)
         wait_until(lambda: b"dropbear" in _greeting(port), "dropbear answers", board.limit)
         warm(Path(board.environment["XDG_CACHE_HOME"], "rkernel-wheels"))
-        yield replace(board, options=(*board.options, "--runtime", "bundled"))
+        yield replace(board, options=(*board.options, "--ipykernel", "bundled"))
 
 
 def warm(cache: Path) -> None:

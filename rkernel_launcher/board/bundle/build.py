@@ -1,16 +1,17 @@
 """What a kernel needs beside Python, made for boards that have nothing but Python.
 
-A runtime is one archive, made of unmodified wheels, less what no kernel on a board imports:
+A bundle is one archive, made of unmodified wheels, less what no kernel on a board imports:
 
-    near          the modules that are compiled on the board, one a line, as paths
-    sources.zip   the sources of all modules: for those that are not near, for tracebacks, for ??
+    precompiled   the modules that are compiled on the board, one a line, as paths
+    sources.zip   the sources of all modules: for the others, for tracebacks, for ??
     …             files that are no modules, where their packages expect them
 
-It is named after the pins and the rules in `trim/`, so that nobody has to make it to know its name.
+It is named after the pins and the rules in trim.ini: nobody has to make it to know its name.
 """
 
 from __future__ import annotations
 
+import configparser
 import fnmatch
 import functools
 import hashlib
@@ -33,7 +34,7 @@ _STUBS = "jedi/third_party/typeshed/"
 
 @dataclass(frozen=True)
 class Archive:
-    """A runtime: its name, the archive, and the bytes that it takes on the board's flash."""
+    """A bundle: its name, the archive, and the bytes that it takes on the board's flash."""
 
     name: str
     content: bytes
@@ -41,33 +42,33 @@ class Archive:
 
 
 def name(version: str) -> str:
-    """Return the name of the runtime for a version of Python. Raises NoRuntime."""
+    """Return the name of the bundle for a version of Python. Raises NoBundle."""
     digest = hashlib.sha256(repr((wheels.pins(version), _LAYOUT, _rules(version))).encode())
-    return f"runtime-{version}-{digest.hexdigest()[:12]}"
+    return f"bundle-{version}-{digest.hexdigest()[:12]}"
 
 
 @functools.cache
 def build(version: str) -> Archive:
-    """Make the runtime for a version of Python. Raises the errors of `wheels.get`."""
+    """Make the bundle for a version of Python. Raises the errors of `wheels.get`."""
     rules = _rules(version)
     modules: dict[str, bytes] = {}
     others: dict[str, bytes] = {}
     for wheel in wheels.get(version):
         with zipfile.ZipFile(io.BytesIO(wheel)) as files:
             for path in files.namelist():
-                if not path.endswith("/") and not _is_left_out(path, rules):
+                if not path.endswith("/") and not _is_excluded(path, rules):
                     kind = modules if path.endswith(".py") else others
                     kind[path] = files.read(path)
-    near = [path for path in sorted(modules) if _is_near(path, rules)]
+    precompiled = [path for path in sorted(modules) if _is_precompiled(path, rules)]
     content = _zipped(
         {
             **others,
-            "near": "\n".join(near).encode(),
+            "precompiled": "\n".join(precompiled).encode(),
             "sources.zip": (sources := _zipped(modules)),
         }
     )
     share = _CODE_UNTIL_3_10 if version in _UNTIL_3_10 else _CODE
-    compiled = int(share * sum(len(modules[path]) for path in near))
+    compiled = int(share * sum(len(modules[path]) for path in precompiled))
     unpacked = len(sources) + sum(map(len, others.values())) + compiled
     return Archive(name(version), content, unpacked)
 
@@ -75,39 +76,37 @@ def build(version: str) -> Archive:
 class _Rules(NamedTuple):
     """Patterns of paths in wheels, and the names of Pygments' modules of languages."""
 
-    left_out: list[str]
+    excluded: list[str]
     lexers: list[str]
-    near: list[str]
-    far: list[str]
+    precompiled: list[str]
+    from_source: list[str]
 
 
 @functools.cache
 def _rules(version: str) -> _Rules:
-    near, far = _words("near"), _words("far")
+    parser = configparser.ConfigParser()
+    parser.read_string(resources.files(__package__).joinpath("trim.ini").read_text("utf-8"))
+    paths = {name: parser[name]["paths"].split() for name in parser.sections()}
+    precompiled, from_source = paths["precompiled"], paths["from_source"]
     if version in _UNTIL_3_10:
-        near += _words("near_until_3.10")
+        precompiled += paths["precompiled_until_3.10"]
     else:
-        far += _words("far_since_3.11")
-    return _Rules(_words("left_out"), _words("lexers"), near, far)
+        from_source += paths["from_source_since_3.11"]
+    return _Rules(paths["excluded"], paths["lexers"], precompiled, from_source)
 
 
-def _words(name: str) -> list[str]:
-    text = resources.files(__package__).joinpath("trim", f"{name}.txt").read_text("utf-8")
-    return " ".join(line for line in text.splitlines() if not line.startswith("#")).split()
-
-
-def _is_left_out(path: str, rules: _Rules) -> bool:
+def _is_excluded(path: str, rules: _Rules) -> bool:
     if path.startswith("pygments/lexers/"):
         return path.removeprefix("pygments/lexers/").removesuffix(".py") not in rules.lexers
     if path.endswith(".pyi") and not path.startswith(_STUBS):
         return True
-    return _matches(path, rules.left_out)
+    return _matches(path, rules.excluded)
 
 
-def _is_near(path: str, rules: _Rules) -> bool:
+def _is_precompiled(path: str, rules: _Rules) -> bool:
     if "/" not in path:
         return True  # what a finder finds of sources is in packages
-    return _matches(path, rules.near) or not _matches(path, rules.far)
+    return _matches(path, rules.precompiled) or not _matches(path, rules.from_source)
 
 
 def _matches(path: str, patterns: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The wheels that a runtime is made of: pinned by hash, fetched once, kept on this PC.
+"""The wheels that a bundle is made of: pinned by hash, fetched once, kept on this PC.
 
 `pins/` has a file for each version of Python that a board may have, in the format that pip reads;
 `python dev.py pins` writes them. In the cache a wheel is named by its hash, and read only after a
@@ -18,7 +18,7 @@ from pathlib import Path
 import platformdirs
 
 from ... import errors
-from ...sanitize import printable
+from ...sanitize import escape_controls
 
 # Tornado has no pure wheel. What is compiled in this one is an option, and is left out.
 PLATFORM = "manylinux2014_x86_64"
@@ -34,14 +34,14 @@ def versions() -> list[str]:
 
 
 def pins(version: str) -> str:
-    """Return the requirements of a version of Python. Raises NoRuntime."""
+    """Return the requirements of a version of Python. Raises NoBundle."""
     if version not in versions():
-        raise errors.NoRuntime(version=version, versions=", ".join(versions()))
+        raise errors.NoBundle(version=version, versions=", ".join(versions()))
     return _folder().joinpath(f"{version}.txt").read_text("utf-8")
 
 
 def packages(version: str) -> dict[str, str]:
-    """Return the versions of the packages for a version of Python, by name. Raises NoRuntime."""
+    """Return the versions of the packages for a version of Python, by name. Raises NoBundle."""
     return {pin["name"]: pin["version"] for pin in _PIN.finditer(pins(version))}
 
 
@@ -56,7 +56,7 @@ def cache() -> Path:
 def get(version: str) -> list[bytes]:
     """Return the wheels for a version of Python, fetched from PyPI if they are not in the cache.
 
-    Raises NoRuntime, NoWheels or PcCacheUnusable.
+    Raises NoBundle, NoWheels or PcCacheUnusable.
     """
     wanted = {pin["hash"]: pin[0] for pin in _PIN.finditer(pins(version))}
     try:
@@ -113,7 +113,7 @@ def _fetch(version: str, requirements: list[str]) -> None:
 
 def _complaint(stderr: str) -> str:
     lines = [line.removeprefix("ERROR: ") for line in stderr.strip().splitlines()]
-    return printable(lines[-1].strip().rstrip(".")) if lines else "pip said nothing"
+    return escape_controls(lines[-1].strip().rstrip(".")) if lines else "pip said nothing"
 
 
 def _no_wheels(version: str, detail: str) -> errors.NoWheels:

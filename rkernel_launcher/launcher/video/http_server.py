@@ -26,15 +26,17 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ...errors import VideoPortInUse
-from ...sanitize import printable
+from ...sanitize import escape_controls
 from ...target import VIDEO_PORT
 from .frames import Frame
-from .latest_frames import Gallery
+from .latest_frames import LatestFrames
 
 HOST = "127.0.0.1"
-PATIENCE = 10.0  # seconds for a client to send its request, or to take a picture
-FRESH = 2.0  # seconds for the board to send a picture when nobody has been looking
-_LOOK = 1.0  # seconds between two looks whether a client that waits for a picture is still there
+CLIENT_TIMEOUT = 10.0  # seconds for a client to send its request, or to take a picture
+NEW_FRAME_TIMEOUT = 2.0  # seconds for the board to send a picture when nobody has been looking
+_POLL_SECONDS = (
+    1.0  # seconds between two looks whether a client that waits for a picture is still there
+)
 _UNREAD = 1 << 17  # bytes the system may hold for a viewer: what it holds grows old there
 _OUR_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?", re.IGNORECASE)
 _HEADERS = {
@@ -61,13 +63,15 @@ class MjpegServer(ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = sys.platform != "win32"  # where it would share a port that is taken
 
-    def __init__(self, gallery: Gallery, port: int = VIDEO_PORT, path: str | None = None) -> None:
-        self.gallery = gallery
+    def __init__(
+        self, frames: LatestFrames, port: int = VIDEO_PORT, path: str | None = None
+    ) -> None:
+        self.latest_frames = frames
         path = secrets.token_urlsafe(16) if path is None else path.strip("/")
         self.root = f"/{path}/" if path else "/"
         self._clients: set[socket.socket] = set()
         try:
-            super().__init__((HOST, port), _Visit)
+            super().__init__((HOST, port), _RequestHandler)
         except (OSError, OverflowError) as error:
             detail = getattr(error, "strerror", None) or str(error)
             raise VideoPortInUse(port=port, detail=detail) from error
@@ -77,14 +81,14 @@ class MjpegServer(ThreadingTCPServer):
         self._thread.start()
 
     def _serve(self) -> None:
-        while not self.gallery.closed:
+        while not self.latest_frames.closed:
             self.handle_request()
 
     def close(self) -> None:
         """Close the gallery, hang up on whoever is connected, and free the port."""
-        self.gallery.close()
+        self.latest_frames.close()
         with contextlib.suppress(OSError):
-            socket.create_connection((HOST, self.port), PATIENCE).close()  # wakes the thread
+            socket.create_connection((HOST, self.port), CLIENT_TIMEOUT).close()  # wakes the thread
         self._thread.join()
         self.server_close()
         for client in list(self._clients):
@@ -106,11 +110,11 @@ class MjpegServer(ThreadingTCPServer):
         log.debug("A viewer's request failed.", exc_info=True)
 
 
-class _Visit(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     """One request."""
 
     server: MjpegServer
-    timeout = PATIENCE
+    timeout = CLIENT_TIMEOUT
 
     def setup(self) -> None:
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -156,13 +160,13 @@ class _Visit(BaseHTTPRequestHandler):
         length in it; OpenCV and VLC (ffmpeg) would lag without one. The boundary is random so that
         no picture can contain it. Sources: RFC 2046, section 5.1; Fetch Metadata (W3C).
         """
-        gallery, number, boundary = self.server.gallery, 0, secrets.token_hex(16)
+        frames, number, boundary = self.server.latest_frames, 0, secrets.token_hex(16)
         is_browser = "Sec-Fetch-Dest" in self.headers
-        with gallery.watching():
+        with frames.viewer():
             self._head(f"multipart/x-mixed-replace; boundary={boundary}", {})
             self.wfile.write(f"--{boundary}\r\n".encode())
-            while not gallery.closed and not self._left():
-                picture = gallery.wait(stream, number, _LOOK)
+            while not frames.closed and not self._left():
+                picture = frames.wait(stream, number, _POLL_SECONDS)
                 if picture is None:
                     continue
                 frame = picture.frame
@@ -187,33 +191,36 @@ class _Visit(BaseHTTPRequestHandler):
 
     def _still(self, stream: str | None) -> None:
         """Send the newest picture, a fresh one if the board has to be asked for it."""
-        gallery = self.server.gallery
-        with gallery.watching() as first:
-            picture = gallery.wait(stream)
+        frames = self.server.latest_frames
+        with frames.viewer() as first:
+            picture = frames.wait(stream)
             if first or picture is None:
-                picture = gallery.wait(stream, picture.number if picture else 0, FRESH) or picture
+                picture = (
+                    frames.wait(stream, picture.number if picture else 0, NEW_FRAME_TIMEOUT)
+                    or picture
+                )
         if picture is None:
             return self._nothing()
         self._answer(picture.frame.mime, picture.frame.data)
 
     def _status(self, stream: str | None) -> None:
         """Describe the streams; where there is none, wait for one as a viewer does."""
-        gallery = self.server.gallery
-        if not gallery.names():
-            with gallery.watching():
-                gallery.wait(None, timeout=FRESH)
-        pictures = [gallery.wait(name) for name in gallery.names()]
+        frames = self.server.latest_frames
+        if not frames.names():
+            with frames.viewer():
+                frames.wait(None, timeout=NEW_FRAME_TIMEOUT)
+        pictures = [frames.wait(name) for name in frames.names()]
         streams = [self._describe(picture.frame) for picture in pictures if picture]
         self._answer("application/json", json.dumps({"streams": streams}).encode())
 
     def _describe(self, frame: Frame) -> dict[str, object]:
         return {
             "stream": frame.stream,
-            "label": printable(frame.stream),
+            "label": escape_controls(frame.stream),
             "mime": frame.mime,
             "width": frame.width,
             "height": frame.height,
-            "fps": round(self.server.gallery.rate(frame.stream), 1),
+            "fps": round(self.server.latest_frames.rate(frame.stream), 1),
             "delay": frame.delay,
         }
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from .frames import MIMES, Frame
 
-MOST_STREAMS = 16  # a new one takes the place of the one that has been still for longest
-LONGEST_NAME = 200  # characters
+MAX_STREAMS = 16  # a new one takes the place of the one that has been still for longest
+MAX_NAME = 200  # characters
 _WINDOW = 2.0  # seconds over which frames per second are counted
 _COUNTED = 256  # frames that are counted at most
 
@@ -24,7 +24,7 @@ class Picture(NamedTuple):
     frame: Frame
 
 
-class Gallery:
+class LatestFrames:
     """Keep the newest frame of each stream; one thread puts them there, viewers' threads wait.
 
     The board is not trusted: a frame that is no JPEG or PNG, or has an absurd name, is not shown.
@@ -35,7 +35,7 @@ class Gallery:
 
     def __init__(self, on_watched: Callable[[bool], None] = lambda watched: None) -> None:
         self._on_watched = on_watched
-        self._door = threading.Lock()  # guards the two below, and on_watched while it runs
+        self._viewers_lock = threading.Lock()  # guards the two below, and on_watched while it runs
         self._viewers = 0
         self._open = True
         self._changed = threading.Condition()  # guards the streams
@@ -44,10 +44,10 @@ class Gallery:
 
     def put(self, frame: Frame) -> None:
         """Show a frame in place of its stream's last one."""
-        if frame.mime not in MIMES or len(frame.stream) > LONGEST_NAME:
+        if frame.mime not in MIMES or len(frame.stream) > MAX_NAME:
             return
         with self._changed:
-            if frame.stream not in self._streams and len(self._streams) == MOST_STREAMS:
+            if frame.stream not in self._streams and len(self._streams) == MAX_STREAMS:
                 stillest = min(self._streams, key=lambda name: self._streams[name].picture.number)
                 del self._streams[stillest]
             self._number += 1
@@ -83,7 +83,7 @@ class Gallery:
             return stream.rate() if stream else 0.0
 
     @property
-    def watched(self) -> bool:
+    def has_viewers(self) -> bool:
         """Whether somebody looks."""
         return self._open and self._viewers > 0
 
@@ -93,7 +93,7 @@ class Gallery:
         return not self._open
 
     @contextmanager
-    def watching(self) -> Iterator[bool]:
+    def viewer(self) -> Iterator[bool]:
         """Count as a viewer meanwhile; gives whether nobody looked before."""
         first = self._count(1) == 1
         try:
@@ -103,7 +103,7 @@ class Gallery:
 
     def close(self) -> None:
         """Send all viewers away: none gets another picture."""
-        with self._door:
+        with self._viewers_lock:
             self._open = False
         with self._changed:
             self._changed.notify_all()
@@ -114,7 +114,7 @@ class Gallery:
         return self._streams.get(name)
 
     def _count(self, change: int) -> int:
-        with self._door:
+        with self._viewers_lock:
             before = self._viewers
             self._viewers += change
             if self._open and (before == 0 or self._viewers == 0):

@@ -16,7 +16,7 @@ from ... import target as targets
 from ...errors import NoView, VideoPortInUse
 from ...target import Target
 from .http_server import MjpegServer
-from .latest_frames import Gallery
+from .latest_frames import LatestFrames
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,12 @@ class View:
     Parameters: gallery; target, whose port is taken if it is free, else another one.
     """
 
-    def __init__(self, gallery: Gallery, target: Target) -> None:
+    def __init__(self, frames: LatestFrames, target: Target) -> None:
         try:
-            self._server = MjpegServer(gallery, target.video_port, target.video_path)
+            self._server = MjpegServer(frames, target.video_port, target.video_path)
         except VideoPortInUse as error:
             log.warning("%s Another one is taken.", error)
-            self._server = MjpegServer(gallery, 0, target.video_path)
+            self._server = MjpegServer(frames, 0, target.video_path)
         log.info("pictures are served at port %d", self._server.port)
         self._note = _folder() / f"{os.getpid()}.json"
         note = {"url": self._server.url, "argv": targets.to_argv(target)}

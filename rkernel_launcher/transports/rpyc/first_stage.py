@@ -21,7 +21,7 @@ import zlib
 from typing import Any
 
 from ... import errors
-from ...sanitize import printable
+from ...sanitize import escape_controls
 from .streams import CHUNK, ProcessStream, Stream
 
 # Reads byte by byte, so that it takes no byte of what follows its line. The quoting of every shell
@@ -29,7 +29,9 @@ from .streams import CHUNK, ProcessStream, Stream
 _ONE_LINE = 'import io;exec(eval(io.open(0,"rb",0,closefd=False).readline()))'
 
 _MARKER = "rkernel-first-stage: "
-SILENCE = 300.0  # seconds without a request, as while a person thinks, after which a board gives up
+PEER_TIMEOUT = (
+    300.0  # seconds without a request, as while a person thinks, after which a board gives up
+)
 
 # Also runs on Python 2.7 and 3.0 to 3.7, far enough to say so. The marker is put together there:
 # where a terminal echoes what we send, our own line must not look like the answer to it.
@@ -42,7 +44,7 @@ if sys.version_info < (3, 8):
     sys.exit(1)
 stage = {{"__name__": "rkernel_first_stage"}}
 exec({source!r}, stage)
-stage["main"](marker, {key!r}, {size}, {packages!r}, {silence})
+stage["main"](marker, {key!r}, {size}, {packages!r}, {peer_timeout})
 """
 
 # What a SlaveService over a PipeStream needs of rpyc, each after what it imports itself.
@@ -54,7 +56,7 @@ _MODULES = [
     "rpyc.core.service",
 ]
 
-_MOST_NOISE = 1 << 16  # Bytes that a board's shell may print before we give up.
+_MAX_NOISE = 1 << 16  # Bytes that a board's shell may print before we give up.
 _NO_COMMAND = (126, 127)  # The statuses of a POSIX shell for: cannot be run, not found.
 
 
@@ -125,7 +127,7 @@ def _heard(stream: Stream, deadline: float) -> dict[str, Any]:
         for line in bytes(noise).splitlines(keepends=True):
             if line.startswith(_MARKER.encode()) and line.endswith(b"\n"):
                 return _facts(line[len(_MARKER) :])
-        if len(noise) > _MOST_NOISE:
+        if len(noise) > _MAX_NOISE:
             raise errors.FirstStageFailed(detail="it prints without end before our code starts")
         part = stream.read(CHUNK, left)
         if not part:
@@ -139,7 +141,7 @@ def _facts(line: bytes) -> dict[str, Any]:
         facts = json.loads(line)
         version = tuple(map(int, facts["python"].split(".")))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        detail = printable(line[:200].decode("utf-8", "replace"))
+        detail = escape_controls(line[:200].decode("utf-8", "replace"))
         raise errors.FirstStageFailed(detail=f"it said {detail}") from None
     if version < (3, 8):
         raise errors.OldPython(version=".".join(map(str, version[:2])))
@@ -151,8 +153,8 @@ def _failure(stream: Stream, said: str) -> errors.RkernelError:
     status, stderr = stream.ending(2.0)
     last = (stderr.strip() or said.strip()).rpartition("\n")[2]
     if status in _NO_COMMAND:
-        return errors.NoPython(detail=printable(last) or f"status {status}")
-    return errors.FirstStageFailed(detail=printable(last) or f"it ended with status {status}")
+        return errors.NoPython(detail=escape_controls(last) or f"status {status}")
+    return errors.FirstStageFailed(detail=escape_controls(last) or f"it ended with status {status}")
 
 
 @functools.cache
@@ -165,7 +167,7 @@ def _stage() -> bytes:
         key=hashlib.sha256(_code()).hexdigest()[:16],
         size=len(_code()),
         packages=_PACKAGES,
-        silence=SILENCE,
+        peer_timeout=PEER_TIMEOUT,
     )
     return ascii(prelude).encode("ascii") + b"\n"
 

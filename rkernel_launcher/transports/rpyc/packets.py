@@ -22,8 +22,8 @@ from rpyc.core import brine
 
 HEADER = struct.Struct("!LB")
 TRAILER = b"\n"
-MOST_BYTES = 64 << 20
-_MOST_READS = 100_000  # A reply of ours needs a dozen; a board's exception some hundreds.
+MAX_BYTES = 64 << 20
+_MAX_READS = 100_000  # A reply of ours needs a dozen; a board's exception some hundreds.
 
 
 class Malformed(ValueError):
@@ -69,7 +69,7 @@ def body_size(header: bytes) -> int:
     Errors: Malformed when the frame would be larger, or is none.
     """
     size, compressed = HEADER.unpack(header)
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise Malformed(f"a packet of {size} bytes")
     if not size or compressed > 1:
         raise Malformed(f"a header of {header.hex()}")
@@ -102,11 +102,11 @@ def decode(header: bytes, body: bytes) -> Packet:
 def _inflate(data: bytes) -> bytes:
     inflater = zlib.decompressobj()
     try:
-        plain = inflater.decompress(data, MOST_BYTES + 1)
+        plain = inflater.decompress(data, MAX_BYTES + 1)
     except zlib.error as error:
         raise Malformed(f"a compressed packet that is broken ({error})") from error
-    if len(plain) > MOST_BYTES:
-        raise Malformed(f"a packet that unpacks to more than {MOST_BYTES} bytes")
+    if len(plain) > MAX_BYTES:
+        raise Malformed(f"a packet that unpacks to more than {MAX_BYTES} bytes")
     if not inflater.eof:
         raise Malformed("a compressed packet that is cut short")
     return plain
@@ -115,7 +115,7 @@ def _inflate(data: bytes) -> bytes:
 class _Rationed(io.BytesIO):
     """Bytes for brine that end its work on a packet made of millions of tiny objects."""
 
-    left = _MOST_READS
+    left = _MAX_READS
 
     def read(self, count: int | None = -1, /) -> bytes:
         self.left -= 1

@@ -18,7 +18,7 @@ from typing import Any
 from rpyc.core import consts
 
 from ... import errors
-from ...sanitize import printable
+from ...sanitize import escape_controls
 from .packets import HEADER, Dialect, Malformed, Packet, body_size, decode, encode
 from .streams import CHUNK, SocketStream, Stream
 
@@ -143,7 +143,7 @@ class Session:
                 raise _OtherDialect
             raise self._misbehaved("a packet of another rpyc")
         if reply.kind == consts.MSG_REQUEST:
-            if _is_farewell(reply.content):
+            if _is_close(reply.content):
                 raise self._lost("it closed the session")
             raise self._misbehaved("a request for something of this PC")
         if reply.number != self._number:
@@ -161,11 +161,11 @@ class Session:
         said = stderr.strip().rpartition("\n")[2]
         if status is not None:
             detail = f"its Python ended with status {status}"
-        return errors.BoardLost(detail=printable(f"{detail}: {said}" if said else detail))
+        return errors.BoardLost(detail=escape_controls(f"{detail}: {said}" if said else detail))
 
     def _misbehaved(self, detail: str) -> errors.BoardMisbehaved:
         self.close()
-        return errors.BoardMisbehaved(detail=printable(detail))
+        return errors.BoardMisbehaved(detail=escape_controls(detail))
 
 
 def over_stream(stream: Stream, timeout: float) -> Session:
@@ -225,13 +225,13 @@ def _value(value: Any) -> tuple[int, Any]:
     return consts.LABEL_VALUE, value
 
 
-def _is_farewell(content: Any) -> bool:
+def _is_close(content: Any) -> bool:
     return type(content) is tuple and content[:1] == (consts.HANDLE_CLOSE,)
 
 
 def _board_error(content: Any) -> errors.BoardError:
     """Tell what was raised on the board: rpyc sends names, arguments, attributes, traceback."""
     trace = content[3] if type(content) is tuple and len(content) == 4 else ""
-    text = printable(trace[-_TRACEBACK:].strip()) if type(trace) is str else ""
+    text = escape_controls(trace[-_TRACEBACK:].strip()) if type(trace) is str else ""
     detail = text.rpartition("\n")[2] or "an exception without a traceback"
     return errors.BoardError(detail=detail, traceback=text)

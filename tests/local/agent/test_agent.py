@@ -27,7 +27,7 @@ from tests.support.pythons import interpreters
 PYTHONS = ["this", "3.8"]
 ENDS_WITHIN = 2.0  # seconds: what a kernel may take to end when its agent has
 # Agents that wait for a polite end for longer: where the status tells whether it was one.
-PATIENT = "from board_agent.agent import kernels; kernels.GRACE = 20.0"
+PATIENT = "from board_agent.agent import kernels; kernels.KILL_AFTER = 20.0"
 
 
 @pytest.fixture(params=PYTHONS)
@@ -320,7 +320,7 @@ def test_messages_that_mean_nothing_are_passed_over(
 
 def test_odd_values_that_do_no_harm_are_taken(shared: Agent) -> None:
     with Session(shared) as session:
-        odd = {"keep_alive": "a while", "silence": [], "reattach": {}, "owner": 5}
+        odd = {"lease": "a while", "peer_timeout": [], "reattach": {}, "owner": 5}
         ready = session.start(key=["not", "a", "text"], debugger="", env=None, **odd)
         assert ready["ready"] is True
         session.say("list")
@@ -358,7 +358,7 @@ def test_a_launcher_without_a_lease_that_goes_takes_its_kernel_with_it(agent: Ag
     with Session(agent) as stays:
         kept = stays.start(key="kept")["pid"]
         with Session(agent) as goes:
-            gone = goes.start(key="gone", keep_alive=0)["pid"]
+            gone = goes.start(key="gone", lease=0)["pid"]
         wait_until(lambda: not alive(gone), "the kernel ends", LIMIT)
         assert alive(kept)
         assert stays.is_served()

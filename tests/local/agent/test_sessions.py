@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from board_agent.agent.spool import MEMORY
+from board_agent.agent.spool import MAX_MEMORY
 from board_agent.bootstrap import remote_calls
 from board_agent.common.agent_lock import AgentLock
 from board_agent.link.handshake import EXPIRED, NEW, NO_MEMORY, REPLACED, RESUMED, STOPPED
@@ -148,7 +148,7 @@ def test_what_is_printed_meanwhile_waits_on_disk_and_not_in_memory(
 
 
 def test_a_little_output_needs_no_file(agent: Agent, session: Session, tmp_path: Path) -> None:
-    count = MEMORY // 200
+    count = MAX_MEMORY // 200
     session.start()
     with Frontend(session) as frontend:
         frontend.listen()
@@ -306,7 +306,7 @@ def test_an_interrupt_that_was_said_meanwhile_takes_effect(
 
 @pytest.mark.parametrize("lease", [0, 1])
 def test_a_kernel_whose_lease_is_over_ends(agent: Agent, session: Session, lease: int) -> None:
-    pid = session.start(keep_alive=lease)["pid"]
+    pid = session.start(lease=lease)["pid"]
     begun = time.monotonic()
     session.break_off()
     wait_until(lambda: not alive(pid), "the kernel ends", LIMIT)
@@ -316,7 +316,7 @@ def test_a_kernel_whose_lease_is_over_ends(agent: Agent, session: Session, lease
 
 
 def test_who_is_back_in_time_has_a_whole_lease_again(agent: Agent, session: Session) -> None:
-    pid = session.start(keep_alive=1)["pid"]
+    pid = session.start(lease=1)["pid"]
     deadline = time.monotonic() + 1.5
     while time.monotonic() < deadline:
         session.break_off()
@@ -326,7 +326,7 @@ def test_who_is_back_in_time_has_a_whole_lease_again(agent: Agent, session: Sess
 
 
 @pytest.mark.parametrize(
-    ("said", "means"), [({}, 3600.0), ({"keep_alive": None}, None), ({"keep_alive": 7}, 7.0)]
+    ("said", "means"), [({}, 3600.0), ({"lease": None}, None), ({"lease": 7}, 7.0)]
 )
 def test_kernels_are_described(
     agent: Agent, session: Session, said: dict[str, object], means: float | None
@@ -338,7 +338,7 @@ def test_kernels_are_described(
         age, memory = kernel.pop("age"), kernel.pop("memory")
         assert isinstance(age, float) and 0 < age < LIMIT
         assert isinstance(memory, int) and 10 * MEGABYTE < memory < 300 * MEGABYTE
-        facts = {"pid": pid, "owner": "ann@pc", "keep_alive": means, "away": None, "state": "idle"}
+        facts = {"pid": pid, "owner": "ann@pc", "lease": means, "away": None, "state": "idle"}
         assert kernel == {**facts, "kernel": kernel["kernel"]} and kernel["kernel"]
         asked = frontend.begin("print('runs', flush=True)\nimport time; time.sleep(1)")
         frontend.until(lambda: frontend.text, "the cell runs")
@@ -348,7 +348,7 @@ def test_kernels_are_described(
         [orphan] = kernels(observer)
         away = orphan["away"]
         assert isinstance(away, float) and 0 <= away < LIMIT
-        assert orphan["keep_alive"] == means and orphan["pid"] == pid
+        assert orphan["lease"] == means and orphan["pid"] == pid
         assert alive(pid)
         session.resume()
         frontend.finish(asked)
@@ -412,17 +412,17 @@ def test_stopping_goes_on_past_an_agent_that_does_not_answer(
     for name, folder in (("XDG_RUNTIME_DIR", agent.runtime), ("HOME", agent.runtime)):
         monkeypatch.setenv(name, str(folder))
     ready = session.start()
-    seat = AgentLock("a-mum-one", "127.0.0.1:0")
-    assert seat.take() and Path(seat.folder) < agent.folder, "it is asked first"
+    lock = AgentLock("a-mum-one", "127.0.0.1:0")
+    assert lock.acquire() and Path(lock.folder) < agent.folder, "it is asked first"
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
-        seat.write_state({"port": nobody.getsockname()[1], "token": "00"})
+        lock.write_state({"port": nobody.getsockname()[1], "token": "00"})
         try:
             assert remote_calls.stop([ready["kernel"]]) == {}
             wait_until(lambda: not alive(ready["pid"]), "the kernel ends", LIMIT)
             assert remote_calls.stop(["no such kernel"])["error"], "the mum one may have it"
         finally:
-            seat.clear()
+            lock.clear()
 
 
 def test_a_launcher_that_is_started_again_replaces_its_kernel(

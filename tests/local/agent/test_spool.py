@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from board_agent.agent import spool as spool_module
-from board_agent.agent.spool import LIMIT, MEMORY, SHARE, Spool, is_disk
+from board_agent.agent.spool import MAX_DISK, MAX_MEMORY, SHARE, Spool, is_disk
 from tests.support.commands import disk
 from tests.support.requirements import skip_or_fail
 
@@ -34,11 +34,11 @@ def pattern(start: int, count: int) -> bytes:
     return words[start % 4 :][:count]
 
 
-def fill(spool: Spool, size: int = 50_000, most: int = LIMIT) -> int:
+def fill(spool: Spool, size: int = 50_000, most: int = MAX_DISK) -> int:
     """Add while there is room; return how much went in."""
     added = 0
     while (room := min(size, spool.room, most - added)) > 0:
-        spool.add(pattern(added, room))
+        spool.append(pattern(added, room))
         added += room
     return added
 
@@ -46,7 +46,7 @@ def fill(spool: Spool, size: int = 50_000, most: int = LIMIT) -> int:
 def empty(spool: Spool, size: int = 30_000) -> bytes:
     parts = []
     while spool:
-        parts.append(spool.take(size))
+        parts.append(spool.popleft(size))
         assert 0 < len(parts[-1]) <= size
     return b"".join(parts)
 
@@ -74,7 +74,7 @@ class AnyUse(RuleBasedStateMachine):
     @initialize(folders=st.sampled_from([[DISK], [IN_MEMORY, DISK], [IN_MEMORY], []]))
     def begin(self, folders: list[Path]) -> None:
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(spool_module, "MEMORY", self.MEMORY)
+        self.patch.setattr(spool_module, "MAX_MEMORY", self.MEMORY)
         self.spool = Spool(self.LIMIT, [str(folder) for folder in folders])
         self.disk = DISK in folders
         self.model = bytearray()
@@ -91,13 +91,13 @@ class AnyUse(RuleBasedStateMachine):
         assert room >= 0
         data = self.new(min(size, room))
         if data:
-            self.spool.add(data)
+            self.spool.append(data)
             self.model += data
 
     @rule(size=st.integers(1, 300))
     def take(self, size: int) -> None:
         if self.model:
-            data = self.spool.take(size)
+            data = self.spool.popleft(size)
             assert 0 < len(data) <= size
             assert data == self.model[: len(data)]
             del self.model[: len(data)]
@@ -105,7 +105,7 @@ class AnyUse(RuleBasedStateMachine):
     @rule(size=st.integers(0, 200))
     def put_back(self, size: int) -> None:
         data = self.new(size)
-        self.spool.put_back(data)
+        self.spool.push_front(data)
         self.model[:0] = data
         self.put_back_bytes += size
 
@@ -137,14 +137,14 @@ TestAnyUse.settings = settings(max_examples=100, stateful_step_count=40)
 def test_memory_comes_first_and_then_the_disk_as_far_as_the_limit(folder: str) -> None:
     before = files_open()
     spool = Spool(300_000, [folder])
-    assert spool.room == MEMORY
-    spool.add(bytes(MEMORY))
+    assert spool.room == MAX_MEMORY
+    spool.append(bytes(MAX_MEMORY))
     assert files_open() == before
     assert spool.room == 300_000
     assert files_open() == before + 1
     assert not any(Path(folder).iterdir()), "the file has no name"
     assert fill(spool) == 300_000
-    assert spool.room == 0 and len(spool) == MEMORY + 300_000
+    assert spool.room == 0 and len(spool) == MAX_MEMORY + 300_000
     empty(spool)
     assert files_open() == before
 
@@ -152,9 +152,9 @@ def test_memory_comes_first_and_then_the_disk_as_far_as_the_limit(folder: str) -
 def test_order_is_kept_through_memory_and_file(folder: str) -> None:
     spool = Spool(1 << 20, [folder])
     added = fill(spool)
-    assert added >= MEMORY + (1 << 20)
-    front = spool.take(1000)
-    spool.put_back(front[600:])
+    assert added >= MAX_MEMORY + (1 << 20)
+    front = spool.popleft(1000)
+    spool.push_front(front[600:])
     assert front[:600] + empty(spool) == pattern(0, added)
 
 
@@ -168,17 +168,17 @@ def test_only_a_share_of_what_is_free_is_taken(folder: str) -> None:
     found = os.statvfs(folder)
     free = found.f_bavail * found.f_frsize
     spool = Spool(1 << 60, [folder])
-    spool.add(bytes(MEMORY))
+    spool.append(bytes(MAX_MEMORY))
     assert spool.room == pytest.approx(free / SHARE, rel=0.1)
     spool.close()
 
 
 def test_without_a_disk_there_is_memory_only(tmp_path: Path) -> None:
     spool = Spool(1 << 20, [str(IN_MEMORY), str(tmp_path / "nowhere")])
-    assert fill(spool) == MEMORY == len(spool)
+    assert fill(spool) == MAX_MEMORY == len(spool)
     assert spool.room == 0
-    assert empty(spool) == pattern(0, MEMORY)
-    assert spool.room == MEMORY
+    assert empty(spool) == pattern(0, MAX_MEMORY)
+    assert spool.room == MAX_MEMORY
 
 
 def test_a_folder_that_cannot_be_used_is_passed_over(folder: str, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_used_is_passed_over(folder: str, tmp_path: Path
     other = tmp_path / "other"
     other.mkdir()
     spool = Spool(1 << 20, [str(tmp_path / "nowhere"), folder, str(other)])
-    assert fill(spool) == MEMORY + (1 << 20)
+    assert fill(spool) == MAX_MEMORY + (1 << 20)
     spool.close()
     taken.unlink()
     other.rmdir()
@@ -213,14 +213,14 @@ def no_file_longer_than(size: int) -> Iterator[None]:
 def check_full_disk(spool: Spool, still_fits: Callable[[], None]) -> None:
     """See that a disk that is full before its time loses nothing, and is asked again later."""
     added = fill(spool, size=1 << 16)
-    assert added > MEMORY and spool.room == 0
+    assert added > MAX_MEMORY and spool.room == 0
     assert len(spool) == added
-    spool.put_back(b"front")
-    assert spool.take(5) == b"front"
-    assert spool.take(MEMORY) == pattern(0, 1 << 16)
+    spool.push_front(b"front")
+    assert spool.popleft(5) == b"front"
+    assert spool.popleft(MAX_MEMORY) == pattern(0, 1 << 16)
     assert spool.room == 0, "nothing may come between"
     assert empty(spool) == pattern(1 << 16, added - (1 << 16))
-    assert spool.room == MEMORY
+    assert spool.room == MAX_MEMORY
     still_fits()
     again = fill(spool, size=1 << 16)
     assert again > added
@@ -261,23 +261,23 @@ def test_a_disk_that_others_fill_meanwhile(
     monkeypatch.setattr(spool_module, "SHARE", 1)
     other = small_disk / "other"
     with contextlib.closing(Spool(1 << 40, [str(small_disk)])) as spool:
-        spool.add(pattern(0, MEMORY))
+        spool.append(pattern(0, MAX_MEMORY))
         room = spool.room
         assert 1 << 20 < room < 4 << 20
-        taken = MEMORY
+        taken = MAX_MEMORY
         while spool.room:
             if taken > 500_000:
                 fill_up(other)
             count = min(50_000, spool.room)
-            spool.add(pattern(taken, count))
+            spool.append(pattern(taken, count))
             taken += count
-        assert taken < MEMORY + room, "the disk was full before its time"
+        assert taken < MAX_MEMORY + room, "the disk was full before its time"
         assert empty(spool) == pattern(0, taken)
         fill_up(other)
-        assert fill(spool) == MEMORY, "it is full from the start now"
-        assert empty(spool) == pattern(0, MEMORY)
+        assert fill(spool) == MAX_MEMORY, "it is full from the start now"
+        assert empty(spool) == pattern(0, MAX_MEMORY)
         other.unlink()
-        assert fill(spool) > MEMORY + (1 << 20), "and is asked again each time"
+        assert fill(spool) > MAX_MEMORY + (1 << 20), "and is asked again each time"
 
 
 def fill_up(path: Path) -> None:

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from board_agent.agent.strangers import BYTES, MOST
+from board_agent.agent.strangers import MAX_BYTES, MAX_STRANGERS
 from board_agent.link.handshake import (
-    ANSWER,
     BROKEN,
     HELLO,
     MAGIC,
     PROOF,
+    RESUME_REPLY,
     SESSION,
     VERSION,
-    Launcher,
+    LauncherHandshake,
 )
 from board_agent.link.link import Link
 from tests.support.agents import LIMIT, Agent, Frontend, Session, alive, running
@@ -69,19 +69,19 @@ def read_all(sock: socket.socket) -> bytes:
     return data
 
 
-def launcher(token: bytes) -> Launcher:
+def launcher(token: bytes) -> LauncherHandshake:
     """Give a launcher's end of the handshake, for a session of its own."""
-    return Launcher(token, os.urandom(SESSION), 0)
+    return LauncherHandshake(token, os.urandom(SESSION), 0)
 
 
-def hear_hello(sock: socket.socket, shake: Launcher) -> None:
-    sock.sendall(shake.take())
+def hear_hello(sock: socket.socket, shake: LauncherHandshake) -> None:
+    sock.sendall(shake.data_to_send())
     hello = b""
     while len(hello) < HELLO:
         part = sock.recv(HELLO - len(hello))
         assert part, "the agent hung up"
         hello += part
-    shake.receive(hello)
+    shake.receive_data(hello)
 
 
 # --- no information ------------------------------------------------------------------------------
@@ -107,16 +107,16 @@ def test_a_wrong_token_gets_no_proof(agent: Agent) -> None:
     shake = launcher(b"guessed" * 5)
     with connect(agent) as sock:
         hear_hello(sock, shake)
-        sock.sendall(shake.take())
+        sock.sendall(shake.data_to_send())
         assert read_all(sock) == b""
 
 
 def test_a_wrong_token_does_not_touch_a_session(session: Session) -> None:
     """Nor does the right one tell a stranger who heard it of another's session."""
-    guess = Launcher(b"guessed" * 5, session.number, 0)
+    guess = LauncherHandshake(b"guessed" * 5, session.number, 0)
     with connect(session.agent) as sock:
         hear_hello(sock, guess)
-        sock.sendall(guess.take())
+        sock.sendall(guess.data_to_send())
         assert read_all(sock) == b""
     assert session.is_served()
 
@@ -131,13 +131,13 @@ def test_what_comes_right_behind_the_proof_is_not_lost(agent: Agent) -> None:
     """A launcher need not wait for the agent's proof; here it sends more than a stranger may."""
     shake, link = launcher(agent.token), Link()
     link.resume(0)
-    link.message({"type": "unknown", "text": "x" * 5 * BYTES})
+    link.message({"type": "unknown", "text": "x" * 5 * MAX_BYTES})
     link.message({"type": "start", "python": "/no/such/python"})
     with connect(agent) as sock:
         hear_hello(sock, shake)
-        sock.sendall(shake.take() + link.take())
+        sock.sendall(shake.data_to_send() + link.data_to_send())
         said = b""
-        while b"failed" not in said[ANSWER.size + PROOF :]:
+        while b"failed" not in said[RESUME_REPLY.size + PROOF :]:
             part = sock.recv(1000)
             assert part, "the agent hung up"
             said += part
@@ -151,20 +151,20 @@ def test_a_stranger_may_say_little(agent: Agent) -> None:
     with connect(agent) as sock:
         shake = launcher(agent.token)
         hear_hello(sock, shake)
-        sock.sendall(shake.take()[:-1])  # it lacks a byte of being proven
+        sock.sendall(shake.data_to_send()[:-1])  # it lacks a byte of being proven
         sock.settimeout(0.2)
         with pytest.raises(TimeoutError):
             sock.recv(1)
-        sock.sendall(b"x" * BYTES)
+        sock.sendall(b"x" * MAX_BYTES)
         sock.settimeout(LIMIT)
         assert read_all(sock) == b""
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_silence_is_not_waited_for_long(python: str) -> None:
-    patch = "from board_agent.agent import strangers; strangers.SECONDS = 0.2"
+    patch = "from board_agent.agent import strangers; strangers.HANDSHAKE_TIMEOUT = 0.2"
     with running(python=_python(python), patch=patch) as agent, Session(agent) as session:
-        for said in (b"", MAGIC, launcher(b"").take()):
+        for said in (b"", MAGIC, launcher(b"").data_to_send()):
             with connect(agent) as sock:
                 sock.sendall(said)
                 assert len(read_all(sock)) == (HELLO if len(said) == HELLO else 0)
@@ -196,9 +196,9 @@ def test_a_flood_of_strangers_disturbs_nobody(agent: Agent) -> None:
             flood.append(stack.enter_context(connect(agent)))
             if step % 50 == 0:
                 assert frontend.run(f"print({step})") == f"{step}\n"
-        for sock in flood[: 500 - MOST]:
+        for sock in flood[: 500 - MAX_STRANGERS]:
             assert read_all(sock) == b"", "the oldest have to go"
-        assert _descriptors(agent) <= before + MOST
+        assert _descriptors(agent) <= before + MAX_STRANGERS
         with _patient_session(agent) as another:
             assert another.is_served()
         assert frontend.run("print('still there')") == "still there\n"
@@ -210,7 +210,7 @@ FEW = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))"
 
 
 def test_when_there_are_no_sockets_left_the_agent_waits_and_goes_on() -> None:
-    patch = f"{FEW}; from board_agent.agent import strangers; strangers.MOST = 1000"
+    patch = f"{FEW}; from board_agent.agent import strangers; strangers.MAX_STRANGERS = 1000"
     with ExitStack() as stack, running(patch=patch) as agent, Session(agent) as session:
         flood = [stack.enter_context(connect(agent)) for _ in range(200)]
         wait_until(lambda: _descriptors(agent) == 100, "no socket is left", LIMIT)
@@ -271,11 +271,11 @@ def test_a_number_that_cannot_be_is_as_good_as_a_broken_frame(
 ) -> None:
     with Session(agent) as broken:
         pid = broken.start(key="number")["pid"]
-        shake = Launcher(agent.token, broken.number, 1 << 40)
+        shake = LauncherHandshake(agent.token, broken.number, 1 << 40)
         with connect(agent) as sock:
             hear_hello(sock, shake)
-            sock.sendall(shake.take())
-            assert len(read_all(sock)) == ANSWER.size + PROOF
+            sock.sendall(shake.data_to_send())
+            assert len(read_all(sock)) == RESUME_REPLY.size + PROOF
         assert alive(pid)
         broken.break_off()
         assert broken.resume() == BROKEN

@@ -17,7 +17,7 @@ from jupyter_client.session import Session as Wire
 
 from board_agent.link.handshake import RESUMED, TAKEN
 from rkernel_launcher.launcher import connection_file
-from rkernel_launcher.launcher.jupyter_messages import Seal
+from rkernel_launcher.launcher.jupyter_messages import Resigner
 from tests.local.agent.test_sessions import SMALL_SPOOL
 from tests.support.agents import LIMIT, Agent, Frontend, Session, alive, running
 from tests.support.boards import wait_until
@@ -307,10 +307,10 @@ def test_a_spec_that_reattaches_has_the_youngest_orphan_like_it(agent: Agent) ->
 
 def test_an_orphan_that_is_taken_over_is_not_ended_by_its_former_lease(agent: Agent) -> None:
     with Session(agent) as former, Session(agent) as observer, Session(agent) as new:
-        ready = former.start(keep_alive=3)
+        ready = former.start(lease=3)
         leave(former, observer)
         assert attach(new, ready["kernel"])["type"] == "ready"
-        assert kernels(observer)[0]["keep_alive"] == 3600.0
+        assert kernels(observer)[0]["lease"] == 3600.0
         wait_until(lambda: float(str(kernels(observer)[0]["age"])) > 4, "its time is up", LIMIT)
         assert alive(int(str(ready["pid"])))
 
@@ -320,7 +320,7 @@ def test_a_launcher_that_fell_silent_may_just_be_asleep(agent: Agent, how: str) 
     """So that a spec does not take a kernel from a notebook that is merely suspended."""
     request = {"owner": "ann@pc", "workdir": "/tmp", "python": sys.executable}
     with Session(agent) as former, Session(agent) as observer, Session(agent) as new:
-        old = former.start(key="former", silence=1, **request)["pid"]
+        old = former.start(key="former", peer_timeout=1, **request)["pid"]
         if how == "closed":
             former.break_off()
         wait_until(lambda: away(observer) == 1, "the agent has noticed", LIMIT)
@@ -337,7 +337,7 @@ def test_a_launcher_that_fell_silent_may_just_be_asleep(agent: Agent, how: str) 
 def test_what_was_signed_with_any_former_key_is_signed_anew(tmp_path: Path) -> None:
     path = tmp_path / "connection.json"
     write_connection_file(str(path), key=b"now")
-    seal = Seal(connection_file.read(str(path)), ["first", "second", "third"])
+    resigner = Resigner(connection_file.read(str(path)), ["first", "second", "third"])
     topic, now = b"a topic", Wire(key=b"now")
 
     def signed(key: str) -> list[bytes]:
@@ -345,9 +345,9 @@ def test_what_was_signed_with_any_former_key_is_signed_anew(tmp_path: Path) -> N
         return [topic, *wire.serialize(wire.msg("status", {"execution_state": "idle"}))]
 
     for key in ("first", "second", "third"):
-        parts = seal.renew([*signed(key), b"a buffer"])
+        parts = resigner.resign([*signed(key), b"a buffer"])
         assert (parts[0], parts[-1]) == (topic, b"a buffer")
         rest = now.feed_identities(parts[:-1])[1]
         assert rest[0] == now.sign(rest[1:]), f"{key} fits"
     for other in (signed("now"), signed("a stranger's"), [topic], [topic, b"<IDS|MSG>"]):
-        assert seal.renew(list(other)) == other
+        assert resigner.resign(list(other)) == other

@@ -274,7 +274,7 @@ def test_launcher_goes_away_in_mid_request(streams: list[ProcessStream]) -> None
 def test_launcher_falls_silent(
     sent: bytes, streams: list[ProcessStream], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(first_stage, "SILENCE", 0.2)
+    monkeypatch.setattr(first_stage, "PEER_TIMEOUT", 0.2)
     monkeypatch.setattr(first_stage, "_stage", first_stage._stage.__wrapped__)  # not what is cached
     stream = first_stage.start(sys.executable)
     streams.append(stream)

@@ -35,11 +35,11 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def seat(folder: Path) -> Iterator[AgentLock]:
+def lock(folder: Path) -> Iterator[AgentLock]:
     made = AgentLock("c0de", "127.0.0.1:0")
-    assert made.take()
+    assert made.acquire()
     yield made
-    made.leave()
+    made.release()
 
 
 def mode(path: str | Path) -> int:
@@ -50,9 +50,9 @@ def mode(path: str | Path) -> int:
 
 
 def test_the_runtime_folder_is_made_and_private(folder: Path) -> None:
-    assert home.runtime() == f"{folder}/run/rkernel"
-    assert mode(home.runtime()) == 0o700
-    assert home.runtime() == f"{folder}/run/rkernel", "the second time too"
+    assert home.runtime_folder() == f"{folder}/run/rkernel"
+    assert mode(home.runtime_folder()) == 0o700
+    assert home.runtime_folder() == f"{folder}/run/rkernel", "the second time too"
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_a_folder_that_is_not_private_is_not_used(
         monkeypatch.setenv("XDG_RUNTIME_DIR", f"{folder}/{'x' * 50}")
     else:
         monkeypatch.setenv("XDG_RUNTIME_DIR", "/dev/null")
-    assert home.runtime() == f"/tmp/rkernel-{os.getuid()}"
-    assert mode(home.runtime()) == 0o700
+    assert home.runtime_folder() == f"/tmp/rkernel-{os.getuid()}"
+    assert mode(home.runtime_folder()) == 0o700
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can lay a folder of somebody else's")
@@ -84,13 +84,13 @@ def test_a_folder_of_somebody_else_is_not_used(folder: Path) -> None:
     path = folder / "run" / "rkernel"
     path.mkdir(mode=0o700)
     os.chown(path, 65534, 65534)
-    assert home.runtime() != str(path)
+    assert home.runtime_folder() != str(path)
 
 
 def test_no_folder_at_all_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "is_private", lambda path: False)
     with pytest.raises(NoHome, match=f"{folder}/run/rkernel"):
-        home.runtime()
+        home.runtime_folder()
 
 
 def test_the_cache_is_where_the_user_has_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,92 +103,92 @@ def test_the_cache_is_where_the_user_has_it(folder: Path, monkeypatch: pytest.Mo
 # --- the seat ------------------------------------------------------------------------------------
 
 
-def test_a_seat_is_one_agents(seat: AgentLock) -> None:
+def test_a_seat_is_one_agents(lock: AgentLock) -> None:
     other = AgentLock("c0de", "127.0.0.1:0")
-    assert not other.take()
-    seat.leave()
-    assert other.take()
-    other.leave()
+    assert not other.acquire()
+    lock.release()
+    assert other.acquire()
+    other.release()
 
 
 def test_a_seat_that_cannot_be_is_told(folder: Path) -> None:
-    seat = AgentLock("c0de", "127.0.0.1:0")
-    Path(seat.folder).touch()
+    lock = AgentLock("c0de", "127.0.0.1:0")
+    Path(lock.folder).touch()
     with pytest.raises(NoHome, match="cannot be made"):
-        seat.take()
+        lock.acquire()
 
 
 def test_a_seat_is_made_again_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it would be elsewhere by now: whoever knows of it looks for it there."""
-    seat = AgentLock("c0de", "127.0.0.1:0")
+    lock = AgentLock("c0de", "127.0.0.1:0")
     (folder / "run" / "rkernel").rmdir()
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    assert seat.take()
-    assert mode(folder / "run" / "rkernel") == mode(seat.folder) == 0o700
-    seat.clear()
+    assert lock.acquire()
+    assert mode(folder / "run" / "rkernel") == mode(lock.folder) == 0o700
+    lock.clear()
 
 
 def test_the_folder_of_a_login_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes with the login, and kernels are to stay."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    assert home.runtime() == f"/tmp/rkernel-{os.getuid()}"
+    assert home.runtime_folder() == f"/tmp/rkernel-{os.getuid()}"
 
 
-def test_other_code_or_another_address_is_another_seat(seat: AgentLock) -> None:
+def test_other_code_or_another_address_is_another_seat(lock: AgentLock) -> None:
     for code, bind in (("c0de", "127.0.0.1:1"), ("0ther", "127.0.0.1:0")):
         other = AgentLock(code, bind)
-        assert other.take()
+        assert other.acquire()
         other.clear()
-    assert Path(seat.folder).exists()
+    assert Path(lock.folder).exists()
 
 
-def test_what_an_agent_writes_can_be_read_while_it_is_there(seat: AgentLock) -> None:
+def test_what_an_agent_writes_can_be_read_while_it_is_there(lock: AgentLock) -> None:
     reader = AgentLock("c0de", "127.0.0.1:0")
     assert reader.read_state() is None, "it is just starting"
-    seat.write_state({"port": 1, "token": "00"})
+    lock.write_state({"port": 1, "token": "00"})
     assert reader.read_state() == {"port": 1, "token": "00"}
-    assert {mode(path) for path in Path(seat.folder).iterdir()} == {0o600}
-    seat.leave()
+    assert {mode(path) for path in Path(lock.folder).iterdir()} == {0o600}
+    lock.release()
     assert reader.read_state() is None, "an agent that has gone did not take its state with it"
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}x", "\xff"])
-def test_half_a_state_is_none(seat: AgentLock, content: str) -> None:
-    (Path(seat.folder) / "agent.json").write_text(content, encoding="latin-1")
+def test_half_a_state_is_none(lock: AgentLock, content: str) -> None:
+    (Path(lock.folder) / "agent.json").write_text(content, encoding="latin-1")
     assert AgentLock("c0de", "127.0.0.1:0").read_state() is None
 
 
-def test_sweeping_takes_kernels_folders_only(seat: AgentLock) -> None:
-    (Path(seat.folder) / "17").mkdir()
-    (Path(seat.folder) / "17" / "connection.json").touch()
-    (Path(seat.folder) / "other").touch()
-    seat.sweep()
-    assert {path.name for path in Path(seat.folder).iterdir()} == {"lock", "other"}
+def test_sweeping_takes_kernels_folders_only(lock: AgentLock) -> None:
+    (Path(lock.folder) / "17").mkdir()
+    (Path(lock.folder) / "17" / "connection.json").touch()
+    (Path(lock.folder) / "other").touch()
+    lock.remove_stale()
+    assert {path.name for path in Path(lock.folder).iterdir()} == {"lock", "other"}
 
 
-def test_clearing_leaves_nothing(folder: Path, seat: AgentLock) -> None:
-    seat.write_state({})
-    (Path(seat.folder) / "log").touch()
-    (Path(seat.folder) / "3").mkdir()
-    seat.clear()
+def test_clearing_leaves_nothing(folder: Path, lock: AgentLock) -> None:
+    lock.write_state({})
+    (Path(lock.folder) / "log").touch()
+    (Path(lock.folder) / "3").mkdir()
+    lock.clear()
     assert not list((folder / "run").iterdir())
 
 
-def test_clearing_what_has_vanished_is_no_error(folder: Path, seat: AgentLock) -> None:
+def test_clearing_what_has_vanished_is_no_error(folder: Path, lock: AgentLock) -> None:
     """As when a user's /run/user folder went with the login."""
     subprocess.run(["rm", "-r", f"{folder}/run"], check=True, timeout=30)
-    seat.clear()
+    lock.clear()
 
 
-def test_the_lock_is_not_inherited(seat: AgentLock) -> None:
+def test_the_lock_is_not_inherited(lock: AgentLock) -> None:
     command = [sys.executable, "-c", "print('runs', flush=True); input()"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, close_fds=False) as child:
         assert child.stdout is not None and child.stdout.readline() == b"runs\n"
-        seat.leave()
+        lock.release()
         other = AgentLock("c0de", "127.0.0.1:0")
-        assert other.take()
-        other.leave()
+        assert other.acquire()
+        other.release()
         child.communicate(b"\n", timeout=30)
 
 
@@ -199,15 +199,15 @@ def test_a_seat_that_is_taken_and_cleared_all_the_time_is_never_two_agents(folde
 
     def play(index: int) -> None:
         while taken[index] < 50:
-            seat = AgentLock("c0de", "127.0.0.1:0")
-            folders.add(seat.folder)
-            if seat.take():
+            lock = AgentLock("c0de", "127.0.0.1:0")
+            folders.add(lock.folder)
+            if lock.acquire():
                 inside.append(index)
                 if len(inside) > 1:
                     crowds.append(tuple(inside))
                 taken[index] += 1
                 inside.remove(index)
-                seat.clear()
+                lock.clear()
 
     threads = [threading.Thread(target=play, args=(index,)) for index in range(4)]
     for thread in threads:
@@ -221,9 +221,9 @@ def test_a_seat_that_is_taken_and_cleared_all_the_time_is_never_two_agents(folde
 # --- all agents ----------------------------------------------------------------------------------
 
 
-def test_what_is_no_agents_folder_is_passed_over(folder: Path, seat: AgentLock) -> None:
+def test_what_is_no_agents_folder_is_passed_over(folder: Path, lock: AgentLock) -> None:
     state = {"port": 1, "token": "00"}
-    seat.write_state(state)
+    lock.write_state(state)
     stray = folder / "run" / "rkernel" / "stray"
     stray.touch()
     assert state in agents()

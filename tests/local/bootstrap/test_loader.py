@@ -181,7 +181,7 @@ def test_an_archive_that_is_none_is_told(tmp_path: Path) -> None:
 
 def test_little_is_imported_where_a_service_keeps_it(tmp_path: Path, python: str) -> None:
     """Python's own that such a service has in any case, as threading, are not counted."""
-    other: Step = ("call", ["runtime_state", json.dumps({"name": "runtime-x"})], b"")
+    other: Step = ("call", ["bundle_state", json.dumps({"name": "bundle-x"})], b"")
     facts: Step = ("call", ["facts", json.dumps({"python": None})], b"")
     steps = install(), load(), other, facts, ("modules", [], b"")
     new = board(tmp_path, *steps, python=python)[-1]["modules"]

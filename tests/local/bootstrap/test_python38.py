@@ -144,15 +144,15 @@ def test_two_ends_talk(python: str) -> None:
 import random
 from board_agent.link.events import Data, Message
 from board_agent.link.link import CHUNK, Link
-from board_agent.link.handshake import NEW, Agent, Launcher
+from board_agent.link.handshake import NEW, AgentHandshake, LauncherHandshake
 chance = random.Random(1)
-launcher, agent = Launcher(b"t", b"s" * 16, 0), Agent(b"t")
-while agent.claim is None:
-    agent.receive(launcher.take())
-    launcher.receive(agent.take())
+launcher, agent = LauncherHandshake(b"t", b"s" * 16, 0), AgentHandshake(b"t")
+while agent.request is None:
+    agent.receive_data(launcher.data_to_send())
+    launcher.receive_data(agent.data_to_send())
 agent.accept(NEW, 0)
-launcher.receive(agent.take())
-assert (agent.claim, launcher.answer) == ((b"s" * 16, 0), (NEW, 0))
+launcher.receive_data(agent.data_to_send())
+assert (agent.request, launcher.reply) == ((b"s" * 16, 0), (NEW, 0))
 one, other = Link(), Link(accepts_streams=True)
 streams = [one.open(name) for name in ("shell", "iopub", "control")]
 sent, came, messages = {n: b"" for n in streams}, {n: b"" for n in streams}, []
@@ -165,17 +165,17 @@ for step in range(3000):
         sent[number] += data
     if step % 100 == 0:
         one.message({"step": step})
-    wire += one.take(chance.randrange(1, CHUNK))
+    wire += one.data_to_send(chance.randrange(1, CHUNK))
     cut = chance.randrange(len(wire) + 1) if step < 2999 else len(wire)
-    for event in other.receive(wire[:cut]):
+    for event in other.receive_data(wire[:cut]):
         if isinstance(event, Data):
             came[event.stream] += event.data
             other.consumed(event.stream, len(event.data))
         elif isinstance(event, Message):
             messages.append(event.content["step"])
     wire = wire[cut:]
-    one.receive(other.take())
-for event in other.receive(one.take(1 << 30)):
+    one.receive_data(other.data_to_send())
+for event in other.receive_data(one.data_to_send(1 << 30)):
     if isinstance(event, Data):
         came[event.stream] += event.data
 assert came == sent and all(sent.values())

@@ -20,7 +20,7 @@ import pytest
 
 from board_agent.common.agent_lock import AgentLock
 from board_agent.link.handshake import HELLO, MAGIC, NEW, VERSION
-from board_agent.link.handshake import Agent as Handshake
+from board_agent.link.handshake import AgentHandshake as Handshake
 from board_agent.link.link import Link
 from rkernel_launcher import errors
 from rkernel_launcher.board import agent_archive, reach
@@ -73,7 +73,7 @@ def local(home: Board, error: type[RkernelError], *arguments: str, words: str = 
         ["--host", "a@b@c"],
         ["--host", "-oProxyCommand=touch"],
         ["--host", "pi", "--env", "no value"],
-        ["--host", "pi", "--keep-alive", "soon"],
+        ["--host", "pi", "--orphan-timeout", "soon"],
         ["--host", "pi", "--link-port", "-1"],
     ],
 )
@@ -183,14 +183,14 @@ def venv(home: Board, *options: str) -> tuple[str, Path]:
 
 def test_no_ipykernel(home: Board) -> None:
     python, _ = venv(home)
-    own = ["--python", python, "--runtime", "board"]
+    own = ["--python", python, "--ipykernel", "board"]
     local(home, errors.NoIpykernel, *own, words="ipykernel")
     refused(home, errors.NoIpykernel, "--via", "local", *own, words="ensurepip")
 
 
 def test_packages_that_are_too_old_for_ipykernel(home: Board) -> None:
     python = environment("old", "ipykernel==6.29.5", "--no-deps pyzmq==23.2.1")
-    options = ["--via", "local", "--python", python, "--runtime", "board"]
+    options = ["--via", "local", "--python", python, "--ipykernel", "board"]
     refused(home, errors.OldPackages, *options, words="needs pyzmq 24 or newer, it has 23.2.1")
 
 
@@ -293,11 +293,11 @@ def hangs_up_hard(sock: socket.socket, token: bytes) -> None:
 def breaks_off(sock: socket.socket, token: bytes) -> None:
     """Shake hands as an agent does, hear what is wanted, and go."""
     shake = Handshake(token)
-    while shake.claim is None:
-        shake.receive(sock.recv(1))
-        sock.sendall(shake.take())
+    while shake.request is None:
+        shake.receive_data(sock.recv(1))
+        sock.sendall(shake.data_to_send())
     shake.accept(NEW, 0)
-    sock.sendall(shake.take())
+    sock.sendall(shake.data_to_send())
     sock.recv(1 << 10)
 
 
@@ -306,7 +306,7 @@ def has_pictures_of_nothing(sock: socket.socket, token: bytes) -> None:
     breaks_off(sock, token)
     link = Link(accepts_streams=True)
     link.message({"type": "video"})
-    sock.sendall(link.take())
+    sock.sendall(link.data_to_send())
     sock.recv(1 << 10)
 
 
@@ -327,7 +327,7 @@ def test_what_is_not_our_agent(
     home: Board, peer: Peer, error: type[RkernelError], words: str
 ) -> None:
     with false_agent(peer):
-        options = ["--via", "local", "--keep-alive", "0"]
+        options = ["--via", "local", "--orphan-timeout", "0"]
         run = launcher(*options, connection_file=connection_file(home))
         assert_refused(run, error, words)
 
@@ -336,8 +336,8 @@ def test_what_is_not_our_agent(
 def false_agent(peer: Peer) -> Iterator[None]:
     """Take the agent's seat on this machine, and let `peer` deal with who connects."""
     token = os.urandom(32)
-    seat = AgentLock(agent_archive.version(), "127.0.0.1:0")
-    assert seat.take()
+    lock = AgentLock(agent_archive.version(), "127.0.0.1:0")
+    assert lock.acquire()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(LIMIT)
 
@@ -350,13 +350,13 @@ def false_agent(peer: Peer) -> Iterator[None]:
     thread = threading.Thread(target=serve)
     try:
         port = listener.getsockname()[1]
-        seat.write_state({"pid": os.getpid(), "port": port, "token": token.hex()})
+        lock.write_state({"pid": os.getpid(), "port": port, "token": token.hex()})
         thread.start()
         yield
         thread.join(LIMIT)
     finally:
         listener.close()
-        seat.clear()
+        lock.clear()
 
 
 # --- the connection file ------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def reached(wanted: Target) -> Iterator[boards.Board]:
 
 
 def local(version: str = OLDEST) -> Target:
-    return Target(via="local", python=bare(version), runtime="bundled")
+    return Target(via="local", python=bare(version), ipykernel="bundled")
 
 
 def on_board(home: Board) -> list[str]:
@@ -114,7 +114,7 @@ def test_the_pins_are_of_the_versions_that_boards_have() -> None:
         assert len(wheels.packages(version)) == len(lines) > 20
         assert {"ipykernel", "ipython", "tornado", "jedi"} < set(wheels.packages(version))
         assert not {"pyzmq", "psutil", "debugpy"} & set(wheels.packages(version))
-    with pytest.raises(errors.NoRuntime, match=r"Python 3\.7, only for 3\.8, 3\.9"):
+    with pytest.raises(errors.NoBundle, match=r"Python 3\.7, only for 3\.8, 3\.9"):
         build.name("3.7")
 
 
@@ -125,11 +125,13 @@ def test_the_same_pins_give_the_same_archive(warm: Path, version: str) -> None:
     assert one.name == build.name(version)
     with zipfile.ZipFile(BytesIO(one.content)) as files:
         names = files.namelist()
-        near = files.read("near").decode().split("\n")
+        precompiled = files.read("precompiled").decode().split("\n")
         with zipfile.ZipFile(BytesIO(files.read("sources.zip"))) as sources:
             modules = sources.namelist()
-    assert {"IPython/core/magic.py", "ipykernel/kernelbase.py", "tornado/ioloop.py"} < set(near)
-    assert set(near) < set(modules)
+    assert {"IPython/core/magic.py", "ipykernel/kernelbase.py", "tornado/ioloop.py"} < set(
+        precompiled
+    )
+    assert set(precompiled) < set(modules)
     assert "tornado/web.py" in modules
     left = [n for n in [*names, *modules] if n.endswith((".so", ".pyd")) or "/tests/" in n]
     assert left == []
@@ -251,13 +253,13 @@ CELLS = {
     "import psutil": "No module named",
     "%load_ext autoreload": "",
     "import IPython.lib.lexers, prompt_toolkit.document as p; p.Document('all').text": "all",
-    "import zmq, ipykernel.kernelbase; ipykernel.kernelbase.__file__": "runtime-",
+    "import zmq, ipykernel.kernelbase; ipykernel.kernelbase.__file__": "bundle-",
 }
 COMPLETIONS = {"import js": "json", "x.bit_l": "bit_length", "%tim": "%timeit"}
 
 
-def test_a_board_that_lost_its_runtime_gets_it_again(home: Board, warm: Path) -> None:
-    wanted = ["--via", "local", "--python", bare(OLDEST), "--runtime", "bundled", "--name", "b"]
+def test_a_board_that_lost_its_bundle_gets_it_again(home: Board, warm: Path) -> None:
+    wanted = ["--via", "local", "--python", bare(OLDEST), "--ipykernel", "bundled", "--name", "b"]
     assert rkernel("add", *wanted, "--no-check").returncode == 0
     shutil.rmtree(Path(home.environment["XDG_CACHE_HOME"], "rkernel"))
     with run_kernel(kernel_name="b") as client:
@@ -268,17 +270,17 @@ def test_a_board_that_lost_its_runtime_gets_it_again(home: Board, warm: Path) ->
 def test_whose_packages_are_used(home: Board, warm: Path, board_python: str) -> None:
     for said, words in (("auto", "ipykernel 6.29.5, pyzmq"), ("bundled", "sent along")):
         options = ["--via", "local", "--python", board_python, "--name", "b", "--yes", "--no-check"]
-        run = rkernel("add", *options, "--runtime", said)
+        run = rkernel("add", *options, "--ipykernel", said)
         assert run.returncode == 0
         assert words in run.stdout
         assert bool(on_board(home)) is (said == "bundled")
-    run = rkernel("add", "--via", "local", "--python", bare(OLDEST), "--runtime", "board")
+    run = rkernel("add", "--via", "local", "--python", bare(OLDEST), "--ipykernel", "board")
     assert run.returncode == 1
     assert "has no ipykernel" in run.stderr
 
 
 def test_a_debugger_is_not_sent(home: Board) -> None:
-    options = ["--via", "local", "--python", bare(OLDEST), "--runtime", "bundled", "--debugger"]
+    options = ["--via", "local", "--python", bare(OLDEST), "--ipykernel", "bundled", "--debugger"]
     detail = "the debugger needs the board's own ipykernel and debugpy"
     run = rkernel("add", *options)
     assert run.returncode == 1
@@ -335,7 +337,7 @@ def test_what_came_damaged_is_sent_again(home: Board, warm: Path) -> None:
     with reached(local()) as board:
         part = Path(home.environment["XDG_CACHE_HOME"], "rkernel", f"{build.name(OLDEST)}.part")
         part.write_bytes(b"not what was sent" * 1000)
-        with pytest.raises(errors.RuntimeFailed, match="damaged"):
+        with pytest.raises(errors.BundleFailed, match="damaged"):
             upload.ensure(board)
         assert on_board(home) == []
         assert upload.ensure(board) == build.name(OLDEST)
@@ -349,7 +351,7 @@ def test_what_came_damaged_is_sent_again(home: Board, warm: Path) -> None:
 def test_a_disk_that_is_too_small(home: Board, warm: Path) -> None:
     with small_disk(home, "6m"), reached(local()) as board:
         with pytest.raises(
-            errors.NoSpaceForRuntime, match=r"take \d+\.\d MB in .* 3\.\d MB are free"
+            errors.NoSpaceForBundle, match=r"take \d+\.\d MB in .* 3\.\d MB are free"
         ):
             upload.ensure(board)
         assert on_board(home) == []
@@ -380,6 +382,6 @@ def small_disk(home: Board, size: str) -> Iterator[Path]:
 
 
 def test_the_target_keeps_whose_packages() -> None:
-    wanted = Target("pi", via="ssh", runtime="bundled")
+    wanted = Target("pi", via="ssh", ipykernel="bundled")
     assert target.from_argv(target.to_argv(wanted)) == wanted
-    assert target.from_argv(["--host", "pi"]).runtime == "board"
+    assert target.from_argv(["--host", "pi"]).ipykernel == "board"

@@ -118,7 +118,7 @@ def test_auto_takes_rpyc_where_ssh_is_refused(home: Board) -> None:
 
 def test_add_what_cannot_be_reached_with_no_check(home: Board) -> None:
     options = ["--port", str(unused_port()), "--user", "pi", "--identity", "key", "--jump", "gate"]
-    options += ["--keep-alive", "10m", "--display-name", "Kitchen", "--warm-start", "never"]
+    options += ["--orphan-timeout", "10m", "--display-name", "Kitchen", "--warm-start", "never"]
     run = rkernel("add", "--host", "board.invalid", *options, "--no-check")
     assert (run.returncode, run.stderr) == (0, "")
     assert "Not checked: " in run.stdout
@@ -126,7 +126,7 @@ def test_add_what_cannot_be_reached_with_no_check(home: Board) -> None:
     assert written["argv"][3:-2] == [
         *("--via", "ssh", "--host", f"pi@board.invalid:{options[1]}"),
         *("--identity", str(Path("key").absolute()), "--jump", "gate"),
-        *("--runtime", "auto", "--warm-start", "never", "--keep-alive", "10m"),
+        *("--ipykernel", "auto", "--warm-start", "never", "--orphan-timeout", "10m"),
     ]
     assert written["display_name"] == "Kitchen"
 

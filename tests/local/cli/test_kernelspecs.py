@@ -94,8 +94,8 @@ def test_jupyter_kernelspec_list_has_no_complaint(
         Target(host="pi"),
         Target(host="fe80::1%eth0", user="root", port=2222, via="ssh", identity="/a b/key"),
         Target(host="::1", via="rpyc", link_port=18900, env={"A": "b=c d", "E": ""}),
-        Target(via="local", python="/usr/bin/python3", workdir="~/x", keep_alive="0"),
-        Target(host="board", jump="a,b@c:3", debugger=True, keep_alive="forever"),
+        Target(via="local", python="/usr/bin/python3", workdir="~/x", orphan_timeout="0"),
+        Target(host="board", jump="a,b@c:3", debugger=True, orphan_timeout="forever"),
     ],
 )
 def test_the_launcher_reads_its_argv_as_it_was_meant(board: Target) -> None:

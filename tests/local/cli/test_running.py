@@ -16,8 +16,8 @@ from jupyter_client import BlockingKernelClient
 
 from rkernel_launcher import errors
 from rkernel_launcher.board import reach
-from rkernel_launcher.board.agent_endpoint import Agent
-from rkernel_launcher.board.kernel_status import Kernel
+from rkernel_launcher.board.agent_endpoint import AgentEndpoint
+from rkernel_launcher.board.kernel_status import KernelStatus
 from rkernel_launcher.target import Target
 from tests.support import agents
 from tests.support.boards import Board, wait_until
@@ -118,7 +118,7 @@ def test_ps_tells_of_each_kernel_what_one_wants_to_know(home: Board) -> None:
         pid = int(kernel.value("__import__('os').getpid()"))
         (told,) = ps()
         assert told["pid"] == pid and told["state"] == "idle"
-        assert told["away"] is None and told["keep_alive"] == 3600
+        assert told["away"] is None and told["lease"] == 3600
         assert "@" in told["owner"] and 0 < told["age"] < 600 and told["memory"] > 10 << 20
         assert "token" not in json.dumps(told) and "key" not in told
         number = kernel.send("print('begun', flush=True); input()", allow_stdin=True)
@@ -195,7 +195,7 @@ def test_what_a_board_says_cannot_steer_the_terminal(home: Board) -> None:
             bytes.fromhex(facts["token"]),
         )
         with agents.Session(agent) as other:
-            other.start(key="other", owner="\x1b]0;owned\x07\x9b2J\u202e", keep_alive=0)
+            other.start(key="other", owner="\x1b]0;owned\x07\x9b2J\u202e", lease=0)
             for arguments in (["ps", "pi"], ["ps", "pi", "--json"]):
                 run = rkernel(*arguments)
                 assert run.returncode == 0 and "owned" in run.stdout
@@ -208,11 +208,11 @@ def test_what_a_board_says_cannot_steer_the_terminal(home: Board) -> None:
 def test_a_kernels_id_is_nothing_but_hexadecimal_digits(kernel: object) -> None:
     """It is shown, compared with what users type, and may be a part of names."""
     told = {"pid": 1, "owner": "ann@pc", "state": "idle", "age": 1, "memory": 1}
-    told |= {"away": 1, "keep_alive": 1}
-    agent = Agent(1, b"")
-    assert Kernel.read(agent, {**told, "kernel": "c0ffee"}).id == "c0ffee"
+    told |= {"away": 1, "lease": 1}
+    agent = AgentEndpoint(1, b"")
+    assert KernelStatus.read(agent, {**told, "kernel": "c0ffee"}).id == "c0ffee"
     with pytest.raises((ValueError, TypeError)):
-        Kernel.read(agent, {**told, "kernel": kernel})
+        KernelStatus.read(agent, {**told, "kernel": kernel})
 
 
 def test_a_board_that_invents_a_kernels_id_harms_no_file(home: Board) -> None:
@@ -222,7 +222,7 @@ def test_a_board_that_invents_a_kernels_id_harms_no_file(home: Board) -> None:
     victim.parent.mkdir()
     victim.write_text("{}")
     told = {"kernel": "/../../victim/settings", "pid": 1, "owner": "", "state": "idle", "age": 1}
-    told |= {"memory": 1, "away": 1, "keep_alive": 1}
+    told |= {"memory": 1, "away": 1, "lease": 1}
     runtime = Path(home.runtime)
     agents.launch(runtime, patch=f"agent.Agent.describe = lambda self: [{told!r}]")
     agent = agents.find(runtime)

@@ -235,7 +235,7 @@ print(os.read(reading, 999).decode())
 
 
 def test_outside_a_kernel() -> None:
-    from board_agent.display.publisher import show
+    from board_agent.display import show
 
     with pytest.raises(RuntimeError, match="on a kernel that rkernel started"):
         show(Image.new("L", (2, 2)))

@@ -116,7 +116,7 @@ def usual(board: Board) -> float:
 def test_a_launcher_that_ends_on_its_way_leaves_nothing(
     board: Board, usual: float, part: float, number: signal.Signals
 ) -> None:
-    with launched(board, "--keep-alive", "0") as kernel:
+    with launched(board, "--orphan-timeout", "0") as kernel:
         time.sleep(part * usual)  # whatever it does then
         kernel.signal(number)
         kernel.wait_for_end(4 * board.slowness)
@@ -124,7 +124,7 @@ def test_a_launcher_that_ends_on_its_way_leaves_nothing(
 
 
 def test_sigkill_of_a_launcher_leaves_its_kernel_to_the_lease(board: Board) -> None:
-    with started(board, "--keep-alive", "2s") as kernel:
+    with started(board, "--orphan-timeout", "2s") as kernel:
         kernel.signal(signal.SIGKILL)
         kernel.wait_for_end(5)
         assert len(board.kernels()) == 1
@@ -132,7 +132,7 @@ def test_sigkill_of_a_launcher_leaves_its_kernel_to_the_lease(board: Board) -> N
 
 
 def test_sigkill_of_a_launcher_ends_its_kernel_alone(board: Board) -> None:
-    with started(board, "--keep-alive", "0") as kernel, started(board) as other:
+    with started(board, "--orphan-timeout", "0") as kernel, started(board) as other:
         other.run("kept = 1")
         kept = int(other.value("__import__('os').getpid()"))
         kernel.send("while True: pass")

@@ -62,11 +62,11 @@ def python(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("use", USES)
 def test_a_cell_gets_modules_that_are_complete(python: str, use: str) -> None:
     source = f"""
-    from board_agent.kernel import lazy_imports as lean
+    from board_agent.kernel import lazy_imports
     from importlib.util import find_spec
-    with lean.lazily():
+    with lazy_imports.lazily():
         import asyncio, hashlib, hmac
-        for name in lean.LAZY:
+        for name in lazy_imports.LAZY:
             if find_spec(name.partition(".")[0]):
                 __import__(name)
     {use}
@@ -76,8 +76,8 @@ def test_a_cell_gets_modules_that_are_complete(python: str, use: str) -> None:
 
 def test_what_is_not_used_is_not_loaded(python: str) -> None:
     source = """
-    from board_agent.kernel import lazy_imports as lean
-    with lean.lazily():
+    from board_agent.kernel import lazy_imports
+    with lazy_imports.lazily():
         import asyncio, ssl, decimal, html
         from asyncio import sslproto
         assert not any(map(loaded, ("asyncio.sslproto", "ssl", "decimal", "html")))
@@ -94,8 +94,8 @@ def test_what_is_not_used_is_not_loaded(python: str) -> None:
 def test_a_module_of_the_user_comes_first(python: str, tmp_path: Path) -> None:
     (tmp_path / "csv.py").write_text("mine = True")
     source = """
-    from board_agent.kernel import lazy_imports as lean
-    with lean.lazily():
+    from board_agent.kernel import lazy_imports
+    with lazy_imports.lazily():
         import csv
     assert csv.mine
     """
@@ -104,9 +104,9 @@ def test_a_module_of_the_user_comes_first(python: str, tmp_path: Path) -> None:
 
 def test_what_a_python_lacks_is_found_missing_at_once(python: str) -> None:
     source = """
-    from board_agent.kernel import lazy_imports as lean
+    from board_agent.kernel import lazy_imports
     sys.modules["_ssl"] = None
-    with lean.lazily():
+    with lazy_imports.lazily():
         try:
             import ssl
         except ImportError:
@@ -123,17 +123,17 @@ def test_functions_that_were_taken_load_their_module_when_called(
 ) -> None:
     (tmp_path / "given.py").write_text("def double(x): return 2 * x\nclass Error(Exception): pass")
     source = """
-    from board_agent.kernel import lazy_imports as lean
-    lean.LAZY["given"] = ("double",)
+    from board_agent.kernel import lazy_imports
+    lazy_imports.LAZY["given"] = ("double",)
     said = []
-    with lean.lazily():
+    with lazy_imports.lazily():
         from given import double
-        lean.once_loaded("given", lambda: said.append("loaded"))
+        lazy_imports.when_loaded("given", lambda: said.append("loaded"))
         assert not loaded("given") and not said
         DURING
     assert double(21) == 42
     assert loaded("given") and said == ["loaded"]
-    lean.once_loaded("given", lambda: said.append("at once"))
+    lazy_imports.when_loaded("given", lambda: said.append("at once"))
     assert said == ["loaded", "at once"]
     """
     run(python, source.replace("DURING", during), tmp_path)
@@ -142,8 +142,8 @@ def test_functions_that_were_taken_load_their_module_when_called(
 def test_dates_are_parsed_meanwhile(python: str) -> None:
     source = """
     from datetime import datetime
-    from board_agent.kernel import lazy_imports as lean
-    with lean.lazily():
+    from board_agent.kernel import lazy_imports
+    with lazy_imports.lazily():
         assert datetime.strptime("2000-01-01", "%Y-%m-%d") == datetime(2000, 1, 1)
         assert type(sys.modules["_strptime"]) is not type(sys)
         assert datetime.strptime("2000-02-03", "%Y-%m-%d") == datetime(2000, 2, 3)
@@ -153,11 +153,11 @@ def test_dates_are_parsed_meanwhile(python: str) -> None:
 
 def test_code_of_the_user_gets_no_stand_ins(python: str) -> None:
     source = """
-    from board_agent.kernel import lazy_imports as lean
-    with lean.lazily():
+    from board_agent.kernel import lazy_imports
+    with lazy_imports.lazily():
         import subprocess, urllib.request
         assert not isinstance(subprocess.Popen, type)
-        lean.stand_in_no_more()
+        lazy_imports.disable_stand_ins()
         assert not any(map(loaded, ("subprocess", "urllib.request")))
         from subprocess import CalledProcessError, Popen
         from urllib.request import Request
@@ -171,9 +171,9 @@ def test_threads_that_need_a_module_wait_until_it_is_loaded(python: str, tmp_pat
     (tmp_path / "gate.py").write_text("import threading as t\nbegun, go = t.Event(), t.Event()")
     source = """
     import threading, gate
-    from board_agent.kernel import lazy_imports as lean
-    lean.LAZY["slow"] = ()
-    with lean.lazily():
+    from board_agent.kernel import lazy_imports
+    lazy_imports.LAZY["slow"] = ()
+    with lazy_imports.lazily():
         import slow
     found = []
     threads = [threading.Thread(target=lambda: found.append(slow.done)) for _ in range(4)]
@@ -196,9 +196,9 @@ def test_two_threads_may_need_what_each_other_loads(python: str, tmp_path: Path)
     (tmp_path / "gate.py").write_text("import threading as t\nboth = t.Barrier(2)")
     source = """
     import threading
-    from board_agent.kernel import lazy_imports as lean
-    lean.LAZY.update(one=(), other=())
-    with lean.lazily():
+    from board_agent.kernel import lazy_imports
+    lazy_imports.LAZY.update(one=(), other=())
+    with lazy_imports.lazily():
         import one, other
     threads = [threading.Thread(target=getattr, args=(m, "here")) for m in (one, other)]
     for thread in threads:
@@ -214,9 +214,9 @@ def test_two_threads_may_need_what_each_other_loads(python: str, tmp_path: Path)
 def test_a_module_that_cannot_be_loaded_says_so_each_time(python: str, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise ImportError('no library')")
     source = """
-    from board_agent.kernel import lazy_imports as lean
-    lean.LAZY["broken"] = ()
-    with lean.lazily():
+    from board_agent.kernel import lazy_imports
+    lazy_imports.LAZY["broken"] = ()
+    with lazy_imports.lazily():
         import broken
     for _ in range(2):
         try:
@@ -229,24 +229,24 @@ def test_a_module_that_cannot_be_loaded_says_so_each_time(python: str, tmp_path:
 
 def test_hashes_are_the_same_without_openssl(python: str) -> None:
     source = """
-    from board_agent.common import hashlib_without_openssl as hashes
-    assert hashes.own()
+    from board_agent.common import hashlib_without_openssl
+    assert hashlib_without_openssl.use_builtin_hashes()
     import hashlib, hmac
     names = ("md5", "sha1", "sha256", "sha384", "sha512", "sha3_256", "blake2b")
     own = [hmac.new(b"key", b"text", getattr(hashlib, name)).hexdigest() for name in names]
     assert "_hashlib" not in filter(sys.modules.get, sys.modules)
-    hashes.complete()
+    hashlib_without_openssl.restore_openssl()
     import hashlib, hmac, _hashlib
     assert own == [hmac.new(b"key", b"text", getattr(hashlib, name)).hexdigest() for name in names]
-    assert not hashes.own()
+    assert not hashlib_without_openssl.use_builtin_hashes()
     """
     run(python, source)
 
 
 def test_numpy_loads_parts_of_itself_later_where_memory_is_short() -> None:
     source = """
-    from board_agent.kernel import lazy_imports as lean
-    lean.spare_numpy()
+    from board_agent.kernel import lazy_imports
+    lazy_imports.lazy_numpy()
     import numpy
     assert not loaded("numpy.linalg")
     numpy.zeros((4, 4)).mean()

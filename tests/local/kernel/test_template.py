@@ -107,7 +107,7 @@ def test_what_was_installed_meanwhile_is_imported_anew(board: Board, tmp_path: P
 
 
 def test_a_template_ends_with_its_agent(board: Board) -> None:
-    with started(board, *WARM, "--keep-alive", "0"):
+    with started(board, *WARM, "--orphan-timeout", "0"):
         board.signal(board.agent_of(only(board.kernels())), signal.SIGKILL)
         wait_until(lambda: not board.templates(), "the template has ended", board.limit)
         wait_until(lambda: not board.kernels(), "the kernel has ended", board.limit)

@@ -689,8 +689,8 @@ def dial(bound: Any) -> socket.socket:
 
 def opening(kind: bytes = b"DEALER", identity: bytes = b"") -> bytes:
     wire = Wire(kind, identity)
-    wire.receive(GREETING)
-    return wire.take()
+    wire.receive_data(GREETING)
+    return wire.data_to_send()
 
 
 @pytest.mark.parametrize(
@@ -730,9 +730,9 @@ def test_a_peer_that_never_reads_costs_others_nothing(pairs: Pairs) -> None:
     with dial(xpub) as sock:
         wire = Wire(b"SUB")
         while wire.peer is None:
-            sock.sendall(wire.take())
-            wire.receive(sock.recv(4096))
-        sock.sendall(wire.take())
+            sock.sendall(wire.data_to_send())
+            wire.receive_data(sock.recv(4096))
+        sock.sendall(wire.data_to_send())
         sock.sendall(b"".join(encode([b"\1a"])))
         assert xpub.recv() == b"\1a"
         for number in range(200):

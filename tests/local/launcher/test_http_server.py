@@ -19,7 +19,7 @@ from rkernel_launcher.errors import VideoPortInUse
 from rkernel_launcher.launcher.video import http_server
 from rkernel_launcher.launcher.video.frames import Frame
 from rkernel_launcher.launcher.video.http_server import HOST, MjpegServer
-from rkernel_launcher.launcher.video.latest_frames import Gallery
+from rkernel_launcher.launcher.video.latest_frames import LatestFrames
 from tests.support.boards import LIMIT, wait_until
 
 JPEG = b"\xff\xd8 as far as the server knows \xff\xd9"
@@ -40,7 +40,7 @@ def told() -> list[bool]:
 
 @pytest.fixture
 def server(told: list[bool]) -> Iterator[MjpegServer]:
-    server = MjpegServer(Gallery(told.append), port=0)
+    server = MjpegServer(LatestFrames(told.append), port=0)
     try:
         yield server
     finally:
@@ -109,14 +109,14 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
 def test_the_address_is_on_the_loopback_and_cannot_be_guessed(server: MjpegServer) -> None:
     assert re.fullmatch(rf"http://127\.0\.0\.1:{server.port}/[\w-]{{20,}}/", server.url)
     assert server.socket.getsockname()[0] == "127.0.0.1"
-    other = MjpegServer(Gallery(), port=0)
+    other = MjpegServer(LatestFrames(), port=0)
     other.close()
     assert urlsplit(other.url).path != urlsplit(server.url).path
 
 
 @pytest.mark.parametrize(("path", "root"), [("", "/"), ("camera", "/camera/"), ("/a/b/", "/a/b/")])
 def test_a_path_of_the_users(path: str, root: str) -> None:
-    server = MjpegServer(Gallery(), port=0, path=path)
+    server = MjpegServer(LatestFrames(), port=0, path=path)
     try:
         assert server.url == f"http://127.0.0.1:{server.port}{root}"
         response, page = get(server, root)
@@ -128,15 +128,15 @@ def test_a_path_of_the_users(path: str, root: str) -> None:
 
 def test_a_port_that_is_taken(server: MjpegServer) -> None:
     with pytest.raises(VideoPortInUse, match=f"port {server.port} of this PC") as caught:
-        MjpegServer(Gallery(), port=server.port)
+        MjpegServer(LatestFrames(), port=server.port)
     assert "{" not in str(caught.value)
 
 
 def test_a_still_is_the_newest_picture(server: MjpegServer) -> None:
-    server.gallery.put(frame(data=b"old"))
-    with server.gallery.watching():  # so that the board sends pictures already
+    server.latest_frames.put(frame(data=b"old"))
+    with server.latest_frames.viewer():  # so that the board sends pictures already
         for data, mime in ((b"a JPEG", "image/jpeg"), (b"a PNG", "image/png")):
-            server.gallery.put(frame(data=data, mime=mime))
+            server.latest_frames.put(frame(data=data, mime=mime))
             response, body = get(server, "still.jpg?stream=")
             assert (response.status, body) == (200, data)
             assert response.getheader("Content-Type") == mime
@@ -146,11 +146,11 @@ def test_a_still_waits_for_a_fresh_picture_when_nobody_has_been_looking(
     server: MjpegServer, told: list[bool]
 ) -> None:
     """The board here does as boards do: it sends a picture once somebody looks."""
-    server.gallery.put(frame(data=b"from before"))
+    server.latest_frames.put(frame(data=b"from before"))
 
     def board() -> None:
         wait_until(lambda: told, "somebody looks", LIMIT)
-        server.gallery.put(frame(data=b"fresh"))
+        server.latest_frames.put(frame(data=b"fresh"))
 
     thread = in_thread(board)
     assert get(server, "still.jpg")[1] == b"fresh"
@@ -161,17 +161,17 @@ def test_a_still_waits_for_a_fresh_picture_when_nobody_has_been_looking(
 def test_a_still_of_a_board_that_sends_nothing_new(
     server: MjpegServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "FRESH", 0.1)
+    monkeypatch.setattr(http_server, "NEW_FRAME_TIMEOUT", 0.1)
     assert get(server, "still.jpg")[0].status == 404
-    server.gallery.put(frame(data=b"the last one"))
+    server.latest_frames.put(frame(data=b"the last one"))
     assert get(server, "still.jpg")[1] == b"the last one"
 
 
 def test_the_status(server: MjpegServer) -> None:
     for _ in range(5):
-        server.gallery.put(frame("left"))
+        server.latest_frames.put(frame("left"))
         time.sleep(0.01)
-    server.gallery.put(frame("r\u202eight", mime="image/png"))
+    server.latest_frames.put(frame("r\u202eight", mime="image/png"))
     response, body = get(server, "status.json")
     assert response.getheader("Content-Type") == "application/json"
     left, right = json.loads(body)["streams"]
@@ -191,7 +191,7 @@ def test_the_status(server: MjpegServer) -> None:
 def test_a_status_without_streams_asks_the_board_for_one(
     server: MjpegServer, told: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "FRESH", 0.1)
+    monkeypatch.setattr(http_server, "NEW_FRAME_TIMEOUT", 0.1)
     assert json.loads(get(server, "status.json")[1]) == {"streams": []}
     wait_until(lambda: told == [True, False], "the board was asked", LIMIT)
 
@@ -200,7 +200,7 @@ def test_a_picture_is_whole_before_the_next_one_comes(server: MjpegServer) -> No
     with viewer(server) as stream:
         boundary = stream.readline()
         for number in range(3):
-            server.gallery.put(frame(data=b"picture %d" % number))
+            server.latest_frames.put(frame(data=b"picture %d" % number))
             part = stream.readline() + stream.readline() + stream.readline()
             assert part == b"Content-Type: image/jpeg\r\nContent-Length: 9\r\n\r\n"
             assert stream.readline() == b"picture %d\r\n" % number
@@ -211,12 +211,12 @@ def test_a_browser_gets_the_next_parts_head_as_well(server: MjpegServer) -> None
     """Chromium shows a picture no sooner."""
     with viewer(server, more="Sec-Fetch-Dest: image\r\n") as stream:
         boundary = stream.readline()
-        server.gallery.put(frame(data=b"picture 0"))
+        server.latest_frames.put(frame(data=b"picture 0"))
         for number in range(1, 4):
             assert stream.readline() + stream.readline() == b"Content-Type: image/jpeg\r\n\r\n"
             assert stream.readline() == b"picture %d\r\n" % (number - 1)
             assert stream.readline() == boundary
-            server.gallery.put(frame(data=b"picture %d" % number))
+            server.latest_frames.put(frame(data=b"picture %d" % number))
 
 
 def test_the_boundary_is_as_announced_and_cannot_be_guessed(server: MjpegServer) -> None:
@@ -239,8 +239,8 @@ def test_each_viewer_has_its_stream(server: MjpegServer) -> None:
     with viewer(server, f"?stream={quote(name)}") as left, viewer(server) as first:
         left.readline()
         first.readline()
-        server.gallery.put(frame("other", b"right", "image/png"))
-        server.gallery.put(frame(name, b"left"))
+        server.latest_frames.put(frame("other", b"right", "image/png"))
+        server.latest_frames.put(frame(name, b"left"))
         assert next_part(left)[1] == b"left"
         head, data = next_part(first)
         assert (head["Content-Type"], data) == ("image/png", b"right")
@@ -253,7 +253,7 @@ def test_a_slow_viewer_gets_the_newest(server: MjpegServer) -> None:
         slow.readline()
         quick.readline()
         for number in range(frames):
-            server.gallery.put(frame(data=b"%08d" % number + bytes(size)))
+            server.latest_frames.put(frame(data=b"%08d" % number + bytes(size)))
             assert int(next_part(quick)[1][:8]) == number, "the quick one misses nothing"
         got = []
         while frames - 1 not in got:
@@ -265,26 +265,26 @@ def test_a_viewer_who_hangs_up_is_no_viewer(server: MjpegServer, told: list[bool
     """Also while no pictures come that could not be sent."""
     with viewer(server):
         with viewer(server):
-            wait_until(lambda: server.gallery.watched, "the viewers count", LIMIT)
+            wait_until(lambda: server.latest_frames.has_viewers, "the viewers count", LIMIT)
         assert told == [True]
-    wait_until(lambda: not server.gallery.watched, "nobody looks", LIMIT)
+    wait_until(lambda: not server.latest_frames.has_viewers, "nobody looks", LIMIT)
     assert told == [True, False]
 
 
 def test_a_viewer_who_does_not_read_is_given_up(
     server: MjpegServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server._Visit, "timeout", 0.2)
+    monkeypatch.setattr(http_server._RequestHandler, "timeout", 0.2)
     with viewer(server, unread=1 << 12):
-        wait_until(lambda: server.gallery.watched, "the viewer counts", LIMIT)
-        server.gallery.put(frame(data=bytes(1 << 24)))
-        wait_until(lambda: not server.gallery.watched, "it is given up", LIMIT)
+        wait_until(lambda: server.latest_frames.has_viewers, "the viewer counts", LIMIT)
+        server.latest_frames.put(frame(data=bytes(1 << 24)))
+        wait_until(lambda: not server.latest_frames.has_viewers, "it is given up", LIMIT)
 
 
 def test_closing_ends_it_for_all(told: list[bool]) -> None:
-    server = MjpegServer(Gallery(told.append), port=0)
+    server = MjpegServer(LatestFrames(told.append), port=0)
     with viewer(server, unread=1 << 12) as stuck, viewer(server) as reads:
-        server.gallery.put(frame(data=bytes(1 << 24)))
+        server.latest_frames.put(frame(data=bytes(1 << 24)))
         stuck.readline()
         reads.readline()
         next_part(reads)
@@ -292,9 +292,9 @@ def test_closing_ends_it_for_all(told: list[bool]) -> None:
         server.close()
         assert time.monotonic() - start < 2
         assert reads.read() == b""
-        assert not server.gallery.watched
+        assert not server.latest_frames.has_viewers
     assert told == [True], "nothing is said after the end"
-    MjpegServer(Gallery(), port=server.port).close()
+    MjpegServer(LatestFrames(), port=server.port).close()
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_closing_ends_it_for_all(told: list[bool]) -> None:
 )
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_another_hosts_name_gets_nothing(server: MjpegServer, name: str, host: str) -> None:
-    server.gallery.put(frame())
+    server.latest_frames.put(frame())
     response, body = get(server, name, {"Host": host})
     assert (response.status, body) == (404, b"")
 
@@ -318,7 +318,7 @@ def test_our_hosts_names(server: MjpegServer, host: str) -> None:
     ["/", "/stream.mjpg", "/still.jpg", "/status.json", "/favicon.ico", "/../", "/guess/still.jpg"],
 )
 def test_a_wrong_path_gets_nothing(server: MjpegServer, path: str) -> None:
-    server.gallery.put(frame())
+    server.latest_frames.put(frame())
     response, body = get(server, path)
     assert (response.status, body) == (404, b"")
     assert [name for name, _ in response.getheaders()] == ["Content-Length"]
@@ -339,7 +339,7 @@ def test_a_wrong_path_gets_nothing(server: MjpegServer, path: str) -> None:
     ],
 )
 def test_odd_requests_get_nothing(server: MjpegServer, request_head: bytes) -> None:
-    server.gallery.put(frame())
+    server.latest_frames.put(frame())
     with socket.create_connection((HOST, server.port), LIMIT) as sock:
         sock.sendall(request_head.replace(b"{root}", server.root.encode()))
         answer = sock.recv(1024)
@@ -349,8 +349,8 @@ def test_odd_requests_get_nothing(server: MjpegServer, request_head: bytes) -> N
 
 @pytest.mark.parametrize("name", ["", "still.jpg", "status.json"])
 def test_what_browsers_are_told(server: MjpegServer, name: str) -> None:
-    server.gallery.put(frame())
-    with server.gallery.watching():
+    server.latest_frames.put(frame())
+    with server.latest_frames.viewer():
         headers: Any = dict(get(server, name, {"Origin": "http://evil.example"})[0].getheaders())
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == "no-store"

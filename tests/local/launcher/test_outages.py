@@ -317,7 +317,7 @@ def assert_ended(kernel: Frontend, error: type[errors.RkernelError], *words: str
 
 
 def test_stopping_the_launcher_meanwhile_is_immediate(board: Remote) -> None:
-    with started(board, *QUICK, "--keep-alive", "3s") as kernel:
+    with started(board, *QUICK, "--orphan-timeout", "3s") as kernel:
         lost(kernel, dropped)
         kernel.signal(signal.SIGTERM)
         assert seconds_of(lambda: kernel.wait_for_end(5)) < 1.9  # the board is given 2 s otherwise
@@ -327,7 +327,7 @@ def test_stopping_the_launcher_meanwhile_is_immediate(board: Remote) -> None:
 
 
 def test_the_lease_is_over_before_the_link_is_back(board: Remote) -> None:
-    with started(board, *QUICK, "--keep-alive", "3s") as kernel:
+    with started(board, *QUICK, "--orphan-timeout", "3s") as kernel:
         lost(kernel, dropped)
         wait_until(lambda: not board.kernels(), "the lease is over", 10)
         board.network.restore()
@@ -335,7 +335,7 @@ def test_the_lease_is_over_before_the_link_is_back(board: Remote) -> None:
 
 
 def test_without_a_keep_alive_the_end_of_the_link_is_the_end(board: Remote) -> None:
-    with started(board, *QUICK, "--keep-alive", "0") as kernel:
+    with started(board, *QUICK, "--orphan-timeout", "0") as kernel:
         board.network.reset()
         assert_ended(kernel, errors.LinkLost, "keep-alive of 0")
         wait_until(lambda: not board.kernels(), "the kernel has ended", 10)

@@ -14,7 +14,7 @@ import pytest
 from board_agent.link.handshake import NEW
 from rkernel_launcher import errors
 from rkernel_launcher.board import reach
-from rkernel_launcher.board.agent_endpoint import Agent, Answer, new_session
+from rkernel_launcher.board.agent_endpoint import AgentEndpoint, ResumeReply, new_session
 from rkernel_launcher.board.board import Board
 from rkernel_launcher.launcher.reconnection import Reconnection
 from rkernel_launcher.target import Target
@@ -35,14 +35,16 @@ class Script:
     target = Target(host="the board")
 
     def __init__(
-        self, dials: list[Callable[[], socket.socket]], looks: list[Callable[[], list[Agent]]]
+        self,
+        dials: list[Callable[[], socket.socket]],
+        looks: list[Callable[[], list[AgentEndpoint]]],
     ) -> None:
         self._dials, self._looks = dials, looks
 
     def redial(self, port: int) -> socket.socket:
         return self._dials.pop(0)()
 
-    def look_again(self) -> list[Agent]:
+    def look_again(self) -> list[AgentEndpoint]:
         return self._looks.pop(0)()
 
     @property
@@ -57,18 +59,18 @@ def fail(error: Exception) -> Callable[[], socket.socket]:
     return attempt
 
 
-def dial(agent: Agent) -> Callable[[], socket.socket]:
+def dial(agent: AgentEndpoint) -> Callable[[], socket.socket]:
     return lambda: socket.create_connection(("127.0.0.1", agent.port), LIMIT)
 
 
 @pytest.fixture
-def agent() -> Iterator[Agent]:
+def agent() -> Iterator[AgentEndpoint]:
     with running() as made:
-        yield Agent(made.port, made.token)
+        yield AgentEndpoint(made.port, made.token)
 
 
 @contextmanager
-def ending(script: Script, agent: Agent) -> Iterator[str]:
+def ending(script: Script, agent: AgentEndpoint) -> Iterator[str]:
     """Reconnect as a script says, and give how that ends: "back" or "gone"."""
     said: list[str] = []
     ended = threading.Event()
@@ -82,7 +84,7 @@ def ending(script: Script, agent: Agent) -> Iterator[str]:
         said.append(how)
         ended.set()
 
-    def on_back(sock: socket.socket, answer: Answer) -> None:
+    def on_back(sock: socket.socket, answer: ResumeReply) -> None:
         sock.close()
         end("back" if answer.status == NEW else f"a status of {answer.status}")
 
@@ -98,9 +100,9 @@ def ending(script: Script, agent: Agent) -> Iterator[str]:
 
 @pytest.mark.parametrize("failure", [EOFError(), KeyError("x"), errors.BoardLost(detail="it is")])
 def test_a_look_at_the_board_that_fails_is_not_the_last_attempt(
-    agent: Agent, failure: Exception
+    agent: AgentEndpoint, failure: Exception
 ) -> None:
-    def look() -> list[Agent]:
+    def look() -> list[AgentEndpoint]:
         raise failure
 
     script = Script([fail(REFUSED), fail(failure), dial(agent)], [look])
@@ -108,18 +110,18 @@ def test_a_look_at_the_board_that_fails_is_not_the_last_attempt(
         assert how == "back"
 
 
-def test_an_agent_that_refuses_and_still_runs_is_tried_again(agent: Agent) -> None:
+def test_an_agent_that_refuses_and_still_runs_is_tried_again(agent: AgentEndpoint) -> None:
     with ending(Script([fail(REFUSED), dial(agent)], [lambda: [agent]]), agent) as how:
         assert how == "back"
 
 
-def test_an_agent_that_refuses_and_is_not_there_is_gone(agent: Agent) -> None:
-    other = Agent(agent.port, b"another token")
+def test_an_agent_that_refuses_and_is_not_there_is_gone(agent: AgentEndpoint) -> None:
+    other = AgentEndpoint(agent.port, b"another token")
     with ending(Script([fail(REFUSED)], [lambda: [other]]), agent) as how:
         assert how == "gone"
 
 
-def test_a_handshake_that_breaks_off_says_nothing_of_the_agent(agent: Agent) -> None:
+def test_a_handshake_that_breaks_off_says_nothing_of_the_agent(agent: AgentEndpoint) -> None:
     """As on a network that flaps: no look at the board is needed to try again."""
 
     def hang_up() -> socket.socket:

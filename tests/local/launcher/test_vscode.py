@@ -30,7 +30,7 @@ from tests.support.kernels import Message, is_idle
 from tests.support.shown import displays, level
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
-NO_LEASE = ("--keep-alive", "0")  # a launcher that a test kills leaves nothing to the next one
+NO_LEASE = ("--orphan-timeout", "0")  # a launcher that a test kills leaves nothing to the next one
 PROBE_EVERY = 0.2  # seconds
 ASK_EVERY = 0.5  # seconds
 

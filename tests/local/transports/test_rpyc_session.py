@@ -151,7 +151,7 @@ def test_board_dies_in_a_call(version: str) -> None:
 def test_reply_larger_than_the_limit(
     session: Session, name: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packets, "MOST_BYTES", 1 << 20)  # The real one takes long to fill.
+    monkeypatch.setattr(packets, "MAX_BYTES", 1 << 20)  # The real one takes long to fill.
     with pytest.raises(errors.BoardMisbehaved, match="bytes"):
         session.call(name, size)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board_agent.agent.iopub_recorder import Tape, first_message, opening_length
+from board_agent.agent.iopub_recorder import IopubRecorder, first_message, opening_length
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
 READY = b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB"
@@ -26,11 +26,11 @@ def message(text: bytes, topic: bytes = b"kernel.4f1c.stream", state: str = "") 
     )
 
 
-def everything(tape: Tape) -> bytes:
+def everything(recorder: IopubRecorder) -> bytes:
     """What another launcher gets."""
-    data = tape.opening
-    while tape.spool:
-        data += tape.spool.take(1 << 16)
+    data = recorder.opening
+    while recorder.spool:
+        data += recorder.spool.popleft(1 << 16)
     return data
 
 
@@ -77,81 +77,81 @@ def test_another_launcher_gets_the_opening_and_whole_messages(
     stream = OPENING + b"".join(messages)
     sent_to = min(sent_to + len(OPENING), len(stream))
     sent_from = min(sent_from + len(OPENING), sent_to)
-    tape = Tape()
+    recorder = IopubRecorder()
     part = stream
     for size in sizes:
-        tape.record(part[:size])
+        recorder.outgoing(part[:size])
         part = part[size:]
-    tape.record(part)
+    recorder.outgoing(part)
     for start in range(sent_to, len(stream), 100):
-        tape.spool.add(stream[start : start + 100])
+        recorder.spool.append(stream[start : start + 100])
     sent = stream[sent_from:sent_to]
-    tape.rewind([sent[:50], sent[50:]])
+    recorder.prepare_for_takeover([sent[:50], sent[50:]])
     starts = [len(OPENING + b"".join(messages[:count])) for count in range(len(messages) + 1)]
     first = min(start for start in starts if start >= sent_from)
-    assert everything(tape) == OPENING + stream[first:]
+    assert everything(recorder) == OPENING + stream[first:]
 
 
 def test_a_message_is_found_over_the_border_of_what_was_sent_and_what_was_spooled() -> None:
     whole = message(b"text", topic=b"t" * 255)
     for cut in range(len(whole)):
-        tape = Tape()
-        tape.record(OPENING)
+        recorder = IopubRecorder()
+        recorder.outgoing(OPENING)
         if whole[cut:]:
-            tape.spool.add(whole[cut:])
-        tape.rewind([b"rest of another", whole[:cut]])
-        assert everything(tape) == OPENING + whole, cut
+            recorder.spool.append(whole[cut:])
+        recorder.prepare_for_takeover([b"rest of another", whole[:cut]])
+        assert everything(recorder) == OPENING + whole, cut
 
 
 def test_a_second_rewind_is_as_good_as_the_first() -> None:
-    tape = Tape()
-    tape.record(OPENING + message(b"one"))
-    tape.rewind([message(b"one")])
-    taken = tape.spool.take(100)
-    tape.rewind([taken])
-    assert everything(tape) == OPENING + message(b"one")
+    recorder = IopubRecorder()
+    recorder.outgoing(OPENING + message(b"one"))
+    recorder.prepare_for_takeover([message(b"one")])
+    taken = recorder.spool.popleft(100)
+    recorder.prepare_for_takeover([taken])
+    assert everything(recorder) == OPENING + message(b"one")
 
 
 def test_an_outage_after_a_rewind_that_left_nothing() -> None:
-    tape = Tape()
-    tape.record(OPENING)
-    tape.rewind([])
-    assert not tape.spool
-    tape.spool.add(message(b"one"))
-    assert tape.spool.take(1 << 16) == message(b"one")
+    recorder = IopubRecorder()
+    recorder.outgoing(OPENING)
+    recorder.prepare_for_takeover([])
+    assert not recorder.spool
+    recorder.spool.append(message(b"one"))
+    assert recorder.spool.popleft(1 << 16) == message(b"one")
 
 
 @given(sizes=st.lists(st.integers(1, 40), max_size=12))
 def test_the_state_is_the_last_however_it_was_cut(sizes: list[int]) -> None:
-    tape = Tape()
+    recorder = IopubRecorder()
     stream = OPENING + b"".join(message(b"", state=state) for state in ("busy", "idle", "busy"))
-    assert tape.state == "starting"
+    assert recorder.state == "starting"
     for size in sizes:
-        tape.record(stream[:size])
+        recorder.outgoing(stream[:size])
         stream = stream[size:]
-    tape.record(stream)
-    assert tape.state == "busy"
-    tape.record(message(b"x" * 1000))
-    assert tape.state == "busy"
-    tape.record(message(b"", state="idle"))
-    assert tape.state == "idle"
+    recorder.outgoing(stream)
+    assert recorder.state == "busy"
+    recorder.outgoing(message(b"x" * 1000))
+    assert recorder.state == "busy"
+    recorder.outgoing(message(b"", state="idle"))
+    assert recorder.state == "idle"
 
 
 @given(sizes=st.lists(st.integers(1, 40), max_size=12))
 def test_only_the_first_launcher_introduces_itself(sizes: list[int]) -> None:
-    tape = Tape()
+    recorder = IopubRecorder()
     stream = OPENING + b"\0\x01\x01"  # and a subscription
-    assert tape.heard(stream) == stream
-    assert not tape.greets
-    tape.rewind([])
-    assert tape.greets
+    assert recorder.incoming(stream) == stream
+    assert not recorder.awaits_greeting
+    recorder.prepare_for_takeover([])
+    assert recorder.awaits_greeting
     told = b""
     for size in sizes:
-        told += tape.heard(stream[:size])
+        told += recorder.incoming(stream[:size])
         stream = stream[size:]
-    told += tape.heard(stream)
-    assert told == b"\0\x01\x01" and not tape.greets
-    assert tape.heard(b"more") == b"more"
+    told += recorder.incoming(stream)
+    assert told == b"\0\x01\x01" and not recorder.awaits_greeting
+    assert recorder.incoming(b"more") == b"more"
 
 
 @given(cut=st.integers(1, 120), sizes=st.lists(st.integers(1, 60), max_size=12))
@@ -159,12 +159,12 @@ def test_the_rest_of_a_message_that_is_still_in_the_kernel_is_left_out(
     cut: int, sizes: list[int]
 ) -> None:
     first, second = message(b"first"), message(b"second")
-    tape = Tape()
-    tape.record(OPENING + first[:cut])
-    tape.rewind([first[cut // 2 + 1 : cut + 1]])
-    assert everything(tape) == OPENING
+    recorder = IopubRecorder()
+    recorder.outgoing(OPENING + first[:cut])
+    recorder.prepare_for_takeover([first[cut // 2 + 1 : cut + 1]])
+    assert everything(recorder) == OPENING
     rest, passed = first[cut + 1 :] + second + first, b""
     for size in sizes:
-        passed += tape.record(rest[:size])
+        passed += recorder.outgoing(rest[:size])
         rest = rest[size:]
-    assert passed + tape.record(rest) == second + first
+    assert passed + recorder.outgoing(rest) == second + first

@@ -9,9 +9,9 @@ import pytest
 from rkernel_launcher.board import requirements
 from rkernel_launcher.errors import (
     BadOption,
+    NoBundle,
     NoIpykernel,
     NoMemory,
-    NoRuntime,
     OldPackages,
     UnknownBoard,
 )
@@ -51,7 +51,7 @@ def found(**more: Any) -> dict[str, Any]:
 )
 def test_how_to_install_ipykernel_on_that_board(facts: dict[str, Any], words: str) -> None:
     with pytest.raises(NoIpykernel) as caught:
-        requirements.facts(found(missing=["ipykernel", "zmq"], **facts), BOARD)
+        requirements.check(found(missing=["ipykernel", "zmq"], **facts), BOARD)
     assert "on pi has no ipykernel" in str(caught.value)
     assert words in str(caught.value)
 
@@ -73,39 +73,39 @@ def test_how_to_install_ipykernel_on_that_board(facts: dict[str, Any], words: st
 def test_packages_too_old_for_ipykernel(demand: str, version: str, enough: bool) -> None:
     facts = found(requires=[[f"pyzmq{demand}", version]])
     if enough:
-        requirements.facts(facts, BOARD)
+        requirements.check(facts, BOARD)
     else:
         with pytest.raises(OldPackages, match=r"7\.4\.0 needs pyzmq .* or newer, it has"):
-            requirements.facts(facts, BOARD)
+            requirements.check(facts, BOARD)
 
 
 def test_the_debugger_needs_debugpy() -> None:
     facts = found(packages={"ipykernel": "7.4.0", "debugpy": None}, pip=True)
-    requirements.facts(facts, BOARD)
+    requirements.check(facts, BOARD)
     with pytest.raises(NoIpykernel, match="pip install debugpy"):
-        requirements.facts(facts, Target(host="pi", via="ssh", debugger=True))
+        requirements.check(facts, Target(host="pi", via="ssh", debugger=True))
 
 
 @pytest.mark.parametrize(("available", "enough"), [(17, False), (32, True), (None, True)])
 def test_a_board_with_too_little_memory(available: int | None, enough: bool) -> None:
     facts = found(memory_available=available and available << 20)
     if enough:
-        requirements.facts(facts, BOARD)
+        requirements.check(facts, BOARD)
     else:
         with pytest.raises(NoMemory, match="17 MB of memory available, a kernel takes about 40"):
-            requirements.facts(facts, BOARD)
+            requirements.check(facts, BOARD)
 
 
 def test_macos_plays_a_board_but_is_none() -> None:
-    requirements.facts(found(system="Darwin"), Target(via="local"))
+    requirements.check(found(system="Darwin"), Target(via="local"))
     with pytest.raises(UnknownBoard):
-        requirements.facts(found(system="Darwin"), BOARD)
+        requirements.check(found(system="Darwin"), BOARD)
 
 
 def test_whose_packages_a_kernel_uses() -> None:
     def chosen(wanted: str, debugger: bool = False, **facts: Any) -> str:
-        target = Target(host="pi", via="ssh", runtime=wanted, debugger=debugger)
-        return requirements.runtime(found(**{"python": "3.11.2", **facts}), target)
+        target = Target(host="pi", via="ssh", ipykernel=wanted, debugger=debugger)
+        return requirements.choose_ipykernel(found(**{"python": "3.11.2", **facts}), target)
 
     old = [("pyzmq>=25", "24.0.1")]
     assert chosen("auto") == chosen("board") == "board"
@@ -117,7 +117,7 @@ def test_whose_packages_a_kernel_uses() -> None:
         ("auto", {"missing": ["zmq"], "python": "3.7.3"}, NoIpykernel),
         ("auto", {"missing": ["zmq"], "system": "Darwin"}, UnknownBoard),
         ("auto", {"missing": ["zmq"], "debugger": True}, NoIpykernel),
-        ("bundled", {"python": "3.7.3"}, NoRuntime),
+        ("bundled", {"python": "3.7.3"}, NoBundle),
         ("bundled", {"debugger": True}, BadOption),
     ):
         with pytest.raises(error):
@@ -127,9 +127,9 @@ def test_whose_packages_a_kernel_uses() -> None:
 @pytest.mark.parametrize(("via", "least"), [("ssh", 10), ("rpyc", 20)])
 def test_packages_that_are_sent_need_memory_of_their_own(via: str, least: int) -> None:
     """What is available is what the session leaves, and over rpyc that stays."""
-    board = Target(host="pi", via=via, runtime="bundled")
+    board = Target(host="pi", via=via, ipykernel="bundled")
     facts = found(missing=["ipykernel", "zmq"], memory_available=least << 20)
-    requirements.facts(facts, board)
+    requirements.check(facts, board)
     facts["memory_available"] -= 1
     with pytest.raises(NoMemory, match=f"has {least - 1} MB of .* takes about 20 MB"):
-        requirements.facts(facts, board)
+        requirements.check(facts, board)

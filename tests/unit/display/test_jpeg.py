@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from board_agent.display import jpeg
-from board_agent.display.images import Picture, take
+from board_agent.display.images import Picture, copy
 from board_agent.display.jpeg import Encoder
 from board_agent.kernel import facts
 from board_agent.link.video_format import JPEG, PNG
@@ -51,7 +51,7 @@ def colour_of(data: bytes) -> list[float]:
 def test_images_of_pil(chosen: Encoder, mode: str) -> None:
     image = shades(mode)
     expected = ImageStat.Stat(image.convert("RGB").crop((0, 0, 24, 32))).mean
-    data = jpeg.encode(take(image), 90)
+    data = jpeg.encode(copy(image), 90)
     assert data[:3] == b"\xff\xd8\xff" and colour_of(data) == pytest.approx(expected, abs=4)
 
 
@@ -68,11 +68,11 @@ def test_images_of_pil(chosen: Encoder, mode: str) -> None:
 def test_arrays(chosen: Encoder, array: numpy.ndarray, bgr: bool) -> None:
     grey = shades("L").getpixel((0, 0))
     expected = COLOUR if array.ndim == 3 and array.shape[2] > 1 else (grey,) * 3
-    assert colour_of(jpeg.encode(take(array, bgr), 90)) == pytest.approx(expected, abs=4)
+    assert colour_of(jpeg.encode(copy(array, bgr), 90)) == pytest.approx(expected, abs=4)
 
 
 def test_quality_is_size(chosen: Encoder) -> None:
-    noise = take(numpy.random.default_rng(1).integers(0, 255, (64, 64, 3), "uint8"))
+    noise = copy(numpy.random.default_rng(1).integers(0, 255, (64, 64, 3), "uint8"))
     sizes = [len(jpeg.encode(noise, quality)) for quality in (30, 80, 90)]
     assert sizes == sorted(set(sizes))
 
@@ -81,7 +81,7 @@ def test_files_stay_as_they_are() -> None:
     for form, mime in (("JPEG", JPEG), ("PNG", PNG)):
         file = io.BytesIO()
         shades("RGB").save(file, form)
-        picture = take(file.getvalue())
+        picture = copy(file.getvalue())
         assert (picture.width, picture.height, picture.mime) == (64, 32, mime)
         assert jpeg.encode(picture, 30) == file.getvalue()
 
@@ -93,12 +93,12 @@ def test_what_represents_itself() -> None:
             shades("RGB").save(file, "PNG")
             return file.getvalue()
 
-    assert take(Chart())[:3] == ("", 64, 32)
+    assert copy(Chart())[:3] == ("", 64, 32)
 
 
 def test_a_picture_is_a_copy() -> None:
     image, array = shades("RGB"), numpy.array(shades("RGB"))
-    pictures = take(image), take(array)
+    pictures = copy(image), copy(array)
     image.paste(0, (0, 0, 64, 32))
     array[:] = 0
     for picture in pictures:
@@ -120,12 +120,12 @@ def test_a_picture_is_a_copy() -> None:
 )
 def test_what_is_no_picture(wrong: object, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        take(wrong)
+        copy(wrong)
 
 
 def test_bgr_with_transparency_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="this one has 4"):
-        take(numpy.zeros((4, 4, 4), "uint8"), bgr=True)
+        copy(numpy.zeros((4, 4, 4), "uint8"), bgr=True)
 
 
 def test_the_first_that_is_there_is_chosen_and_named() -> None:

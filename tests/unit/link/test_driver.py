@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from board_agent.agent.iopub_recorder import Tape
+from board_agent.agent.iopub_recorder import IopubRecorder
 from board_agent.agent.spool import Spool
-from board_agent.link import driver as relay_module
-from board_agent.link.driver import BACKLOG, Relay
+from board_agent.link import driver as driver_module
+from board_agent.link.driver import MAX_QUEUED, LinkDriver
 from board_agent.link.event_loop import Loop
 from board_agent.link.events import Data
 from board_agent.link.frames import ACK, HEADER, PING, ProtocolError
-from board_agent.link.link import CHUNK, HELD_URGENT, WINDOW, Link
+from board_agent.link.link import CHUNK, MAX_UNACKED_URGENT, WINDOW, Link
 
 LIMIT = 30.0
 MEGABYTE = 1 << 20
@@ -99,7 +99,7 @@ class Side:
         self.messages: list[dict[str, Any]] = []
         self.reasons: list[Exception] = []
         self.on_message: Callable[[dict[str, Any]], None] = self.messages.append
-        self.relay = Relay(
+        self.driver = LinkDriver(
             pair.loop,
             link,
             on_message=lambda content: self.on_message(content),
@@ -107,18 +107,22 @@ class Side:
             on_open=pair.opened,
         )
         if transport is not None:
-            self.relay.resume(transport, 0)
+            self.driver.resume(transport, 0)
 
     @property
     def held(self) -> int:
         """The bytes of others that are in memory here."""
-        waiting = sum(len(data) for leg in self.relay.legs.values() for data in leg._waiting)
-        return waiting + self.relay.link.unsent + len(self.relay._out)
+        waiting = sum(
+            len(data)
+            for forwarder in self.driver.forwarders.values()
+            for data in forwarder._waiting
+        )
+        return waiting + self.driver.link.queued_bytes + len(self.driver._out)
 
     @property
     def kept(self) -> int:
         """The bytes of memory that are kept to be sent again."""
-        return self.relay.link.held
+        return self.driver.link.unacked_bytes
 
 
 class Pair:
@@ -135,7 +139,7 @@ class Pair:
     def connect(self, channel: str = "shell") -> Client:
         """Give a frontend's connection to a channel."""
         ours, theirs = socket.socketpair()
-        self.launcher.relay.connect(channel, theirs)
+        self.launcher.driver.connect(channel, theirs)
         return self.client(ours)
 
     def connected(self, channel: str = "shell") -> tuple[Client, Client]:
@@ -151,17 +155,17 @@ class Pair:
 
     def opened(self, number: int, channel: str) -> None:
         if self.refuse(number):
-            self.agent.relay.link.reset(number)
+            self.agent.driver.link.reset(number)
             return
         ours, theirs = socket.socketpair()
         self.kernel[number] = self.client(ours)
-        self.agent.relay.attach(number, theirs, Tape() if channel == "iopub" else None)
+        self.agent.driver.attach(number, theirs, IopubRecorder() if channel == "iopub" else None)
 
     def resume(self, ends: tuple[Any, Any]) -> None:
         """Go on over a new connection, as after the handshake."""
-        received = [side.relay.link.received for side in (self.launcher, self.agent)]
-        self.launcher.relay.resume(ends[0], received[1])
-        self.agent.relay.resume(ends[1], received[0])
+        received = [side.driver.link.last_received for side in (self.launcher, self.agent)]
+        self.launcher.driver.resume(ends[0], received[1])
+        self.agent.driver.resume(ends[1], received[0])
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Run the loop until something holds; the test fails when that takes too long."""
@@ -172,7 +176,7 @@ class Pair:
 
     def __exit__(self, *exception: object) -> None:
         for side in (self.launcher, self.agent):
-            side.relay.close()
+            side.driver.close()
         for client in self.clients:
             client.close()
 
@@ -241,8 +245,8 @@ def test_many_streams_echo_at_once(pair: Pair) -> None:
     for seed, client in enumerate(clients):
         assert client.received == pattern(40_000 * (1 + seed % 3), seed)
     for side in (pair.launcher, pair.agent):
-        assert not side.relay.legs and not side.reasons
-        assert not side.relay.link._streams
+        assert not side.driver.forwarders and not side.reasons
+        assert not side.driver.link._streams
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["frontend", "kernel"])
@@ -259,8 +263,8 @@ def test_half_a_connection_may_end_while_the_other_goes_on(pair: Pair, first: in
     late.end()
     pair.until(lambda: early.over, "the other end has come")
     assert early.received == pattern(3 * WINDOW)
-    pair.until(lambda: not pair.agent.relay.legs, "the agent has closed its connection")
-    assert not pair.launcher.relay.legs
+    pair.until(lambda: not pair.agent.driver.forwarders, "the agent has closed its connection")
+    assert not pair.launcher.driver.forwarders
 
 
 def test_the_last_bytes_come_before_the_end_even_to_a_slow_reader(pair: Pair) -> None:
@@ -269,17 +273,17 @@ def test_the_last_bytes_come_before_the_end_even_to_a_slow_reader(pair: Pair) ->
     kernel.send(pattern(2 * MEGABYTE))
     kernel.end()
     pair.until(lambda: pair.launcher.held >= WINDOW // 2, "the launcher's end holds some")
-    assert not pair.launcher.relay.quiet
+    assert not pair.launcher.driver.idle
     frontend.listen(True)
     pair.until(lambda: frontend.over, "the end has come")
     assert frontend.received == pattern(2 * MEGABYTE)
-    assert pair.launcher.relay.quiet
+    assert pair.launcher.driver.idle
 
 
 def test_messages_come_in_order(pair: Pair) -> None:
     for number in range(300):
-        pair.launcher.relay.message({"number": number, "text": "x" * (number % 7 * 1000)})
-        pair.agent.relay.message({"answer": number})
+        pair.launcher.driver.message({"number": number, "text": "x" * (number % 7 * 1000)})
+        pair.agent.driver.message({"answer": number})
     pair.until(lambda: len(pair.agent.messages) == 300, "all messages have come")
     pair.until(lambda: len(pair.launcher.messages) == 300, "all answers have come")
     assert [message["number"] for message in pair.agent.messages] == list(range(300))
@@ -306,7 +310,7 @@ def test_a_transport_may_take_and_give_one_byte_at_a_time(loop: Loop) -> None:
     with Pair(loop, (Crumbs(ends[0]), Crumbs(ends[1]))) as pair:
         frontend, kernel = pair.connected()
         kernel.echo = True
-        pair.launcher.relay.message({"type": "interrupt"})
+        pair.launcher.driver.message({"type": "interrupt"})
         frontend.send(pattern(4000))
         frontend.end()
         pair.until(lambda: frontend.over, "the echo has come")
@@ -341,7 +345,7 @@ def test_a_reader_that_stops_holds_up_its_own_stream_only(pair: Pair, stuck: int
     assert WINDOW <= sent < 3 * MEGABYTE
     for side in (pair.launcher, pair.agent):
         assert side.held <= WINDOW + CHUNK
-        assert side.kept <= HELD_URGENT + 2 * CHUNK
+        assert side.kept <= MAX_UNACKED_URGENT + 2 * CHUNK
     echo_elsewhere()
     assert writer.sent == sent, "nobody reads what cannot be passed on"
     reader.listen(True)
@@ -367,10 +371,10 @@ def test_a_message_passes_what_waits_on_a_stream(loop: Loop, down: bool) -> None
         asked_at: list[int] = []
 
         def ask() -> None:
-            full = sender.relay.paused and sender.relay._out
+            full = sender.driver.paused and sender.driver._out
             if len(reader.received) > MEGABYTE and full and not asked_at:
                 asked_at.append(len(reader.received))
-                sender.relay.message({"type": "interrupt"})
+                sender.driver.message({"type": "interrupt"})
 
         def asked(content: dict[str, Any]) -> None:
             came_after.append(len(reader.received))
@@ -390,14 +394,14 @@ def test_a_stream_that_waited_for_another_goes_on_by_itself(loop: Loop) -> None:
     with Pair(loop, (ours, None)) as pair, theirs:
         large, small = pair.connect(), pair.connect()
         large.send(random.Random(1).randbytes(WINDOW))
-        pair.until(lambda: pair.launcher.relay.paused, "the first stream waits")
+        pair.until(lambda: pair.launcher.driver.paused, "the first stream waits")
         small.send(b"a few words")
-        pair.until(lambda: len(pair.launcher.relay.paused) == 2, "the second waits for it")
+        pair.until(lambda: len(pair.launcher.driver.paused) == 2, "the second waits for it")
         received = {1: b"", 2: b""}
         peer = Link(accepts_streams=True)
 
         def read() -> None:
-            for event in peer.receive(theirs.recv(MEGABYTE)):
+            for event in peer.receive_data(theirs.recv(MEGABYTE)):
                 if isinstance(event, Data):
                     received[event.stream] += event.data
 
@@ -409,7 +413,7 @@ def test_a_stream_that_waited_for_another_goes_on_by_itself(loop: Loop) -> None:
 def test_a_peer_that_sends_but_does_not_read_is_not_listened_to_for_ever(loop: Loop) -> None:
     ours, theirs = unblocked(tcp_pair())
     with Pair(loop, (None, ours)) as pair:
-        pair.agent.on_message = lambda content: pair.agent.relay.message({"x": "y" * 100_000})
+        pair.agent.on_message = lambda content: pair.agent.driver.message({"x": "y" * 100_000})
         request = Link()
         taken = 0
         wire = b""
@@ -418,14 +422,14 @@ def test_a_peer_that_sends_but_does_not_read_is_not_listened_to_for_ever(loop: L
             nonlocal taken, wire
             if not wire:
                 request.message({"type": "more"})
-                wire = request.take()
+                wire = request.data_to_send()
             count = theirs.send(wire)
             taken += count
             wire = wire[count:]
 
         loop.watch(theirs, None, flood)
-        pair.until(lambda: pair.agent.relay._watched == (False, True), "the agent stops reading")
-        assert pair.agent.held < BACKLOG + relay_module.RECEIVE // 25 * 100_100
+        pair.until(lambda: pair.agent.driver._watched == (False, True), "the agent stops reading")
+        assert pair.agent.held < MAX_QUEUED + driver_module.RECEIVE_SIZE // 25 * 100_100
         loop.watch(theirs, None, None)
         theirs.close()
 
@@ -441,39 +445,39 @@ def test_all_arrives_once_and_in_order_over_many_connections(loop: Loop, how: st
         total = 24 * WINDOW
         frontend.send(pattern(total))
         for step in range(1, 9):
-            pair.launcher.relay.message({"number": step})
+            pair.launcher.driver.message({"number": step})
             pair.until(lambda s=step: len(frontend.received) >= s * 2 * WINDOW, "more has come")
-            pair.launcher.relay.message({"late": step})
+            pair.launcher.driver.message({"late": step})
             if how == "closed":
-                pair.launcher.relay.suspend()
-                pair.until(lambda: not pair.agent.relay.connected, "the agent has noticed")
+                pair.launcher.driver.suspend()
+                pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
             elif how == "reset":
-                transport = pair.agent.relay._transport
+                transport = pair.agent.driver._transport
                 transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                pair.agent.relay.suspend()
-                pair.until(lambda: not pair.launcher.relay.connected, "the launcher has noticed")
+                pair.agent.driver.suspend()
+                pair.until(lambda: not pair.launcher.driver.connected, "the launcher has noticed")
             pair.resume(unblocked(tcp_pair()))
         frontend.end()
         pair.until(lambda: frontend.over, "the end has come")
         assert frontend.received == pattern(total)
         said = [kind for step in range(1, 9) for kind in ({"number": step}, {"late": step})]
         assert pair.agent.messages == said
-        assert not pair.launcher.relay.legs and not pair.agent.relay.legs
-        pair.launcher.relay.message({})
-        pair.agent.relay.message({})
+        assert not pair.launcher.driver.forwarders and not pair.agent.driver.forwarders
+        pair.launcher.driver.message({})
+        pair.agent.driver.message({})
         pair.until(lambda: len(pair.agent.messages) == 17, "the last has come")
 
 
 def test_what_is_said_while_there_is_no_connection_is_bounded_and_kept(loop: Loop) -> None:
     with Pair(loop, unblocked(tcp_pair())) as pair:
         frontend, kernel = pair.connected()
-        pair.launcher.relay.suspend()
-        pair.until(lambda: not pair.agent.relay.connected, "the agent has noticed")
+        pair.launcher.driver.suspend()
+        pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
         kernel.send(pattern(8 * MEGABYTE))
         frontend.send(b"to whom it may concern")
-        pair.until(lambda: bool(pair.agent.relay.paused), "the kernel waits")
-        assert pair.agent.kept + pair.agent.held <= HELD_URGENT + 2 * CHUNK
-        pair.agent.relay.message({"type": "ended"})
+        pair.until(lambda: bool(pair.agent.driver.paused), "the kernel waits")
+        assert pair.agent.kept + pair.agent.held <= MAX_UNACKED_URGENT + 2 * CHUNK
+        pair.agent.driver.message({"type": "ended"})
         pair.resume(unblocked(tcp_pair()))
         pair.until(lambda: len(frontend.received) == 8 * MEGABYTE, "all has come")
         assert frontend.received == pattern(8 * MEGABYTE)
@@ -485,12 +489,12 @@ def test_what_was_spooled_comes_also_if_nothing_follows(loop: Loop) -> None:
     """Nothing that the kernel says then makes the agent look."""
     with Pair(loop, unblocked(tcp_pair())) as pair:
         frontend, kernel = pair.connected("iopub")
-        pair.launcher.relay.suspend()
-        pair.until(lambda: not pair.agent.relay.connected, "the agent has noticed")
-        [leg] = pair.agent.relay.legs.values()
+        pair.launcher.driver.suspend()
+        pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
+        [forwarder] = pair.agent.driver.forwarders.values()
         noise = random.Random(1).randbytes(CHUNK + 1000)  # a little more than may be queued
         kernel.send(noise)
-        pair.until(lambda: leg._spooling, "something is spooled")
+        pair.until(lambda: forwarder._spooling, "something is spooled")
         pair.resume(unblocked(tcp_pair()))
         pair.until(lambda: len(frontend.received) == len(noise), "all has come")
         assert frontend.received == noise
@@ -505,12 +509,12 @@ def test_a_disk_that_fails_costs_its_stream_only(
     with Pair(loop, unblocked(tcp_pair())) as pair:
         frontend, kernel = pair.connected("iopub")
         other, other_kernel = pair.connected("shell")
-        pair.launcher.relay.suspend()
-        pair.until(lambda: not pair.agent.relay.connected, "the agent has noticed")
-        leg = pair.agent.relay.legs[1]
+        pair.launcher.driver.suspend()
+        pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
+        forwarder = pair.agent.driver.forwarders[1]
         kernel.send(random.Random(1).randbytes(2 * CHUNK))
-        pair.until(lambda: leg._spooling, "something is spooled")
-        monkeypatch.setattr(Spool, "take", fail)
+        pair.until(lambda: forwarder._spooling, "something is spooled")
+        monkeypatch.setattr(Spool, "popleft", fail)
         pair.resume(unblocked(tcp_pair()))
         pair.until(lambda: frontend.over, "the stream is over")
         [note] = pair.launcher.messages
@@ -522,7 +526,7 @@ def test_a_disk_that_fails_costs_its_stream_only(
 def test_a_number_that_cannot_be_is_refused(lone: Lone) -> None:
     ours, theirs = unblocked(tcp_pair())
     with ours, theirs, pytest.raises(ProtocolError, match="frame 2 acknowledged, of 1"):
-        lone.relay.resume(ours, 2)
+        lone.driver.resume(ours, 2)
 
 
 # --- how it ends ---------------------------------------------------------------------------------
@@ -531,8 +535,8 @@ def test_a_number_that_cannot_be_is_refused(lone: Lone) -> None:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have relays lose their patience fifty times sooner."""
-    monkeypatch.setattr(relay_module, "SILENCE", 0.2)
-    monkeypatch.setattr(relay_module, "ANSWER", 0.03)
+    monkeypatch.setattr(driver_module, "PEER_TIMEOUT", 0.2)
+    monkeypatch.setattr(driver_module, "PING_TIMEOUT", 0.03)
 
 
 class Lone:
@@ -544,33 +548,33 @@ class Lone:
         self.reasons: list[Exception] = []
         self.doubts: list[bool] = []
         ours, self.peer = unblocked(tcp_pair())
-        self.relay = Relay(
+        self.driver = LinkDriver(
             loop,
             Link(accepts_streams),
             on_message=self.messages.append,
             on_lost=self.reasons.append,
             on_open=lambda number, channel: None,
-            on_quiet=lambda: self.doubts.append(self.relay.in_doubt),
+            on_quiet=lambda: self.doubts.append(self.driver.ping_overdue),
         )
-        self.relay.resume(ours, 0)
+        self.driver.resume(ours, 0)
         self.local, theirs = socket.socketpair()
         self.local.setblocking(False)
-        self.stream = self.relay.link.open("shell")
-        self.relay.attach(self.stream, theirs)
-        self.relay.flush()
+        self.stream = self.driver.link.open("shell")
+        self.driver.attach(self.stream, theirs)
+        self.driver.flush()
 
     def until_lost(self) -> Exception:
         """Wait for the end of the connection, and return the reason the relay gave."""
         run_until(self.loop, lambda: bool(self.reasons), "the connection is lost")
-        assert self.relay.open and not self.relay.connected and not self.relay.in_doubt
+        assert self.driver.open and not self.driver.connected and not self.driver.ping_overdue
         with pytest.raises(BlockingIOError):
             self.local.recv(1)
-        self.relay.suspend()
-        self.relay.message({"type": "for later"})
-        self.relay.flush()
-        self.relay.close()
-        self.relay.close()
-        assert not self.relay.open and not self.relay.legs
+        self.driver.suspend()
+        self.driver.message({"type": "for later"})
+        self.driver.flush()
+        self.driver.close()
+        self.driver.close()
+        assert not self.driver.open and not self.driver.forwarders
         assert self.local.recv(1) == b"", "the local connection is closed"
         [reason] = self.reasons
         return reason
@@ -579,7 +583,7 @@ class Lone:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.relay.close()
+        self.driver.close()
         self.peer.close()
         self.local.close()
 
@@ -621,7 +625,7 @@ def test_two_ends_that_have_nothing_to_say_stay_together(loop: Loop) -> None:
     counted = Counted(ours)
     with Pair(loop, (counted, theirs)) as pair:
         pair.until(lambda: counted.sends > 10, "the launcher's end has given many signs of life")
-        assert pair.launcher.relay.connected and pair.agent.relay.connected
+        assert pair.launcher.driver.connected and pair.agent.driver.connected
 
 
 @pytest.mark.usefixtures("hurried")
@@ -633,7 +637,7 @@ def test_a_peer_that_never_stops_talking_is_given_a_sign_of_life(loop: Loop) -> 
 
         def talk() -> None:
             talker.message({})
-            lone.peer.send(talker.take())
+            lone.peer.send(talker.data_to_send())
             cancel.append(loop.call_later(0.01, talk))
 
         heard: list[bytes] = []
@@ -681,15 +685,15 @@ def test_a_connection_that_breaks_is_told_once(lone: Lone) -> None:
 def test_a_connection_that_breaks_while_sending_is_told_once(lone: Lone) -> None:
     lone.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     lone.peer.close()
-    while lone.relay.connected:
-        lone.relay.message({"text": "x" * 100_000})
+    while lone.driver.connected:
+        lone.driver.message({"text": "x" * 100_000})
     assert isinstance(lone.until_lost(), OSError)
 
 
 def test_what_came_before_the_end_is_still_told(lone: Lone) -> None:
     said = Link()
     said.message({"type": "ended"})
-    lone.peer.send(said.take())
+    lone.peer.send(said.data_to_send())
     lone.peer.shutdown(socket.SHUT_WR)
     lone.until_lost()
     assert lone.messages == [{"type": "ended"}]
@@ -698,13 +702,13 @@ def test_what_came_before_the_end_is_still_told(lone: Lone) -> None:
 def test_no_stream_is_opened_on_a_relay_that_closed_a_moment_ago(loop: Loop) -> None:
     """One batch of frames may hold the message that ends the relay, and another stream."""
     with Pair(loop, unblocked(tcp_pair())) as pair:
-        pair.agent.on_message = lambda content: pair.agent.relay.close()
+        pair.agent.on_message = lambda content: pair.agent.driver.close()
         link = Link()
         link.message({"type": "end"})
         link.open("shell")
-        pair.agent.relay.receive(link.take())
+        pair.agent.driver.receive_data(link.data_to_send())
         assert not pair.agent.reasons, "it is no loss"
-        assert not pair.kernel and not pair.agent.relay.legs
+        assert not pair.kernel and not pair.agent.driver.forwarders
 
 
 @pytest.mark.parametrize("breaks", [0, 1], ids=["frontend", "kernel"])
@@ -720,8 +724,8 @@ def test_a_local_connection_that_breaks_ends_its_stream_only(pair: Pair, breaks:
     good[1].echo = True
     good[0].send(b"still there")
     pair.until(lambda: good[0].received == b"still there", "the other stream echoes")
-    assert len(pair.launcher.relay.legs) == len(pair.agent.relay.legs) == 1
-    assert len(pair.launcher.relay.link._streams) == 1
+    assert len(pair.launcher.driver.forwarders) == len(pair.agent.driver.forwarders) == 1
+    assert len(pair.launcher.driver.link._streams) == 1
 
 
 def test_a_stream_that_is_refused_closes_its_connection_only(pair: Pair) -> None:
@@ -734,4 +738,4 @@ def test_a_stream_that_is_refused_closes_its_connection_only(pair: Pair) -> None
     good[1].echo = True
     good[0].send(b"still there")
     pair.until(lambda: good[0].received == b"still there", "the other stream echoes")
-    assert len(pair.launcher.relay.link._streams) == len(pair.agent.relay.link._streams) == 1
+    assert len(pair.launcher.driver.link._streams) == len(pair.agent.driver.link._streams) == 1

@@ -10,20 +10,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from board_agent.link.handshake import (
-    ANSWER,
-    CLAIM,
     HELLO,
     MAGIC,
     NEW,
     NO_MEMORY,
     NONCE,
     PROOF,
+    RESUME_REPLY,
+    RESUME_REQUEST,
     RESUMED,
     SESSION,
     VERSION,
-    Agent,
+    AgentHandshake,
     HandshakeError,
-    Launcher,
+    LauncherHandshake,
     NotOurs,
     OtherVersion,
     WrongToken,
@@ -33,27 +33,27 @@ TOKEN = b"t" * 32
 NUMBER = bytes(range(SESSION))  # of a session
 
 
-def launching(token: bytes = TOKEN, received: int = 7) -> Launcher:
-    return Launcher(token, NUMBER, received)
+def launching(token: bytes = TOKEN, received: int = 7) -> LauncherHandshake:
+    return LauncherHandshake(token, NUMBER, received)
 
 
 @dataclass
 class Pair:
     """A launcher and an agent, and what each has sent."""
 
-    launcher: Launcher = field(default_factory=launching)
-    agent: Agent = field(default_factory=lambda: Agent(TOKEN))
+    launcher: LauncherHandshake = field(default_factory=launching)
+    agent: AgentHandshake = field(default_factory=lambda: AgentHandshake(TOKEN))
     answer: tuple[int, int] = (RESUMED, 9)
     accepted: bool = False
 
     @property
     def done(self) -> bool:
-        return self.agent.claim is not None and self.launcher.answer is not None
+        return self.agent.request is not None and self.launcher.reply is not None
 
     def shake(self, size: int = 1 << 20) -> list[bytes]:
         """Pass what each sends, in parts of `size` bytes, until both are silent."""
         said = [b"", b""]
-        while any(out := [self.launcher.take(), self.agent.take()]):
+        while any(out := [self.launcher.data_to_send(), self.agent.data_to_send()]):
             for side, data in enumerate(out):
                 said[side] += data
                 for start in range(0, len(data), size):
@@ -62,8 +62,8 @@ class Pair:
 
     def pass_on(self, sender: int, data: bytes) -> None:
         """Give the other end what one says; the agent accepts a claim at once."""
-        (self.agent if sender == 0 else self.launcher).receive(data)
-        if self.agent.claim is not None and not self.accepted:
+        (self.agent if sender == 0 else self.launcher).receive_data(data)
+        if self.agent.request is not None and not self.accepted:
             self.accepted = True
             self.agent.accept(*self.answer)
 
@@ -72,7 +72,7 @@ NUMBERS = st.integers(0, 2**64 - 1)
 
 
 @given(
-    size=st.integers(1, HELLO + CLAIM.size + PROOF),
+    size=st.integers(1, HELLO + RESUME_REQUEST.size + PROOF),
     session=st.binary(min_size=SESSION, max_size=SESSION),
     received=NUMBERS,
     answer=st.tuples(st.integers(NEW, NO_MEMORY), NUMBERS),
@@ -81,113 +81,113 @@ NUMBERS = st.integers(0, 2**64 - 1)
 def test_ends_with_one_token_agree(
     size: int, session: bytes, received: int, answer: tuple[int, int]
 ) -> None:
-    pair = Pair(Launcher(TOKEN, session, received), answer=answer)
+    pair = Pair(LauncherHandshake(TOKEN, session, received), answer=answer)
     launcher_said, agent_said = pair.shake(size)
-    assert pair.agent.claim == (session, received)
-    assert pair.launcher.answer == answer
-    assert len(launcher_said) == HELLO + CLAIM.size + PROOF
-    assert len(agent_said) == HELLO + ANSWER.size + PROOF
-    assert pair.launcher.rest() == pair.agent.rest() == b""
+    assert pair.agent.request == (session, received)
+    assert pair.launcher.reply == answer
+    assert len(launcher_said) == HELLO + RESUME_REQUEST.size + PROOF
+    assert len(agent_said) == HELLO + RESUME_REPLY.size + PROOF
+    assert pair.launcher.trailing_data() == pair.agent.trailing_data() == b""
     assert TOKEN not in launcher_said + agent_said
 
 
 def test_the_agent_speaks_second_and_proves_itself_last() -> None:
     pair = Pair()
-    assert pair.agent.take() == b""
-    hello = pair.launcher.take()
-    pair.agent.receive(hello[:-1])
-    assert pair.agent.take() == b""
-    pair.agent.receive(hello[-1:])
-    answer = pair.agent.take()
+    assert pair.agent.data_to_send() == b""
+    hello = pair.launcher.data_to_send()
+    pair.agent.receive_data(hello[:-1])
+    assert pair.agent.data_to_send() == b""
+    pair.agent.receive_data(hello[-1:])
+    answer = pair.agent.data_to_send()
     assert len(answer) == HELLO
-    pair.launcher.receive(answer)
-    claim = pair.launcher.take()
-    pair.agent.receive(claim[:-1])
-    assert pair.agent.claim is None, "nothing is believed before its proof is whole"
-    pair.agent.receive(claim[-1:])
-    assert pair.agent.claim is not None and pair.agent.take() == b""
+    pair.launcher.receive_data(answer)
+    claim = pair.launcher.data_to_send()
+    pair.agent.receive_data(claim[:-1])
+    assert pair.agent.request is None, "nothing is believed before its proof is whole"
+    pair.agent.receive_data(claim[-1:])
+    assert pair.agent.request is not None and pair.agent.data_to_send() == b""
     pair.agent.accept(RESUMED, 9)
-    proof = pair.agent.take()
-    assert len(proof) == ANSWER.size + PROOF
-    pair.launcher.receive(proof[:-1])
-    assert pair.launcher.answer is None
-    pair.launcher.receive(proof[-1:])
-    assert pair.launcher.answer == (RESUMED, 9)
+    proof = pair.agent.data_to_send()
+    assert len(proof) == RESUME_REPLY.size + PROOF
+    pair.launcher.receive_data(proof[:-1])
+    assert pair.launcher.reply is None
+    pair.launcher.receive_data(proof[-1:])
+    assert pair.launcher.reply == (RESUMED, 9)
 
 
 def test_hello_is_as_documented() -> None:
-    hello = launching().take()
+    hello = launching().data_to_send()
     assert hello[: len(MAGIC) + 1] == b"rkernel" + bytes([VERSION])
     assert len(hello) == HELLO == len(MAGIC) + 1 + NONCE
-    assert hello != launching().take(), "a nonce is used once"
+    assert hello != launching().data_to_send(), "a nonce is used once"
 
 
 def test_what_comes_behind_the_proof_belongs_to_the_link() -> None:
     pair = Pair()
-    pair.pass_on(0, pair.launcher.take())
-    pair.pass_on(1, pair.agent.take())
-    pair.pass_on(0, pair.launcher.take() + b"frames")
-    assert pair.agent.claim is not None and pair.agent.rest() == b"frames"
-    pair.pass_on(1, pair.agent.take() + b"more")
-    assert pair.launcher.answer is not None and pair.launcher.rest() == b"more"
+    pair.pass_on(0, pair.launcher.data_to_send())
+    pair.pass_on(1, pair.agent.data_to_send())
+    pair.pass_on(0, pair.launcher.data_to_send() + b"frames")
+    assert pair.agent.request is not None and pair.agent.trailing_data() == b"frames"
+    pair.pass_on(1, pair.agent.data_to_send() + b"more")
+    assert pair.launcher.reply is not None and pair.launcher.trailing_data() == b"more"
 
 
 def test_a_launcher_with_another_token_learns_nothing() -> None:
     pair = Pair(launcher=launching(b"x" * 32))
     with pytest.raises(WrongToken):
         pair.shake()
-    assert pair.agent.take() == b"" and pair.agent.claim is None
+    assert pair.agent.data_to_send() == b"" and pair.agent.request is None
 
 
 def test_an_agent_with_another_token_is_found_out() -> None:
     """One that cannot check the launcher's proof, and so goes on without."""
     launcher = launching()
-    launcher.take()
-    launcher.receive(launching(b"x" * 32).take())  # any hello
+    launcher.data_to_send()
+    launcher.receive_data(launching(b"x" * 32).data_to_send())  # any hello
     with pytest.raises(WrongToken):
-        launcher.receive(bytes(ANSWER.size + PROOF))
-    assert launcher.answer is None
+        launcher.receive_data(bytes(RESUME_REPLY.size + PROOF))
+    assert launcher.reply is None
 
 
 def test_a_launcher_does_not_take_its_own_words_for_an_agent() -> None:
     """An echo service has the same nonces and, without a role in it, would have the same proof."""
     launcher = launching()
-    launcher.receive(launcher.take())
+    launcher.receive_data(launcher.data_to_send())
     with pytest.raises(WrongToken):
-        launcher.receive(launcher.take())
+        launcher.receive_data(launcher.data_to_send())
 
 
 def test_a_proof_is_good_for_one_connection_only() -> None:
     pair = Pair()
     recorded, answers = pair.shake()
     with pytest.raises(WrongToken):
-        Agent(TOKEN).receive(recorded)
+        AgentHandshake(TOKEN).receive_data(recorded)
     launcher = launching()
-    launcher.take()
+    launcher.data_to_send()
     with pytest.raises(WrongToken):
-        launcher.receive(answers)
+        launcher.receive_data(answers)
 
 
 def test_an_answer_is_good_for_its_claim_only() -> None:
     """The agent's proof covers what was claimed, not just the nonces."""
     pair = Pair()
-    pair.pass_on(0, pair.launcher.take())
-    pair.pass_on(1, pair.agent.take())
-    pair.pass_on(0, pair.launcher.take())
-    pair.launcher._claim = CLAIM.pack(NUMBER, 8)  # as if it had claimed something else
+    pair.pass_on(0, pair.launcher.data_to_send())
+    pair.pass_on(1, pair.agent.data_to_send())
+    pair.pass_on(0, pair.launcher.data_to_send())
+    pair.launcher._request = RESUME_REQUEST.pack(NUMBER, 8)  # as if it had claimed something else
     with pytest.raises(WrongToken):
-        pair.pass_on(1, pair.agent.take())
+        pair.pass_on(1, pair.agent.data_to_send())
 
 
-def end(launcher: bool) -> Launcher | Agent:
+def end(launcher: bool) -> LauncherHandshake | AgentHandshake:
     """Give either end, its first words said."""
-    shake = launching() if launcher else Agent(TOKEN)
-    shake.take()
+    shake = launching() if launcher else AgentHandshake(TOKEN)
+    shake.data_to_send()
     return shake
 
 
-def is_done(shake: Launcher | Agent) -> bool:
-    return (shake.answer if isinstance(shake, Launcher) else shake.claim) is not None
+def is_done(shake: LauncherHandshake | AgentHandshake) -> bool:
+    return (shake.reply if isinstance(shake, LauncherHandshake) else shake.request) is not None
 
 
 @pytest.mark.parametrize("launcher", [True, False])
@@ -197,31 +197,31 @@ def is_done(shake: Launcher | Agent) -> bool:
 def test_a_stranger_is_known_by_its_first_wrong_byte(data: bytes, launcher: bool) -> None:
     shake = end(launcher)
     with pytest.raises(NotOurs):
-        shake.receive(data)
-    assert shake.take() == b""
+        shake.receive_data(data)
+    assert shake.data_to_send() == b""
 
 
 def test_a_peer_that_has_said_too_little_is_waited_for() -> None:
-    agent = Agent(TOKEN)
+    agent = AgentHandshake(TOKEN)
     for byte in MAGIC:
-        agent.receive(bytes([byte]))
-    assert agent.claim is None and agent.take() == b""
+        agent.receive_data(bytes([byte]))
+    assert agent.request is None and agent.data_to_send() == b""
 
 
 @pytest.mark.parametrize("version", [0, VERSION - 1, VERSION + 1, 255])
 def test_another_version_is_told_apart_and_told_ours(version: int) -> None:
     hello = MAGIC + bytes([version])  # the rest of a hello may be anything in another version
-    agent = Agent(TOKEN)
+    agent = AgentHandshake(TOKEN)
     with pytest.raises(OtherVersion) as caught:
-        agent.receive(hello)
+        agent.receive_data(hello)
     assert caught.value.version == version
-    answer = agent.take()
+    answer = agent.data_to_send()
     assert answer[: len(MAGIC) + 1] == MAGIC + bytes([VERSION])
     launcher = end(launcher=True)
     with pytest.raises(OtherVersion) as caught:
-        launcher.receive(hello)
+        launcher.receive_data(hello)
     assert caught.value.version == version
-    assert launcher.take() == b""
+    assert launcher.data_to_send() == b""
 
 
 @given(parts=st.lists(st.binary(max_size=60), max_size=8), launcher=st.booleans())
@@ -229,13 +229,13 @@ def test_any_bytes_are_refused_or_waited_for(parts: list[bytes], launcher: bool)
     shake = end(launcher)
     try:
         for part in parts:
-            shake.receive(part)
+            shake.receive_data(part)
     except HandshakeError:
         pass
     assert not is_done(shake)
 
 
-LONGEST = HELLO + CLAIM.size + PROOF
+LONGEST = HELLO + RESUME_REQUEST.size + PROOF
 
 
 @given(position=st.integers(0, LONGEST - 1), flip=st.integers(1, 255), side=st.integers(0, 1))
@@ -244,10 +244,10 @@ def test_any_byte_that_was_changed_on_the_way_is_noticed(
 ) -> None:
     pair = Pair()
     said = [0, 0]
-    position %= (LONGEST, HELLO + ANSWER.size + PROOF)[side]
+    position %= (LONGEST, HELLO + RESUME_REPLY.size + PROOF)[side]
     with pytest.raises(HandshakeError):
         for sender in itertools.cycle([0, 1]):
-            data = bytearray((pair.launcher, pair.agent)[sender].take())
+            data = bytearray((pair.launcher, pair.agent)[sender].data_to_send())
             if sender == side and said[side] <= position < said[side] + len(data):
                 data[position - said[side]] ^= flip
             said[sender] += len(data)

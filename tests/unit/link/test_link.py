@@ -23,12 +23,12 @@ from hypothesis.stateful import (
     rule,
 )
 
-from board_agent.agent.spool import MEMORY as SPOOL_MEMORY
+from board_agent.agent.spool import MAX_MEMORY as SPOOL_MEMORY
 from board_agent.link import compression
 from board_agent.link import frames as frames_module
 from board_agent.link import link as link_module
 from board_agent.link.compression import SMALLEST, pack, unpack
-from board_agent.link.driver import BACKLOG
+from board_agent.link.driver import MAX_QUEUED
 from board_agent.link.events import Credit, Data, Ended, Event, Message, Opened, Pong, Reset
 from board_agent.link.frames import (
     ACK,
@@ -49,10 +49,10 @@ from board_agent.link.frames import (
 from board_agent.link.link import (
     ACK_EVERY,
     CHUNK,
-    HELD,
-    HELD_URGENT,
+    FRAME_OVERHEAD,
     MAX_STREAMS,
-    OVERHEAD,
+    MAX_UNACKED,
+    MAX_UNACKED_URGENT,
     PRECEDENCE,
     WINDOW,
     Link,
@@ -99,11 +99,11 @@ def settle(one: Link, other: Link) -> tuple[list[Event], list[Event]]:
     """Pass bytes both ways until nothing moves; return what each end was told."""
     told: tuple[list[Event], list[Event]] = ([], [])
     while True:
-        out, back = one.take(), other.take()
+        out, back = one.data_to_send(), other.data_to_send()
         if not out and not back:
             return told
-        told[1].extend(other.receive(out))
-        told[0].extend(one.receive(back))
+        told[1].extend(other.receive_data(out))
+        told[0].extend(one.receive_data(back))
 
 
 def connected(channel: str = "shell") -> tuple[Link, Link, int]:
@@ -148,14 +148,23 @@ class TwoEnds(RuleBasedStateMachine):
     on when it has the answer. Any of it may be cut again.
     """
 
-    WINDOW, CHUNK, ACK_EVERY, OVERHEAD = 800, 100, 200, 20
-    HELD, HELD_URGENT = 600, 700
-    MOST = HELD_URGENT + len(PRECEDENCE) * (2 * CHUNK + HEADER.size)  # of data that an end holds
+    WINDOW, CHUNK, ACK_EVERY, FRAME_OVERHEAD = 800, 100, 200, 20
+    MAX_UNACKED, MAX_UNACKED_URGENT = 600, 700
+    MOST = MAX_UNACKED_URGENT + len(PRECEDENCE) * (
+        2 * CHUNK + HEADER.size
+    )  # of data that an end holds
 
     @initialize()
     def begin(self) -> None:
         self.patch = pytest.MonkeyPatch()
-        for name in ("WINDOW", "CHUNK", "ACK_EVERY", "OVERHEAD", "HELD", "HELD_URGENT"):
+        for name in (
+            "WINDOW",
+            "CHUNK",
+            "ACK_EVERY",
+            "FRAME_OVERHEAD",
+            "MAX_UNACKED",
+            "MAX_UNACKED_URGENT",
+        ):
             self.patch.setattr(link_module, name, getattr(self, name))
         for name, value in (("SMALLEST", 32), ("SAMPLE", 32), ("WORTHWHILE", 1.0)):
             self.patch.setattr(compression, name, value)
@@ -198,7 +207,7 @@ class TwoEnds(RuleBasedStateMachine):
             if half.ended:
                 assert room == 0
             assert room <= self.WINDOW - (half.sent - half.consumed)
-            assert not room or end.link.held < self.HELD_URGENT
+            assert not room or end.link.unacked_bytes < self.MAX_UNACKED_URGENT
             count = min(size, room)
             if not count:
                 break
@@ -214,11 +223,11 @@ class TwoEnds(RuleBasedStateMachine):
             return
         end, half = self.ends[side], self.ends[side].sending[number]
         room = min(self.CHUNK, self.WINDOW - (half.sent - half.consumed))
-        before = end.link.unsent
+        before = end.link.queued_bytes
         for data in (bytes(room + 1), b""):
             with pytest.raises(ValueError, match="cannot be sent"):
                 end.link.send(number, data)
-        assert end.link.unsent == before
+        assert end.link.queued_bytes == before
 
     @rule(side=st.sampled_from([0, 1]), which=st.integers(0, 99), share=st.floats(0, 1))
     def consume(self, side: int, which: int, share: float) -> None:
@@ -253,12 +262,12 @@ class TwoEnds(RuleBasedStateMachine):
         known = [number for number in over if side == 0 or number in self.opened]
         if known:
             number, link = known[which % len(known)], self.ends[side].link
-            before = link.unsent
+            before = link.queued_bytes
             assert link.credit(number) == 0
             link.reset(number)
             link.end(number)
             link.consumed(number, self.WINDOW)
-            assert link.unsent == before
+            assert link.queued_bytes == before
 
     @rule(side=st.sampled_from([0, 1]), size=st.sampled_from([0, 300]))
     def message(self, side: int, size: int) -> None:
@@ -284,8 +293,8 @@ class TwoEnds(RuleBasedStateMachine):
         if not self.ends[side].up:
             return
         sent = link._sent
-        whole = frames(copy.deepcopy(link).take(EVERYTHING))
-        taken = link.take(limit)
+        whole = frames(copy.deepcopy(link).data_to_send(EVERYTHING))
+        taken = link.data_to_send(limit)
         count = len(frames(taken))
         assert frames(taken) == whole[:count], "what follows does not depend on the limit"
         assert len(taken) < limit + HEADER.size + MAX_PAYLOAD
@@ -307,7 +316,7 @@ class TwoEnds(RuleBasedStateMachine):
         wire = self.ends[side].wire
         part = bytes(wire[: int(len(wire) * share)])
         del wire[: len(part)]
-        for event in self.ends[1 - side].link.receive(part):
+        for event in self.ends[1 - side].link.receive_data(part):
             self.tell(1 - side, event)
 
     @precondition(lambda self: self.connected and (self.ends[0].wire or self.ends[1].wire))
@@ -317,7 +326,7 @@ class TwoEnds(RuleBasedStateMachine):
         for size in sizes:
             part = bytes(wire[:size])
             del wire[:size]
-            for event in self.ends[1 - side].link.receive(part):
+            for event in self.ends[1 - side].link.receive_data(part):
                 self.tell(1 - side, event)
 
     @precondition(lambda self: self.connected or self.answered)
@@ -343,7 +352,7 @@ class TwoEnds(RuleBasedStateMachine):
         """The agent goes on over a new connection; one that it answered before is given up."""
         launcher, agent = self.ends
         agent.wire.clear()
-        agent.link.resume(launcher.link.received)
+        agent.link.resume(launcher.link.last_received)
         agent.up = self.answered = True
 
     @precondition(lambda self: self.answered)
@@ -351,7 +360,7 @@ class TwoEnds(RuleBasedStateMachine):
     def join(self) -> None:
         """The launcher has the agent's answer, and goes on."""
         launcher, agent = self.ends
-        launcher.link.resume(agent.link.received)
+        launcher.link.resume(agent.link.last_received)
         launcher.up = self.connected = True
         self.answered = False
         for end in self.ends:
@@ -407,10 +416,13 @@ class TwoEnds(RuleBasedStateMachine):
         for end in getattr(self, "ends", ()):
             others = 8 * len(self.channels) + end.pings + end.acknowledgements + 1
             small = 40 * others  # bytes of all frames but DATA and MESSAGE
-            assert end.link.unsent + end.link.held <= self.MOST + small + end.messages * 400
-            kept = [self.OVERHEAD + len(payload) for *_, payload in end.link._held_frames]
-            assert end.link.held == sum(kept)
-            assert len(end.link._replay) <= len(end.link._held_frames) or end.up
+            assert (
+                end.link.queued_bytes + end.link.unacked_bytes
+                <= self.MOST + small + end.messages * 400
+            )
+            kept = [self.FRAME_OVERHEAD + len(payload) for *_, payload in end.link._unacked_frames]
+            assert end.link.unacked_bytes == sum(kept)
+            assert len(end.link._replay) <= len(end.link._unacked_frames) or end.up
             assert len(end.link._buffer) <= HEADER.size + MAX_PAYLOAD
             assert len(end.link._streams) <= len(self.channels)
 
@@ -433,7 +445,7 @@ class TwoEnds(RuleBasedStateMachine):
             assert end.messages_told == self.ends[1 - side].messages
             if end.pings > end.pings_before:
                 assert end.pongs > end.pongs_before
-            assert end.link.unsent == end.link.held == 0
+            assert end.link.queued_bytes == end.link.unacked_bytes == 0
             for number in end.open:
                 if not end.sending[number].ended:
                     assert end.link.credit(number) == self.CHUNK, "nothing waits for ever"
@@ -460,10 +472,12 @@ class TwoEnds(RuleBasedStateMachine):
             moving, rounds = False, rounds + 1
             assert rounds < 1000, "it never comes to rest"
             for side, end in enumerate(self.ends):
-                if end.link.held:  # else an acknowledgement would be acknowledged, and so on
+                if (
+                    end.link.unacked_bytes
+                ):  # else an acknowledgement would be acknowledged, and so on
                     self.ends[1 - side].link.acknowledge()
             for side, end in enumerate(self.ends):
-                end.wire += end.link.take()
+                end.wire += end.link.data_to_send()
                 moving = moving or bool(end.wire)
                 self.deliver(side, 1.0)
             for side, end in enumerate(self.ends):
@@ -483,7 +497,7 @@ def test_ends_and_resets_may_cross_in_every_way() -> None:
             link.send(1, b"x")
 
     def move(source: Link, target: Link) -> None:
-        target.receive(source.take(1))  # one frame
+        target.receive_data(source.data_to_send(1))  # one frame
 
     steps: list[Any] = [
         lambda launcher, agent: send(launcher),
@@ -515,11 +529,11 @@ def test_any_split_of_the_bytes_says_the_same(data: st.DataObject) -> None:
         launcher.send(number, channel.encode() * data.draw(st.integers(1, 40)))
     launcher.message({"text": "ä" * data.draw(st.integers(0, 40))})
     launcher.end(number)
-    wire = launcher.take(EVERYTHING)
+    wire = launcher.data_to_send(EVERYTHING)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=30)))
     parts = [wire[start:stop] for start, stop in itertools.pairwise([0, *cuts, len(wire)])]
-    split = [event for part in parts for event in agent.receive(part)]
-    assert split == Link(accepts_streams=True).receive(wire)
+    split = [event for part in parts for event in agent.receive_data(part)]
+    assert split == Link(accepts_streams=True).receive_data(wire)
     assert len(split) == 2 * len(CHANNELS) + 2
 
 
@@ -534,9 +548,9 @@ def test_the_document_has_the_same_numbers() -> None:
         assert getattr(frames_module, name) == int(number)
         link = agent_with_stream()
         link._queue(0, int(number), 1)
-        [(_, _, given_number, *_)] = frames(link.take())
+        [(_, _, given_number, *_)] = frames(link.data_to_send())
         assert (given_number > 0) == (numbered == "yes"), name
-    for limit in (MAX_PAYLOAD, CHUNK, WINDOW, WINDOW // 4, ACK_EVERY, BACKLOG):
+    for limit in (MAX_PAYLOAD, CHUNK, WINDOW, WINDOW // 4, ACK_EVERY, MAX_QUEUED):
         assert f"{limit:,}" in text
     for limit in (MAX_STREAMS, compression.SMALLEST, compression.SAMPLE):
         assert f" {limit} " in text
@@ -552,10 +566,10 @@ def test_an_urgent_frame_queued_later_leaves_first() -> None:
     settle(launcher, agent)
     for _ in range(2):
         agent.send(bulk, NOISE)
-    agent.take(1)  # one is under way; the other waits
+    agent.data_to_send(1)  # one is under way; the other waits
     agent.send(urgent, b"reply")
     agent.message({"type": "ended"})
-    kinds = [(kind, stream) for kind, stream, *_ in frames(agent.take(EVERYTHING))]
+    kinds = [(kind, stream) for kind, stream, *_ in frames(agent.data_to_send(EVERYTHING))]
     assert kinds == [(MESSAGE, 0), (DATA, urgent), (DATA, bulk)]
 
 
@@ -564,7 +578,7 @@ def test_streams_opened_in_any_order_of_urgency_before_a_take() -> None:
     numbers = [
         launcher.open(channel) for channel in ("video", "files", "iopub", "shell", "control")
     ]
-    told = agent.receive(launcher.take(EVERYTHING))
+    told = agent.receive_data(launcher.data_to_send(EVERYTHING))
     assert [event.stream for event in told if isinstance(event, Opened)] == numbers
 
 
@@ -574,7 +588,7 @@ def test_credit_ends_with_the_window_and_comes_back() -> None:
     while room := launcher.credit(number):
         launcher.send(number, bytes(room))
         sent += room
-        agent.receive(launcher.take(EVERYTHING))
+        agent.receive_data(launcher.data_to_send(EVERYTHING))
     assert sent == WINDOW
     agent.consumed(number, WINDOW // 4 - 1)
     assert settle(launcher, agent) == ([], [])
@@ -591,14 +605,14 @@ def test_a_stream_carries_many_windows(shares: list[int]) -> None:
         while room := launcher.credit(number):
             launcher.send(number, bytes(room))
             held += room
-            agent.receive(launcher.take(EVERYTHING))
+            agent.receive_data(launcher.data_to_send(EVERYTHING))
         count = min(share, held)
         agent.consumed(number, count)
         held -= count
-        launcher.receive(agent.take(EVERYTHING))
+        launcher.receive_data(agent.data_to_send(EVERYTHING))
         assert held + launcher.credit(number) <= WINDOW
     agent.consumed(number, held)
-    launcher.receive(agent.take(EVERYTHING))
+    launcher.receive_data(agent.data_to_send(EVERYTHING))
     assert launcher.credit(number) == CHUNK
 
 
@@ -609,7 +623,7 @@ def test_what_waits_here_holds_back_its_own_precedence_only() -> None:
     agent.send(bulk, NOISE)
     assert agent.credit(bulk) == 0
     assert agent.credit(other) == CHUNK
-    agent.take()
+    agent.data_to_send()
     assert agent.credit(bulk) == CHUNK
 
 
@@ -617,14 +631,14 @@ def test_an_acknowledgement_comes_by_itself_when_nothing_carries_one() -> None:
     launcher, agent, number = connected()
     for _ in range(ACK_EVERY // CHUNK - 1):
         launcher.send(number, NOISE)
-        agent.receive(launcher.take())
-        assert agent.take() == b""
+        agent.receive_data(launcher.data_to_send())
+        assert agent.data_to_send() == b""
     launcher.send(number, NOISE)
-    agent.receive(launcher.take())
-    [(kind, stream, number, acknowledged, payload)] = frames(agent.take())
+    agent.receive_data(launcher.data_to_send())
+    [(kind, stream, number, acknowledged, payload)] = frames(agent.data_to_send())
     assert (kind, stream, number, payload) == (ACK, 0, 0, b"")
     assert acknowledged == 1 + ACK_EVERY // CHUNK
-    assert agent.take() == b""
+    assert agent.data_to_send() == b""
 
 
 TEXT = b"the same words again and again\n" * 1000
@@ -633,9 +647,9 @@ TEXT = b"the same words again and again\n" * 1000
 def test_large_text_is_packed_on_its_way() -> None:
     launcher, agent, number = connected()
     launcher.send(number, TEXT)
-    wire = launcher.take(EVERYTHING)
+    wire = launcher.data_to_send(EVERYTHING)
     assert len(wire) < len(TEXT) // 20
-    assert agent.receive(wire) == [Data(number, TEXT)]
+    assert agent.receive_data(wire) == [Data(number, TEXT)]
     assert launcher.credit(number) == CHUNK
     agent.consumed(number, len(TEXT))  # credit counts the bytes that were packed
 
@@ -660,13 +674,13 @@ def test_packed_data_that_swells_beyond_a_chunk_is_refused() -> None:
         assert payload is not None
         _, agent, number = connected()
         with pytest.raises(ProtocolError):
-            agent.receive(frame(PACKED, number, 2, payload=payload))
+            agent.receive_data(frame(PACKED, number, 2, payload=payload))
 
 
 def test_a_peer_that_only_pings_costs_no_memory_and_gets_one_answer() -> None:
     _, agent = pair()
-    agent.receive(frame(PING) * 100_000)
-    assert [kind for kind, *_ in frames(agent.take())] == [PONG]
+    agent.receive_data(frame(PING) * 100_000)
+    assert [kind for kind, *_ in frames(agent.data_to_send())] == [PONG]
 
 
 def test_a_message_may_be_as_long_as_a_payload_and_no_longer() -> None:
@@ -676,7 +690,7 @@ def test_a_message_may_be_as_long_as_a_payload_and_no_longer() -> None:
     assert settle(launcher, agent)[1] == [Message({"t": text})]
     with pytest.raises(ValueError, match="too long"):
         launcher.message({"t": text + "x"})
-    assert launcher.unsent == 0
+    assert launcher.queued_bytes == 0
 
 
 # --- over another connection ----------------------------------------------------------------------
@@ -684,42 +698,42 @@ def test_a_message_may_be_as_long_as_a_payload_and_no_longer() -> None:
 
 def break_and_join(one: Link, other: Link) -> None:
     """Let two ends go on over a new connection, as their handshake does."""
-    received = one.received, other.received
+    received = one.last_received, other.last_received
     one.resume(received[1])
     other.resume(received[0])
 
 
 def test_what_was_cut_comes_once_whichever_byte_was_the_last() -> None:
     launcher, agent, number = connected()
-    agent.receive(launcher.take())
+    agent.receive_data(launcher.data_to_send())
     launcher.send(number, b"a" * 10)
     launcher.message({"type": "interrupt"})
     launcher.send(number, TEXT)
     launcher.end(number)
     expected = [Data(number, b"a" * 10), Message({"type": "interrupt"}), Data(number, TEXT)]
     opening = copy.deepcopy((launcher, agent))
-    for position in range(len(launcher.take(EVERYTHING)) + 1):
+    for position in range(len(launcher.data_to_send(EVERYTHING)) + 1):
         one, other = copy.deepcopy(opening)
-        told = other.receive(one.take(EVERYTHING)[:position])
+        told = other.receive_data(one.data_to_send(EVERYTHING)[:position])
         break_and_join(one, other)
         told += settle(one, other)[1]
         told.sort(key=lambda event: expected.index(event) if event in expected else 3)
         assert told == [*expected, Ended(number)], position
-        assert one.held == 0 or other.take() == b""
+        assert one.unacked_bytes == 0 or other.data_to_send() == b""
 
 
 def test_nothing_is_sent_again_that_has_come() -> None:
     launcher, agent, number = connected()
     launcher.send(number, NOISE)
-    agent.receive(launcher.take())
+    agent.receive_data(launcher.data_to_send())
     break_and_join(launcher, agent)
-    assert launcher.held == 0 and launcher.take() == b""
+    assert launcher.unacked_bytes == 0 and launcher.data_to_send() == b""
 
 
 def test_what_is_new_follows_what_is_sent_again() -> None:
     launcher, agent, number = connected("iopub")
     launcher.send(number, b"old")
-    launcher.take()
+    launcher.data_to_send()
     launcher.message({"type": "interrupt"})
     break_and_join(launcher, agent)
     assert settle(launcher, agent)[1] == [Data(number, b"old"), Message({"type": "interrupt"})]
@@ -728,9 +742,9 @@ def test_what_is_new_follows_what_is_sent_again() -> None:
 def test_signs_of_life_are_not_sent_again() -> None:
     launcher, agent = pair()
     launcher.ping()
-    agent.receive(launcher.take())
+    agent.receive_data(launcher.data_to_send())
     break_and_join(launcher, agent)
-    assert launcher.take() == agent.take() == b""
+    assert launcher.data_to_send() == agent.data_to_send() == b""
 
 
 @pytest.mark.parametrize(("sent", "known", "claimed"), [(0, 0, 1), (3, 0, 4), (3, 2, 1)])
@@ -739,8 +753,8 @@ def test_a_peer_cannot_have_received_that(sent: int, known: int, claimed: int) -
     link = Link()
     for _ in range(sent):
         link.message({})
-    link.take(EVERYTHING)
-    link.receive(frame(ACK, acked=known))
+    link.data_to_send(EVERYTHING)
+    link.receive_data(frame(ACK, acked=known))
     with pytest.raises(ProtocolError):
         link.resume(claimed)
 
@@ -749,28 +763,28 @@ def test_a_peer_cannot_have_received_that(sent: int, known: int, claimed: int) -
 def test_after_a_break_the_next_number_is_the_only_one(number: int) -> None:
     agent = agent_with_stream(ended=True)
     agent.resume(0)
-    assert agent.received == 2
+    assert agent.last_received == 2
     with pytest.raises(ProtocolError):
-        agent.receive(frame(MESSAGE, 0, number, payload=b"{}"))
+        agent.receive_data(frame(MESSAGE, 0, number, payload=b"{}"))
 
 
 def test_a_stream_waits_for_acknowledgements_and_control_a_little_longer() -> None:
     """While nothing is acknowledged; in all it is less than a megabyte, with a spool's memory."""
     launcher, agent, output = connected("iopub")
     files, control = launcher.open("files"), launcher.open("control")
-    agent.receive(launcher.take())
-    for number, limit in ((output, WINDOW), (files, HELD), (control, HELD_URGENT)):
+    agent.receive_data(launcher.data_to_send())
+    for number, limit in ((output, WINDOW), (files, MAX_UNACKED), (control, MAX_UNACKED_URGENT)):
         while room := agent.credit(number):
             agent.send(number, NOISE[:room])
-            agent.take()  # and it is lost
-        assert limit <= agent.held <= limit + CHUNK + 20 * OVERHEAD
-    assert agent.held + agent.unsent + SPOOL_MEMORY <= 1 << 20
+            agent.data_to_send()  # and it is lost
+        assert limit <= agent.unacked_bytes <= limit + CHUNK + 20 * FRAME_OVERHEAD
+    assert agent.unacked_bytes + agent.queued_bytes + SPOOL_MEMORY <= 1 << 20
     launcher.acknowledge()
     break_and_join(launcher, agent)
     settle(launcher, agent)
     launcher.acknowledge()
     settle(launcher, agent)
-    assert agent.held == 0 and agent.credit(control) == CHUNK
+    assert agent.unacked_bytes == 0 and agent.credit(control) == CHUNK
 
 
 def test_what_is_withdrawn_is_what_has_not_come() -> None:
@@ -778,16 +792,16 @@ def test_what_is_withdrawn_is_what_has_not_come() -> None:
     other = launcher.open("shell")
     settle(launcher, agent)
     agent.send(number, b"has come")
-    launcher.receive(agent.take())
+    launcher.receive_data(agent.data_to_send())
     launcher.message({})
-    agent.receive(launcher.take())  # and is known to have
+    agent.receive_data(launcher.data_to_send())  # and is known to have
     for data in (TEXT, b"sent"):
         agent.send(number, data)
         agent.send(other, b"another's")
         agent.message({})
-        agent.take(EVERYTHING)
+        agent.data_to_send(EVERYTHING)
     agent.send(number, b"waits")
-    assert agent.withdraw(number) == [TEXT, b"sent", b"waits"]
+    assert agent.unacked_data(number) == [TEXT, b"sent", b"waits"]
     assert agent.credit(number) == 0
 
 
@@ -796,8 +810,8 @@ def test_a_stream_that_is_over_can_be_withdrawn() -> None:
     agent.send(number, b"last words")
     agent.end(number)
     launcher.end(number)
-    agent.receive(launcher.take())
-    assert agent.withdraw(number) == [b"last words"]
+    agent.receive_data(launcher.data_to_send())
+    assert agent.unacked_data(number) == [b"last words"]
 
 
 # --- a peer that breaks a rule -------------------------------------------------------------------
@@ -806,9 +820,9 @@ def test_a_stream_that_is_over_can_be_withdrawn() -> None:
 def agent_with_stream(ended: bool = False) -> Link:
     """An agent's end that has received one frame, or two: stream 1 was opened (and ended)."""
     agent = Link(accepts_streams=True)
-    agent.receive(frame(OPEN, 1, 1, payload=b"shell"))
+    agent.receive_data(frame(OPEN, 1, 1, payload=b"shell"))
     if ended:
-        agent.receive(frame(END, 1, 2))
+        agent.receive_data(frame(END, 1, 2))
     return agent
 
 
@@ -851,7 +865,7 @@ def agent_with_stream(ended: bool = False) -> Link:
 def test_a_broken_frame_is_refused(broken: bytes) -> None:
     agent = agent_with_stream()
     with pytest.raises(ProtocolError):
-        agent.receive(broken)
+        agent.receive_data(broken)
 
 
 @pytest.mark.parametrize(
@@ -863,59 +877,59 @@ def test_a_broken_frame_is_refused(broken: bytes) -> None:
 )
 def test_nothing_follows_the_end(broken: bytes) -> None:
     with pytest.raises(ProtocolError):
-        agent_with_stream(ended=True).receive(broken)
+        agent_with_stream(ended=True).receive_data(broken)
 
 
 def test_data_beyond_the_window_is_refused() -> None:
     agent = agent_with_stream()
     count = WINDOW // CHUNK
     for number in range(2, 2 + count):
-        agent.receive(frame(DATA, 1, number, payload=bytes(CHUNK)))
+        agent.receive_data(frame(DATA, 1, number, payload=bytes(CHUNK)))
     with pytest.raises(ProtocolError):
-        agent.receive(frame(DATA, 1, 2 + count, payload=b"x"))
+        agent.receive_data(frame(DATA, 1, 2 + count, payload=b"x"))
 
 
 def test_acknowledgements_do_not_go_back() -> None:
     agent = agent_with_stream()
     agent.message({})
     agent.message({})
-    agent.take(EVERYTHING)
-    agent.receive(frame(ACK, acked=2))
+    agent.data_to_send(EVERYTHING)
+    agent.receive_data(frame(ACK, acked=2))
     with pytest.raises(ProtocolError):
-        agent.receive(frame(ACK, acked=1))
+        agent.receive_data(frame(ACK, acked=1))
 
 
 def test_nothing_is_acknowledged_before_it_is_taken() -> None:
     agent = agent_with_stream()
     agent.message({})
     with pytest.raises(ProtocolError):
-        agent.receive(frame(ACK, acked=1))
+        agent.receive_data(frame(ACK, acked=1))
 
 
 def test_an_agent_opens_no_streams() -> None:
     with pytest.raises(ProtocolError):
-        Link().receive(frame(OPEN, 1, 1, payload=b"shell"))
+        Link().receive_data(frame(OPEN, 1, 1, payload=b"shell"))
 
 
 def test_a_peer_opens_so_many_streams_and_no_more() -> None:
     agent = Link(accepts_streams=True)
     for number in range(1, MAX_STREAMS + 1):
-        agent.receive(frame(OPEN, number, number, payload=b"shell"))
+        agent.receive_data(frame(OPEN, number, number, payload=b"shell"))
     with pytest.raises(ProtocolError):
-        agent.receive(frame(OPEN, MAX_STREAMS + 1, MAX_STREAMS + 1, payload=b"shell"))
+        agent.receive_data(frame(OPEN, MAX_STREAMS + 1, MAX_STREAMS + 1, payload=b"shell"))
 
 
 def test_a_credit_may_cross_with_the_end_of_its_stream() -> None:
     agent = agent_with_stream()
     agent.reset(1)
-    assert agent.receive(frame(CREDIT, 1, 2, payload=b"\0\0\0\1")) == []
-    assert agent.receive(frame(RESET, 1, 3)) == []
-    assert agent.receive(frame(CREDIT, 1, 4, payload=b"\0\0\0\1")) == []
+    assert agent.receive_data(frame(CREDIT, 1, 2, payload=b"\0\0\0\1")) == []
+    assert agent.receive_data(frame(RESET, 1, 3)) == []
+    assert agent.receive_data(frame(CREDIT, 1, 4, payload=b"\0\0\0\1")) == []
 
 
 def memory(link: Link) -> int:
     """The bytes that a link holds for its peer's sake."""
-    return len(link._buffer) + link.unsent + 100 * len(link._streams)
+    return len(link._buffer) + link.queued_bytes + 100 * len(link._streams)
 
 
 def feed(link: Link, data: bytes, step: int) -> Counter[str]:
@@ -923,7 +937,9 @@ def feed(link: Link, data: bytes, step: int) -> Counter[str]:
     said: Counter[str] = Counter()
     try:
         for start in range(0, len(data), step):
-            said.update(type(event).__name__ for event in link.receive(data[start : start + step]))
+            said.update(
+                type(event).__name__ for event in link.receive_data(data[start : start + step])
+            )
             assert memory(link) <= HEADER.size + MAX_PAYLOAD + step + 200 * len(data) // HEADER.size
     except ProtocolError:
         said["ProtocolError"] += 1
@@ -957,7 +973,7 @@ def test_right_frames_with_a_wrong_byte_are_refused_or_understood(data: st.DataO
     launcher.message({"type": "interrupt"})
     launcher.ping()
     launcher.end(number)
-    wire = bytearray(launcher.take(EVERYTHING))
+    wire = bytearray(launcher.data_to_send(EVERYTHING))
     for _ in range(data.draw(st.integers(1, 3))):
         wire[data.draw(st.integers(0, len(wire) - 1))] = data.draw(st.integers(0, 255))
     feed(agent, bytes(wire), data.draw(st.integers(1, 100)))
@@ -967,9 +983,9 @@ def test_a_reader_of_nothing_is_seen_in_unsent() -> None:
     """Answers to a peer that does not read them are counted, so that it can be left unheard."""
     agent = Link(accepts_streams=True)
     for number in range(1, 1001):
-        [_] = agent.receive(frame(OPEN, number, 2 * number - 1, payload=b"shell"))
-        agent.receive(frame(RESET, number, 2 * number))
-    assert agent.unsent == 1000 * HEADER.size
+        [_] = agent.receive_data(frame(OPEN, number, 2 * number - 1, payload=b"shell"))
+        agent.receive_data(frame(RESET, number, 2 * number))
+    assert agent.queued_bytes == 1000 * HEADER.size
 
 
 def test_a_long_frame_in_small_parts_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -990,7 +1006,7 @@ def test_a_long_frame_in_small_parts_is_cheap(monkeypatch: pytest.MonkeyPatch) -
     events = [
         event
         for start in range(0, len(message), 100)
-        for event in link.receive(message[start : start + 100])
+        for event in link.receive_data(message[start : start + 100])
     ]
     assert len(events) == 1
     assert looked["headers"] <= len(message) / 100 + 1
@@ -1006,7 +1022,7 @@ def test_video_comes_in_order_and_last_of_all() -> None:
     agent.send(number, b"one")
     agent.send(number, b"two")
     agent.send(other, b"text")
-    kinds = [(kind, stream) for kind, stream, *_ in frames(agent.take(EVERYTHING))]
+    kinds = [(kind, stream) for kind, stream, *_ in frames(agent.data_to_send(EVERYTHING))]
     assert kinds == [(DATA, other), (VIDEO, number), (VIDEO, number)]
 
 
@@ -1016,39 +1032,39 @@ def test_video_is_flow_controlled_and_not_kept() -> None:
     while room := agent.credit(number):
         agent.send(number, bytes(room))
         sent += room
-        assert launcher.receive(agent.take(EVERYTHING)) == [Data(number, bytes(room))]
-    assert sent == WINDOW and agent.held == 0
+        assert launcher.receive_data(agent.data_to_send(EVERYTHING)) == [Data(number, bytes(room))]
+    assert sent == WINDOW and agent.unacked_bytes == 0
     launcher.consumed(number, WINDOW)
-    agent.receive(launcher.take(EVERYTHING))
+    agent.receive_data(launcher.data_to_send(EVERYTHING))
     assert agent.credit(number) == CHUNK
 
 
 def test_video_is_never_sent_again() -> None:
     launcher, agent, number = connected("video")
     agent.send(number, b"lost on the way")
-    agent.take(EVERYTHING)
+    agent.data_to_send(EVERYTHING)
     agent.send(number, b"never left")
     for end in (launcher, agent):
-        assert end.fleeting() == [number]
+        assert end.unreliable_streams() == [number]
         end.reset(number)
-    launcher.resume(agent.received)
-    agent.resume(launcher.received)
+    launcher.resume(agent.last_received)
+    agent.resume(launcher.last_received)
     told = settle(launcher, agent)
     assert not [event for events in told for event in events if isinstance(event, Data)]
-    assert launcher.fleeting() == agent.fleeting() == []
+    assert launcher.unreliable_streams() == agent.unreliable_streams() == []
     fresh = launcher.open("video")
     settle(launcher, agent)
     agent.send(fresh, b"new")
-    assert launcher.receive(agent.take(EVERYTHING)) == [Data(fresh, b"new")]
+    assert launcher.receive_data(agent.data_to_send(EVERYTHING)) == [Data(fresh, b"new")]
 
 
 def test_video_that_crosses_a_reset_is_passed_over() -> None:
     launcher, agent, number = connected("video")
     launcher.reset(number)
     agent.send(number, b"late")
-    assert launcher.receive(agent.take(EVERYTHING)) == []
+    assert launcher.receive_data(agent.data_to_send(EVERYTHING)) == []
     settle(launcher, agent)
-    assert launcher.receive(frame(VIDEO, number, acked=2, payload=b"late")) == []
+    assert launcher.receive_data(frame(VIDEO, number, acked=2, payload=b"late")) == []
 
 
 @pytest.mark.parametrize(
@@ -1066,4 +1082,4 @@ def test_video_that_breaks_the_protocol(broken: Callable[[int, int], bytes]) -> 
     other = launcher.open("shell")
     settle(launcher, agent)
     with pytest.raises(ProtocolError):
-        agent.receive(broken(video, other))
+        agent.receive_data(broken(video, other))

@@ -15,7 +15,7 @@ from board_agent.zmtp.wire import (
     COST,
     GREETING,
     LONG,
-    LONGEST_COMMAND,
+    MAX_COMMAND,
     MORE,
     SMALL,
     ProtocolError,
@@ -42,8 +42,8 @@ def introduced(kind: bytes = b"ROUTER", other: bytes = b"DEALER", **options: int
     """Return an end that has met its peer."""
     here, there = Wire(kind, **options), Wire(other, b"somebody")
     for _ in range(2):
-        there.receive(here.take())
-        here.receive(there.take())
+        there.receive_data(here.data_to_send())
+        here.receive_data(there.data_to_send())
     assert here.peer is not None and here.peer.kind == other
     return here
 
@@ -64,10 +64,10 @@ def test_what_is_sent_is_received_however_it_is_cut(
 ) -> None:
     wire = introduced()
     data = b"".join(b"".join(encode(message)) for message in sent)
-    got = [message for part in cut(data, places) for message in wire.receive(part)]
+    got = [message for part in cut(data, places) for message in wire.receive_data(part)]
     assert got == sent
     assert not wire._buffer and not wire._frames
-    assert wire.take() == b""
+    assert wire.data_to_send() == b""
 
 
 @given(st.lists(st.integers(0, 1 << 30), max_size=20), st.binary(max_size=255))
@@ -76,8 +76,8 @@ def test_two_ends_meet_however_it_is_cut(places: list[int], identity: bytes) -> 
     here, there = Wire(b"ROUTER"), Wire(b"DEALER", identity)
     for _ in range(2):
         for end, other in ((here, there), (there, here)):
-            for part in cut(end.take(), places):
-                assert other.receive(part) == []
+            for part in cut(end.data_to_send(), places):
+                assert other.receive_data(part) == []
     assert here.peer is not None and there.peer is not None
     assert (here.peer.kind, here.peer.identity) == (b"DEALER", identity)
     assert (there.peer.kind, there.peer.identity) == (b"ROUTER", b"")
@@ -109,7 +109,7 @@ def test_what_libzmq_said_is_understood(
 ) -> None:
     wire, data, got = Wire(kind), recorded(name), []
     for start in range(0, len(data), step):
-        got += wire.receive(data[start : start + step])
+        got += wire.receive_data(data[start : start + step])
     assert wire.peer is not None
     assert (wire.peer.kind, wire.peer.identity) == peer
     assert got == expected
@@ -124,21 +124,21 @@ def test_the_recorded_subscriptions_are_said_in_both_ways() -> None:
 
 def test_a_ping_of_libzmq_is_answered() -> None:
     wire = Wire(b"ROUTER")
-    wire.receive(recorded("heartbeat")[:-1])
-    assert wire.take().startswith(GREETING)
-    wire.receive(recorded("heartbeat")[-1:])
-    assert wire.take() == b"\4\5\4PONG"
+    wire.receive_data(recorded("heartbeat")[:-1])
+    assert wire.data_to_send().startswith(GREETING)
+    wire.receive_data(recorded("heartbeat")[-1:])
+    assert wire.data_to_send() == b"\4\5\4PONG"
 
 
 def test_a_ping_is_answered_with_its_context() -> None:
     wire = introduced()
-    wire.receive(frame(COMMAND, b"\4PING\0\x0a" + b"context"))
-    assert wire.take() == frame(COMMAND, b"\4PONGcontext")
+    wire.receive_data(frame(COMMAND, b"\4PING\0\x0a" + b"context"))
+    assert wire.data_to_send() == frame(COMMAND, b"\4PONGcontext")
 
 
 def test_commands_that_we_do_not_know_are_left_alone() -> None:
     wire = introduced()
-    assert wire.receive(frame(COMMAND, b"\3NEWstuff") + frame(0, b"message")) == [[b"message"]]
+    assert wire.receive_data(frame(COMMAND, b"\3NEWstuff") + frame(0, b"message")) == [[b"message"]]
 
 
 # --- what nobody may say --------------------------------------------------------------------------
@@ -166,12 +166,12 @@ READY = b"\5READY\x0bSocket-Type\0\0\0\6DEALER"
         (GREETING + frame(COMMAND, READY) + frame(COMMAND | MORE, b""), "flags 0x5"),
         (GREETING + frame(COMMAND, READY) + frame(COMMAND, b"\4PING\0"), "a PING of 1"),
         (GREETING + frame(COMMAND, READY) + frame(COMMAND, b"\5ERROR\0"), "gave up"),
-        (GREETING + bytes([COMMAND | LONG]) + (LONGEST_COMMAND + 1).to_bytes(8, "big"), "command"),
+        (GREETING + bytes([COMMAND | LONG]) + (MAX_COMMAND + 1).to_bytes(8, "big"), "command"),
     ],
 )
 def test_nonsense_is_refused(data: bytes, why: str) -> None:
     with pytest.raises(ProtocolError, match=why):
-        Wire(b"ROUTER").receive(data)
+        Wire(b"ROUTER").receive_data(data)
 
 
 @pytest.mark.parametrize(
@@ -185,16 +185,16 @@ def test_nonsense_is_refused(data: bytes, why: str) -> None:
 )
 def test_a_message_that_is_too_long_is_refused_by_its_header(data: bytes) -> None:
     wire = introduced(limit=1000)
-    assert wire.receive(frame(LONG, bytes(1000 - COST))) == [[bytes(1000 - COST)]]
+    assert wire.receive_data(frame(LONG, bytes(1000 - COST))) == [[bytes(1000 - COST)]]
     with pytest.raises(ProtocolError, match="more than 1000 bytes"):
-        wire.receive(data)
+        wire.receive_data(data)
 
 
 def test_a_long_frame_takes_no_memory_before_it_comes() -> None:
     wire = introduced()
     tracemalloc.start()
     try:
-        wire.receive(bytes([LONG]) + (1 << 27).to_bytes(8, "big") + bytes(1000))
+        wire.receive_data(bytes([LONG]) + (1 << 27).to_bytes(8, "big") + bytes(1000))
         assert tracemalloc.get_traced_memory()[1] < 1 << 16
     finally:
         tracemalloc.stop()
@@ -203,8 +203,8 @@ def test_a_long_frame_takes_no_memory_before_it_comes() -> None:
 def test_pings_that_nobody_takes_the_answers_of_take_no_memory() -> None:
     wire = introduced()
     for _ in range(10000):
-        wire.receive(frame(COMMAND, b"\4PING\0\0" + b"x" * 16))
-    assert len(wire._out) < LONGEST_COMMAND + 100
+        wire.receive_data(frame(COMMAND, b"\4PING\0\0" + b"x" * 16))
+    assert len(wire._out) < MAX_COMMAND + 100
 
 
 @given(st.booleans(), st.binary(max_size=300), st.integers(1, 50))
@@ -212,7 +212,7 @@ def test_any_bytes_are_messages_or_an_error(met: bool, data: bytes, size: int) -
     wire = introduced(limit=200) if met else Wire(b"XPUB", limit=200)
     try:
         for start in range(0, len(data), size):
-            for message in wire.receive(data[start : start + size]):
+            for message in wire.receive_data(data[start : start + size]):
                 assert message and sum(map(len, message)) <= 200
     except ProtocolError:
         pass
