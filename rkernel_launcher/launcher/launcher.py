@@ -66,7 +66,7 @@ class Launcher:
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._target = target
-        self._keep_alive = targets.seconds(target.orphan_timeout)
+        self._orphan_timeout = targets.seconds(target.orphan_timeout)
         self._connection = connection_file.read(path)
         self._attach = attach
         self._on_ready = on_ready
@@ -151,7 +151,7 @@ class Launcher:
                 "env": self._target.env,
                 "debugger": self._target.debugger,
                 "owner": _owner(),
-                "lease": self._keep_alive if self._keep_alive < FOREVER else None,
+                "lease": self._orphan_timeout if self._orphan_timeout < FOREVER else None,
                 "peer_timeout": self._target.link_timeout,
             }
         )
@@ -256,8 +256,10 @@ class Launcher:
         log.info("the link is lost: %s", error)
         if self._ending:
             self._finish(0)
-        elif self._keep_alive == 0:
-            self._finish(errors.LinkLost(host=self._target.name, detail=str(error), lease="0"))
+        elif self._orphan_timeout == 0:
+            self._finish(
+                errors.LinkLost(host=self._target.name, detail=str(error), orphan_timeout="0")
+            )
         else:
             timed_out = isinstance(error, TimeoutError)
             self._on_link_down(self._driver.heard_at if timed_out else time.monotonic())
@@ -273,7 +275,7 @@ class Launcher:
         """Dial the agent again: the link is lost, or its other end does not answer."""
         if self._reconnection is not None or self._board is None or self._ending:
             return
-        if self._driver.connected and self._keep_alive == 0:
+        if self._driver.connected and self._orphan_timeout == 0:
             return  # a second connection would cost the first, and with it the kernel
         assert self._agent is not None
         self._reconnection = Reconnection(

@@ -50,7 +50,7 @@ class Outage:
         self._say(f"link to {self._target.name} lost, reconnecting…\n")
 
     def _over(self) -> None:
-        facts = {"host": self._target.name, "keep_alive": self._target.orphan_timeout}
+        facts = {"host": self._target.name, "orphan_timeout": self._target.orphan_timeout}
         self._give_up(LinkLost(**facts, detail="it did not come back"))
 
     def end(self) -> None:

@@ -331,13 +331,13 @@ def test_the_lease_is_over_before_the_link_is_back(board: Remote) -> None:
         lost(kernel, dropped)
         wait_until(lambda: not board.kernels(), "the lease is over", 10)
         board.network.restore()
-        assert_ended(kernel, errors.KernelGone, "longer than its keep-alive of 3s")
+        assert_ended(kernel, errors.KernelGone, "longer than its orphan timeout of 3s")
 
 
-def test_without_a_keep_alive_the_end_of_the_link_is_the_end(board: Remote) -> None:
+def test_without_an_orphan_timeout_the_end_of_the_link_is_the_end(board: Remote) -> None:
     with started(board, *QUICK, "--orphan-timeout", "0") as kernel:
         board.network.reset()
-        assert_ended(kernel, errors.LinkLost, "keep-alive of 0")
+        assert_ended(kernel, errors.LinkLost, "orphan timeout of 0")
         wait_until(lambda: not board.kernels(), "the kernel has ended", 10)
     board.network.restore()
 
