@@ -308,7 +308,10 @@ class NoForwarding(RkernelError):
 class LinkLost(RkernelError):
     """The link broke, and did not come back while the kernel waited."""
 
-    message = "The link to {host} was lost for longer than the orphan timeout of {orphan_timeout} ({detail})."
+    message = (
+        "The link to {host} was lost for longer than the orphan timeout of {orphan_timeout} "
+        "({detail})."
+    )
     remedy = "The kernel's variables are gone; check the network and start the kernel again."
 
 

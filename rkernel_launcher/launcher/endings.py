@@ -42,7 +42,8 @@ _HINTS = {
 def gone(status: int, host: str, orphan_timeout: str) -> KernelGone:
     """Return the error for a kernel that is not there when the link is back.
 
-    Parameters: status of the session, as the agent gives it; host; orphan_timeout, as the user said it.
+    Parameters: status of the session, as the agent gives it; host; orphan_timeout, as the user
+    said it.
     """
     why = _WHYS.get(status, "the board gives no reason that we know")
     hint = _HINTS.get(status, "Its variables are lost; start it again from the frontend.")
