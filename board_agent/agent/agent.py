@@ -10,20 +10,14 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Callable, List
 
 from ..common.agent_lock import AgentLock
-from ..common.memory import available
 from ..link import handshake
-from ..link.driver import LinkDriver
 from ..link.event_loop import Loop
-from ..link.frames import ProtocolError
-from .kernels import Kernels
-from .sessions import Session
+from .sessions import Sessions
 from .strangers import Stranger, Strangers
 
-KERNEL_MEMORY = 32 << 20  # bytes that a kernel takes, besides files that can be read anew
-CLOSED_SESSIONS_KEPT = 256  # sessions that are over, of which it is known why
 ACCEPT_BACKOFF = 1.0  # seconds without new peers when there is no socket left for them
 
 
@@ -91,19 +85,18 @@ def _let_kernels_go_first() -> None:
 
 
 class Agent:
-    """Accept links, and own the kernels.
+    """Accept links, and own the sessions.
 
     Parameters: folder, for the kernels' folders; listener; token, which a peer must know; idle,
     seconds without sessions and kernels after which `run` returns.
     """
 
     def __init__(self, folder: str, listener: socket.socket, token: bytes, idle: float) -> None:
-        self.loop = Loop()
-        self.kernels = Kernels(self.loop, folder, self._make_room, self._on_kernels_changed)
-        self._sessions: Dict[bytes, Session] = {}
-        self._farewells: Dict[bytes, int] = {}
+        self._loop = Loop()
+        self._guarded = self._loop.guarded(_log_fault)
+        self._sessions = Sessions(self._loop, folder, self._check_idle)
         self._listener = listener
-        self._strangers = Strangers(self.loop, token, self._on_proven)
+        self._strangers = Strangers(self._loop, token, self._on_proven)
         self._idle = idle
         self._idle_since = time.monotonic()
         self._cancel_idle_check: Callable[[], None] = lambda: None
@@ -112,98 +105,26 @@ class Agent:
     def run(self) -> None:
         """Serve until idle, or until SIGTERM has ended the kernels."""
         _let_kernels_go_first()
-        self.loop.on_signal(signal.SIGTERM, self._stop)
+        self._loop.on_signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._listen()
         self._check_idle()
-        self.loop.run()
-        for session in tuple(self._sessions.values()):
-            session.close(handshake.STOPPED)
+        self._loop.run()
+        self._sessions.close(handshake.STOPPED)
         self._strangers.close()
         self._listener.close()
-        self.loop.close()
-
-    # --- for sessions ---------------------------------------------------------------------------
-
-    def forget(self, session: Session) -> None:
-        """Forget a session that is over, except for why."""
-        known = self._sessions.pop(session.number, None)
-        if known is not None and session.status != handshake.NEW:
-            self._farewells[session.number] = session.status
-            if len(self._farewells) > CLOSED_SESSIONS_KEPT:
-                del self._farewells[next(iter(self._farewells))]
-        self._check_idle()
-
-    def replace(self, session: Session, key: str) -> None:
-        """End the kernel that has the key of a session that starts one, or is yet to be started."""
-        for other in tuple(self._sessions.values()):
-            if key and other is not session and other.key == key:
-                other.close(handshake.REPLACED)
-
-    def session_of(self, kernel: str) -> Optional[Session]:
-        """Return the session that a kernel belongs to."""
-        found = (s for s in self._all_with_kernels() if s.kernel and s.kernel.id == kernel)
-        return next(found, None)
-
-    def orphan_like(self, request: Dict[str, Any]) -> Optional[Session]:
-        """Return the youngest that has lost its launcher, of those that a request could mean."""
-
-        def same(session: Session) -> bool:
-            kernel = session.kernel
-            names = ("owner", "python", "workdir")
-            return bool(kernel and all(kernel.request.get(n) == request.get(n) for n in names))
-
-        orphans = [s for s in self._orphans() if same(s) and s.kernel and s.kernel.ready]
-        return orphans[-1] if orphans else None
-
-    def stop(self, kernel: str) -> None:
-        """End a kernel, whoever has it."""
-        session = self.session_of(kernel)
-        if session is not None:
-            session.close(handshake.STOPPED)
-
-    def describe(self) -> List[Dict[str, Any]]:
-        """Return what a person wants to know of the kernels."""
-        sessions = {session.kernel: session for session in self._all_with_kernels()}
-        return [sessions.get(kernel, kernel).describe() for kernel in self.kernels]
-
-    def _all_with_kernels(self) -> List[Session]:
-        sessions = self._sessions.values()
-        return [s for s in sessions if s.kernel is not None and not s.kernel.over]
-
-    def _orphans(self) -> List[Session]:
-        """Return those whose launchers are likely to be gone for good, the oldest first."""
-        orphans = [session for session in self._sessions.values() if session.abandoned]
-        return sorted(orphans, key=lambda session: session.detached_since or 0.0)
-
-    def _make_room(self, driver: LinkDriver) -> None:
-        """End the oldest orphan if there is no memory for another kernel."""
-        free = available(KERNEL_MEMORY)
-        orphans = self._orphans()
-        if free < KERNEL_MEMORY and orphans:
-            about = orphans[0].describe()
-            text = "%d MB are free: ended the kernel %s of %s, whose launcher was away for %.0f s"
-            facts = (free >> 20, about["kernel"], about["owner"], about["away"])
-            driver.message({"type": "note", "text": text % facts})
-            orphans[0].close(handshake.NO_MEMORY)
-
-    def _on_kernels_changed(self) -> None:
-        for session in self._sessions.values():
-            session.schedule_lease_expiry()
-        self._check_idle()
-
-    # --- peers ----------------------------------------------------------------------------------
+        self._loop.close()
 
     def _listen(self) -> None:
-        self.loop.watch(self._listener, self._accept, None)
+        self._guarded.watch(self._listener, self._accept, None)
 
     def _accept(self) -> None:
         try:
             sock, address = self._listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                self.loop.watch(self._listener, None, None)
-                self.loop.call_later(ACCEPT_BACKOFF, self._listen)
+                self._guarded.watch(self._listener, None, None)
+                self._guarded.call_later(ACCEPT_BACKOFF, self._listen)
             return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -211,36 +132,31 @@ class Agent:
 
     def _on_proven(self, stranger: Stranger, number: bytes, received: int) -> None:
         """Let a peer that has proven itself go on with its session, or begin one."""
-        session = self._sessions.get(number)
-        status = self._farewells.get(number, handshake.NEW) if session is None else session.status
-        if session is None and status == handshake.NEW:
-            session = self._sessions[number] = Session(self, number)
-        if session is None or status not in (handshake.NEW, handshake.RESUMED):
+        session, status = self._sessions.open(number)
+        if session is None:
             stranger.reject(status)
             return
         session.driver.suspend()  # a connection that has not noticed yet is over; what came, came
-        rest = stranger.accept(status, session.driver.link.last_received)
-        try:
-            session.resume(stranger.sock, received)
-        except ProtocolError as error:
-            stranger.sock.close()
-            session.on_disconnect(error)
-            return
+        data = stranger.accept(status, session.driver.link.last_received)
+        session.resume(stranger.sock, received, data)
         self._check_idle()
-        session.driver.receive_data(rest)
 
     def _stop(self) -> None:
         self._stopping = True
-        self.kernels.end()
+        self._sessions.kernels.end()
         self._check_idle()
 
     def _check_idle(self) -> None:
         now = time.monotonic()
-        if len(self.kernels) or (self._sessions and not self._stopping):
+        if len(self._sessions.kernels) or (len(self._sessions) and not self._stopping):
             self._idle_since = now
         elif self._stopping or now - self._idle_since >= self._idle:
-            self.loop.stop()
+            self._loop.stop()
             return
         left = self._idle_since + self._idle - now
         self._cancel_idle_check()
-        self._cancel_idle_check = self.loop.call_later(max(left, 1.0), self._check_idle)
+        self._cancel_idle_check = self._guarded.call_later(max(left, 1.0), self._check_idle)
+
+
+def _log_fault(error: Exception) -> None:
+    sys.excepthook(type(error), error, error.__traceback__)

@@ -41,7 +41,10 @@ def first_message(data: bytes) -> int:
 
 
 class IopubRecorder:
-    """The memory of one connection to iopub: how it opened, whether the kernel is busy, a spool."""
+    """The memory of one connection to iopub: how it opened, whether the kernel is busy, a spool.
+
+    A recorder of `Forwarder`.
+    """
 
     def __init__(self) -> None:
         self.spool = Spool()
@@ -92,13 +95,33 @@ class IopubRecorder:
         self.spool.push_front(data[start:])
         self._hearing, self._again = b"", True
 
+    def __len__(self) -> int:
+        return len(self.spool)
+
+    @property
+    def room(self) -> int:
+        """The bytes that can be kept now."""
+        return self.spool.room
+
+    def keep(self, data: bytes) -> None:
+        """Keep what the peer cannot get now: no more than `room`."""
+        self.spool.append(data)
+
+    def take(self, size: int) -> bytes:
+        """Return and forget at most so many bytes of what is kept. Raises OSError."""
+        return self.spool.popleft(size)
+
+    def close(self) -> None:
+        """Forget what is kept."""
+        self.spool.close()
+
     @property
     def is_open(self) -> bool:
         """Whether the kernel has said its opening and heard one: else a connection is no use."""
         return self._opened and (self._again or self._hearing is None)
 
     @property
-    def awaits_greeting(self) -> bool:
+    def awaits_peer(self) -> bool:
         """Whether another launcher has not said its opening yet: until then, libzmq takes none."""
         return self._again and self._hearing is not None
 

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional
 from ..common import fork_protocol, home
 from ..common.memory import SHORT, available
 from ..link.event_loop import Loop
+from ..link.messages import Start
 
 FORK_TIMEOUT = 5.0  # seconds that the template may take to fork
 POLL_SECONDS = 1.0  # seconds between looks at kernels whose template has gone
@@ -53,26 +54,24 @@ class KernelProcesses:
         self._ended: Dict[int, int] = {}  # the template's children, with their exit statuses
         self._forked: List[int] = []  # those that run
 
-    def prepare(self, request: Dict[str, Any]) -> bool:
+    def prepare(self, request: Start) -> bool:
         """Say whether a kernel can be started now; if not, `on_change` is called when it can.
 
         Parameters: request, the launcher's; its `warm_start` says whether there is to be a
-        template: always, never, or where there is memory for it. Raises OSError, or ValueError and
-        TypeError for what the request says.
+        template: always, never, or where there is memory for it. Raises OSError, or ValueError
+        for what the request says.
         """
-        wish = request.get("warm_start", "auto")
+        wish = request.warm_start
         wanted = wish == "always" or (wish != "never" and available(0) >= SHORT)
         if wanted and not self._template_pid and _is_plain(request):
             self._make_template(request)
         return not self._warming
 
-    def start(
-        self, request: Dict[str, Any], arguments: List[str], agent_socket: socket.socket
-    ) -> Process:
-        """Start a kernel. Raises OSError, or ValueError and TypeError for what the request says.
+    def start(self, request: Start, arguments: List[str], agent_socket: socket.socket) -> Process:
+        """Start a kernel. Raises OSError, or ValueError for what the request says.
 
         Parameters: request, the launcher's; arguments, those of `kernel` but for the first;
-        lifeline, the kernel's end of it.
+        agent_socket, the kernel's end of its socket to us.
         """
         fits = self._template is not None and _is_plain(request)
         fits = fits and self._command == _command(request)
@@ -96,16 +95,16 @@ class KernelProcesses:
             os.kill(self._template_pid, signal.SIGKILL)
             os.waitpid(self._template_pid, 0)
 
-    def _make_template(self, request: Dict[str, Any]) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def _make_template(self, request: Start) -> None:
+        local, remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._command = _command(request)
-        with theirs, open(os.devnull, "wb") as null:
+        with remote, open(os.devnull, "wb") as null:
             options = bundle_options(request)
-            self._template_pid = _spawn("kernel.template", request, options, theirs, null.fileno())
-        ours.settimeout(FORK_TIMEOUT)
-        self._template = ours
+            self._template_pid = _spawn("kernel.template", request, options, remote, null.fileno())
+        local.settimeout(FORK_TIMEOUT)
+        self._template = local
         self._warming = True
-        self._loop.watch(ours, self._on_readable, None)
+        self._loop.watch(local, self._on_readable, None)
         self._loop.call_later(IMPORT_TIMEOUT, self._give_up)
 
     def _give_up(self) -> None:
@@ -174,25 +173,23 @@ def _wait(pid: int) -> Optional[int]:
     return fork_protocol.exit_status(status) if found else None
 
 
-def _is_plain(request: Dict[str, Any]) -> bool:
+def _is_plain(request: Start) -> bool:
     """Say whether a kernel can be had from a template: nothing is special about its process."""
-    return not request.get("env") and not request.get("debugger")
+    return not request.env and not request.debugger
 
 
-def _command(request: Dict[str, Any]) -> List[str]:
-    """Return what tells templates apart. Raises ValueError and TypeError."""
-    return [home.interpreter(request.get("python")), *bundle_options(request)]
+def _command(request: Start) -> List[str]:
+    """Return what tells templates apart. Raises ValueError."""
+    return [home.interpreter(request.python), *bundle_options(request)]
 
 
-def bundle_options(request: Dict[str, Any]) -> List[str]:
+def bundle_options(request: Start) -> List[str]:
     """Return the arguments that say where to import from. Raises ValueError."""
-    if not request.get("bundle"):
-        return []
-    return ["--bundle", home.bundle_folder(str(request["bundle"]))]
+    return ["--bundle", home.bundle_folder(request.bundle)] if request.bundle else []
 
 
 def _spawn(
-    module: str, request: Dict[str, Any], arguments: List[str], sock: socket.socket, output: int
+    module: str, request: Start, arguments: List[str], sock: socket.socket, output: int
 ) -> int:
     """Start a module of ours as a process; return its pid.
 
@@ -200,8 +197,8 @@ def _spawn(
     descriptor for what it writes. Raises OSError, or what the request's nonsense raises.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JPY_")}
-    environment.update(request.get("env") or {})
-    command = [home.interpreter(request.get("python")), "-m", "board_agent." + module]
+    environment.update(request.env or {})
+    command = [home.interpreter(request.python), "-m", "board_agent." + module]
     command += [str(sock.fileno()), *arguments]
     sock.set_inheritable(True)
     spawn = partial(  # subprocess would take 300 kB; we are where our code is, as it should be

@@ -7,75 +7,100 @@ import signal
 import socket
 import time
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Set
 
 from ..common.home import remove_tree
 from ..common.memory import memory_of_process
-from ..link.driver import LinkDriver
-from ..link.event_loop import Loop
+from ..link.event_loop import GuardedLoop, Loop
+from ..link.messages import (
+    Exited,
+    Failed,
+    KernelInfo,
+    Missing,
+    Output,
+    Ready,
+    Start,
+)
 from .kernel_processes import KernelProcesses, bundle_options
 
 KILL_AFTER = 1.5  # seconds between asking a kernel to end and making it end
 MAX_OUTPUT_KEPT = 1 << 16  # bytes of what a kernel wrote outside its cells
 OUTPUT_READ_SIZE = 1 << 14  # bytes of that in one message: messages go before all else
-BACKLOG_POLL_SECONDS = 0.05  # seconds between looks at a link that is behind
+BACKLOG_POLL_SECONDS = 0.05  # between looks at a link that is behind
 DISCONNECTED_POLL_SECONDS = 2.0  # the same while it is down
-_TEMPORARY = os.environ.get("TMPDIR", "/tmp")  # where a debugger's kernel keeps its cells
 MAX_FORMER_KEYS = 8  # that are remembered
+MAX_LINE = 4096  # bytes that a kernel says to us at once
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 SOCKETS = (*CHANNELS, "video")  # the last is there once the kernel shows pictures
+_TEMPORARY = os.environ.get("TMPDIR", "/tmp")  # where a debugger's kernel keeps its cells
 
 
 class CannotStart(Exception):
     """The kernel's process cannot even be started."""
 
 
+class Owner(Protocol):
+    """Whom a kernel belongs to: what it needs of its session."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the launcher is connected."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits for the launcher that more should wait in the kernel."""
+
+    def send(self, message: Any) -> None:
+        """Send the launcher a message."""
+
+    def on_video(self) -> None:
+        """Take notice that the kernel shows pictures from now on."""
+
+    def on_fault(self, error: Exception) -> None:
+        """Take notice of a fault of ours that concerns this kernel."""
+
+
 class Kernel:
     """One kernel process and what belongs to it.
 
     Parameters: loop; folder, made here and removed with the kernel, closed to other users; request,
-    the launcher's start message; relay, to the launcher; processes, that start it. Raises
-    CannotStart.
+    the launcher's; owner, whose kernel it is; processes, that start it. Raises CannotStart.
     """
 
     def __init__(
-        self,
-        loop: Loop,
-        folder: str,
-        request: Dict[str, Any],
-        driver: LinkDriver,
-        processes: KernelProcesses,
+        self, loop: Loop, folder: str, request: Start, owner: Owner, processes: KernelProcesses
     ) -> None:
         self.id = binascii.hexlify(os.urandom(3)).decode()
-        self.key = str(request.get("key", ""))
+        self.key = request.key
         self.request = request
-        self.driver = driver
+        self.owner = owner
         self.since = time.monotonic()
         self.ending = self.over = False
-        self._loop = loop
+        self._loop = GuardedLoop(loop, lambda error: self.owner.on_fault(error))
         self._folder = folder
         self._output = b""
-        self._line_buffer = b""  # on the lifeline, until it is a whole line
-        self._ready: Dict[str, Any] = {}
+        self._line_buffer = b""  # of what the kernel says, until it is a whole line
+        self._ready: Optional[Ready] = None
+        self.shows_pictures = False  # from when on its channel for video is there
         self._former_keys: List[str] = []  # what is spooled may be signed with any of them
-        self._changes = 0  # of the key that the kernel has not confirmed
+        self._key_changes = 0  # that the kernel has not confirmed
         try:
-            self._socket, theirs = socket.socketpair()
+            self._socket, remote = socket.socketpair()
         except OSError as error:
             raise CannotStart(str(error)) from None
         try:
             os.mkdir(folder, 0o700)
             arguments = _arguments(request, _write_connection_file(folder, request))
-            self._process = processes.start(request, arguments, theirs)
-        except (OSError, TypeError, ValueError) as error:
+            self._process = processes.start(request, arguments, remote)
+        except (OSError, ValueError) as error:
             self._socket.close()
             remove_tree(folder)
             raise CannotStart(str(error)) from None
         finally:
-            theirs.close()
+            remote.close()
         self._socket.setblocking(False)
         self._pipe = self._process.output
-        loop.watch(self._socket, self._read_socket, None)
+        self._loop.watch(self._socket, self._read_socket, None)
         self._watch_output()
 
     @property
@@ -83,18 +108,29 @@ class Kernel:
         """The process id, which is also the kernel's process group."""
         return self._process.pid
 
-    def describe(self) -> Dict[str, Any]:
-        """Return what a person wants to know of a kernel that is ending, and has no session."""
-        return {
-            "kernel": self.id,
-            "pid": self.pid,
-            "owner": str(self.request.get("owner", "")),
-            "age": time.monotonic() - self.since,
-            "state": "ending",
-            "memory": memory_of_process(self.pid),
-            "lease": 0.0,
-            "away": 0.0,
-        }
+    @property
+    def ready(self) -> bool:
+        """Whether the kernel serves its channels."""
+        return self._ready is not None
+
+    def describe(
+        self,
+        owner: str = "",
+        state: str = "ending",
+        lease: Optional[float] = 0.0,
+        away: Optional[float] = 0.0,
+    ) -> KernelInfo:
+        """Return what a person wants to know; by default, of a kernel that has no session."""
+        return KernelInfo(
+            kernel=self.id,
+            pid=self.pid,
+            owner=owner or self.request.owner,
+            age=time.monotonic() - self.since,
+            state=state,
+            memory=memory_of_process(self.pid),
+            away=away,
+            lease=lease,
+        )
 
     def connect(self, channel: str) -> socket.socket:
         """Return a connection to one of the kernel's channels. Raises OSError."""
@@ -137,67 +173,57 @@ class Kernel:
             stream.close()
         for folder in (self._folder, "%s/ipykernel_%d" % (_TEMPORARY, self.pid)):
             remove_tree(folder)
-        self.driver.message(
-            {
-                "type": "ended",
-                "status": self._process.returncode,  # negative: the signal, as in subprocess
-                "output": self._output.decode("utf-8", "replace"),
-            }
-        )
+        assert self._process.returncode is not None
+        said = self._output.decode("utf-8", "replace")
+        self.owner.send(Exited(self._process.returncode, said))
         return True
 
     def _signal(self, number: int) -> None:
         if self._process.returncode is None:  # else the number may be another process's by now
             _signal_group(self.pid, number)
 
-    @property
-    def ready(self) -> bool:
-        """Whether the kernel serves its channels."""
-        return bool(self._ready.get("ready"))
+    def change_key(self, key: str, signature_scheme: str) -> None:
+        """Have the kernel sign with the key of another launcher; its owner is told when it does.
 
-    def change_key(self, request: Dict[str, Any]) -> None:
-        """Have the kernel sign with the key of another launcher, who is then told that it is ready.
-
-        Parameters: request, the message of that launcher; it is `relay` that it is told by. Raises
-        OSError when the kernel does not listen.
+        Raises OSError when the kernel does not listen.
         """
-        wanted = _signature(request)
+        wanted = {"key": key, "signature_scheme": signature_scheme}
         self._socket.send(json.dumps(wanted).encode() + b"\n")  # fits: nothing else is sent
         self._former_keys = [*self._former_keys[1 - MAX_FORMER_KEYS :], self.key]
-        self.key = wanted["key"]
-        self._changes += 1
+        self.key = key
+        self._key_changes += 1
 
     def _read_socket(self) -> None:
         try:
-            data = self._socket.recv(4096)
+            data = self._socket.recv(MAX_LINE)
         except OSError:
             return
         if not data:
             self._loop.watch(self._socket, None, None)
         *lines, self._line_buffer = (self._line_buffer + data).split(b"\n")
-        self._line_buffer = self._line_buffer[-4096:]  # cells can write there too
+        self._line_buffer = self._line_buffer[-MAX_LINE:]  # cells can write there too
         for line in lines:
-            self._handle_message(line)
+            self._handle_message(_object(line))
 
-    def _handle_message(self, line: bytes) -> None:
+    def _handle_message(self, content: Dict[str, Any]) -> None:
         """Take what the kernel says: it is ready; then, it shows pictures or has a new key."""
-        try:
-            content = dict(json.loads(line))
-        except (TypeError, ValueError, RecursionError):
-            content = {}
-        if not self._ready:
-            if not content:
+        if self._ready is None:
+            if content.get("ready"):
+                self._ready = Ready(self.id, self.pid, str(content.get("ipykernel")))
+                self.owner.send(self._ready)
+            elif "missing" in content:
+                detail = str(content.get("detail", ""))
+                self.owner.send(Missing(str(content["missing"]), detail))
+            else:
                 self.end()
-                return
-            self._ready = dict(content, type="ready", pid=self.pid, kernel=self.id)
-            self.driver.message(self._ready)
         elif content.get("video"):
-            self._ready["video"] = True
-            self.driver.message({"type": "video"})
-        elif self._changes and content.get("rekeyed"):
-            self._changes -= 1
-            if not self._changes:
-                self.driver.message(dict(self._ready, former_keys=self._former_keys))
+            self.shows_pictures = True
+            self.owner.on_video()
+        elif self._key_changes and content.get("rekeyed"):
+            self._key_changes -= 1
+            if not self._key_changes:
+                former = tuple(self._former_keys)
+                self.owner.send(Ready(self.id, self.pid, self._ready.ipykernel, former))
 
     def _watch_output(self) -> None:
         if not self._pipe.closed:
@@ -205,9 +231,9 @@ class Kernel:
 
     def _on_output(self) -> None:
         """Pass output on; while the link is behind, let it wait in the pipe, then in the kernel."""
-        if self.driver.is_behind:
+        if self.owner.is_behind:
             self._loop.watch(self._pipe, None, None)
-            pause = BACKLOG_POLL_SECONDS if self.driver.connected else DISCONNECTED_POLL_SECONDS
+            pause = BACKLOG_POLL_SECONDS if self.owner.connected else DISCONNECTED_POLL_SECONDS
             self._loop.call_later(pause, self._watch_output)
         elif self._read_output() is False:
             self._loop.watch(self._pipe, None, None)
@@ -220,8 +246,17 @@ class Kernel:
             return None
         if data:
             self._output = (self._output + data)[-MAX_OUTPUT_KEPT:]
-            self.driver.message({"type": "output", "text": data.decode("utf-8", "replace")})
+            self.owner.send(Output(data.decode("utf-8", "replace")))
         return bool(data)
+
+
+def _object(line: bytes) -> Dict[str, Any]:
+    """Return the JSON object in a line; an empty one if it is none."""
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _signal_group(pid: int, number: int) -> None:
@@ -231,16 +266,9 @@ def _signal_group(pid: int, number: int) -> None:
         pass  # all of it has ended
 
 
-def _signature(request: Dict[str, Any]) -> Dict[str, str]:
-    """Return how a launcher wants messages to be signed, as a connection file says it."""
-    return {
-        "key": str(request.get("key", "")),
-        "signature_scheme": str(request.get("signature_scheme", "hmac-sha256")),
-    }
-
-
-def _write_connection_file(folder: str, request: Dict[str, Any]) -> str:
-    info = {"transport": "ipc", "ip": folder + "/k", **_signature(request)}
+def _write_connection_file(folder: str, request: Start) -> str:
+    info = {"transport": "ipc", "ip": folder + "/k", "key": request.key}
+    info["signature_scheme"] = request.signature_scheme
     for number, channel in enumerate(CHANNELS, 1):
         info["%s_port" % channel] = number  # type: ignore[assignment]
     path = folder + "/connection.json"
@@ -249,13 +277,13 @@ def _write_connection_file(folder: str, request: Dict[str, Any]) -> str:
     return path
 
 
-def _arguments(request: Dict[str, Any], connection_file: str) -> List[str]:
+def _arguments(request: Start, connection_file: str) -> List[str]:
     """Return a kernel's arguments but for the first. Raises OSError and ValueError."""
-    workdir = os.path.expanduser(request.get("workdir") or "~")
+    workdir = os.path.expanduser(request.workdir or "~")
     os.stat(os.path.join(workdir, ""))  # what is wrong with it is easier to say here than there
     arguments = [connection_file, workdir]
     arguments += bundle_options(request)
-    if request.get("debugger"):
+    if request.debugger:
         arguments.append("--debugger")
     return arguments
 
@@ -263,16 +291,16 @@ def _arguments(request: Dict[str, Any], connection_file: str) -> List[str]:
 class Kernels:
     """All kernels of an agent.
 
-    Parameters: loop; folder, where each kernel gets one of its own; make_room, called
-    before one is started for a relay, to end others if there is no memory for it; on_change, called
-    when one has ended.
+    Parameters: loop; folder, where each kernel gets one of its own; make_room, called before one is
+    started for an owner, to end others if there is no memory for it; on_change, called when one has
+    ended.
     """
 
     def __init__(
         self,
         loop: Loop,
         folder: str,
-        make_room: Callable[[LinkDriver], None],
+        make_room: Callable[[Owner], None],
         on_change: Callable[[], None],
     ) -> None:
         self._loop = loop
@@ -282,6 +310,7 @@ class Kernels:
         self._count = 0
         self._all: List[Kernel] = []
         self._waiting: List[Callable[[], None]] = []
+        self._faulty: Set[Kernel] = set()  # that could not be polled
         self._processes = KernelProcesses(loop, self._poll)
         loop.on_signal(signal.SIGCHLD, self._poll)
 
@@ -291,28 +320,26 @@ class Kernels:
     def __len__(self) -> int:
         return len(self._all) + len(self._waiting)
 
-    def start(
-        self, request: Dict[str, Any], driver: LinkDriver, on_start: Callable[[Kernel], None]
-    ) -> None:
+    def start(self, request: Start, owner: Owner, on_start: Callable[[Kernel], None]) -> None:
         """Start a kernel, once all that are ending are gone and the template is ready.
 
-        The launcher is told by `relay`; `on_start` is called with the kernel.
+        Its owner is told if it cannot be; `on_start` is called with the kernel.
         """
         if not any(kernel.ending for kernel in self._all):
-            self._make_room(driver)
+            self._make_room(owner)
         try:
             ready = self._processes.prepare(request)
-        except (OSError, TypeError, ValueError):
+        except (OSError, ValueError):
             ready = True  # to be told what is wrong
         if not ready or any(kernel.ending for kernel in self._all):
-            self._waiting.append(partial(self.start, request, driver, on_start))
+            self._waiting.append(partial(self._start_for, request, owner, on_start))
             return
         self._count += 1
         try:
             folder = "%s/%d" % (self._folder, self._count)
-            kernel = Kernel(self._loop, folder, request, driver, self._processes)
+            kernel = Kernel(self._loop, folder, request, owner, self._processes)
         except CannotStart as error:
-            driver.message({"type": "failed", "detail": str(error)})
+            owner.send(Failed(str(error)))
         else:
             self._all.append(kernel)
             on_start(kernel)
@@ -323,13 +350,25 @@ class Kernels:
         for kernel in self._all:
             kernel.end()
 
-    def close(self) -> None:
-        """Let go of the template; the kernels are over."""
-        self._processes.close()
+    def _start_for(self, request: Start, owner: Owner, on_start: Callable[[Kernel], None]) -> None:
+        try:
+            self.start(request, owner, on_start)
+        except Exception as error:
+            owner.on_fault(error)
 
     def _poll(self) -> None:
-        self._all = [kernel for kernel in self._all if not kernel.poll()]
+        self._all = [kernel for kernel in self._all if not self._is_over(kernel)]
         waiting, self._waiting = self._waiting, []
         for start in waiting:
             start()
         self._on_change()
+
+    def _is_over(self, kernel: Kernel) -> bool:
+        try:
+            return kernel.poll()
+        except Exception as error:
+            kernel.owner.on_fault(error)
+            self._loop.call_later(KILL_AFTER, self._poll)  # nothing else may come to make us look
+            known = kernel in self._faulty
+            self._faulty.add(kernel)
+            return known  # it cannot even be cleaned up after

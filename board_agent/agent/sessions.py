@@ -1,51 +1,175 @@
-"""A launcher's session: its link, through any number of connections, and its kernel."""
+"""The sessions of launchers: each has a link, through any number of connections, and a kernel."""
 
+import sys
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
+from ..common.memory import available
+from ..link import handshake
 from ..link.driver import LinkDriver
+from ..link.event_loop import Loop
 from ..link.forwarder import Forwarder
 from ..link.frames import ProtocolError
-from ..link.handshake import BROKEN, EXPIRED, NEW, RESUMED, STOPPED, TAKEN
+from ..link.handshake import BROKEN, EXPIRED, FAULT, NEW, NO_MEMORY, RESUMED, STOPPED, TAKEN
 from ..link.link import Link
-from .iopub_recorder import IopubRecorder
-from .kernels import Kernel
-
-if TYPE_CHECKING:
-    from .agent import Agent
-
-DEFAULT_LEASE = 3600.0  # seconds that a kernel waits for its launcher, if that does not say
-SLEEP_ALLOWANCE = (
-    60.0  # seconds that a launcher may be silent before its kernel counts as left behind
+from ..link.messages import (
+    REQUESTS,
+    Attach,
+    BadMessage,
+    End,
+    Failed,
+    Interrupt,
+    KernelInfo,
+    ListKernels,
+    Note,
+    Start,
+    Stop,
+    from_json,
 )
+from ..link.messages import (
+    Kernels as KernelList,
+)
+from .iopub_recorder import IopubRecorder
+from .kernels import Kernel, Kernels, Owner
+
+CLOSED_SESSIONS_KEPT = 256  # of which it is known why they are over
+KERNEL_MEMORY = 32 << 20  # bytes that a kernel takes, besides files that can be read again
+SLEEP_ALLOWANCE = 60.0  # seconds of silence after which a launcher counts as gone, not asleep
 FOREVER = 1e9  # seconds, from which on nobody counts
 OUTPUT_KEPT_SECONDS = 3600.0  # the most seconds that what a dead kernel said waits
 PEER_TIMEOUTS = (1.0, 3600.0)  # seconds, of which a launcher may choose
 
 
+class Sessions:
+    """All sessions of an agent, and their kernels.
+
+    Parameters: loop; folder, where each kernel gets one of its own; on_change, called when there
+    may be fewer sessions or kernels than before.
+    """
+
+    def __init__(self, loop: Loop, folder: str, on_change: Callable[[], None]) -> None:
+        self.loop = loop
+        self.kernels = Kernels(loop, folder, self._make_room, self._on_kernels_changed)
+        self._on_change = on_change
+        self._all: Dict[bytes, Session] = {}
+        self._closed: Dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def open(self, number: bytes) -> Tuple[Optional["Session"], int]:
+        """Return a launcher's session, begun if it is new, and its status.
+
+        It is None if it is over, or cannot go on; the status says why.
+        """
+        session = self._all.get(number)
+        if session is None:
+            if number in self._closed:
+                return None, self._closed[number]
+            session = self._all[number] = Session(self, number)
+            return session, NEW
+        return (session if session.status == RESUMED else None), session.status
+
+    def close(self, status: int) -> None:
+        """Close all; `status` is why."""
+        for session in tuple(self._all.values()):
+            session.close(status)
+
+    def remove(self, session: "Session") -> None:
+        """Forget a session that is over, except for why."""
+        if self._all.pop(session.number, None) is not None and session.status != NEW:
+            self._closed[session.number] = session.status
+            if len(self._closed) > CLOSED_SESSIONS_KEPT:
+                del self._closed[next(iter(self._closed))]
+        self._on_change()
+
+    def replace(self, session: "Session", key: str) -> None:
+        """End the kernel that has the key of a session that starts one, or is yet to be started."""
+        for other in tuple(self._all.values()):
+            if key and other is not session and other.key == key:
+                other.close(handshake.REPLACED)
+
+    def session_of(self, kernel: str) -> Optional["Session"]:
+        """Return the session that a kernel belongs to."""
+        found = (s for s in self._with_kernels() if s.kernel and s.kernel.id == kernel)
+        return next(found, None)
+
+    def orphan_like(self, request: Start) -> Optional["Session"]:
+        """Return the youngest that has lost its launcher, of those that a request could mean."""
+
+        def fits(kernel: Optional[Kernel]) -> bool:
+            if kernel is None or not kernel.ready:
+                return False
+            was = kernel.request
+            wanted = (request.owner, request.python, request.workdir)
+            return (was.owner, was.python, was.workdir) == wanted
+
+        orphans = [session for session in self._abandoned() if fits(session.kernel)]
+        return orphans[-1] if orphans else None
+
+    def stop(self, kernel: str) -> None:
+        """End a kernel, whoever has it."""
+        session = self.session_of(kernel)
+        if session is not None:
+            session.close(STOPPED)
+
+    def describe(self) -> List[KernelInfo]:
+        """Return what a person wants to know of the kernels."""
+        sessions = {session.kernel: session for session in self._with_kernels()}
+        return [sessions.get(kernel, kernel).describe() for kernel in self.kernels]
+
+    def _with_kernels(self) -> List["Session"]:
+        sessions = self._all.values()
+        return [s for s in sessions if s.kernel is not None and not s.kernel.over]
+
+    def _abandoned(self) -> List["Session"]:
+        """Return those whose launchers are likely to be gone for good, the oldest first."""
+        found = [session for session in self._all.values() if session.abandoned]
+        return sorted(found, key=lambda session: session.detached_since or 0.0)
+
+    def _make_room(self, owner: Owner) -> None:
+        """End the oldest orphan if there is no memory for another kernel."""
+        free = available(KERNEL_MEMORY)
+        orphans = self._abandoned()
+        if free < KERNEL_MEMORY and orphans:
+            about = orphans[0].describe()
+            text = "%d MB are free: ended the kernel %s of %s, whose launcher was away for %.0f s"
+            owner.send(Note(text % (free >> 20, about.kernel, about.owner, about.away or 0.0)))
+            orphans[0].close(NO_MEMORY)
+
+    def _on_kernels_changed(self) -> None:
+        for session in self._all.values():
+            session.schedule_lease_expiry()
+        self._on_change()
+
+
 class Session:
     """What there is of one launcher, whether its connection stands or not.
 
-    Parameters: agent; number, which the launcher chose for it.
+    A fault of ours in one session ends that one alone.
+    Parameters: sessions, that it belongs to; number, which the launcher chose for it.
     """
 
-    def __init__(self, agent: "Agent", number: bytes) -> None:
+    def __init__(self, sessions: Sessions, number: bytes) -> None:
         self.number = number
         self.status = RESUMED  # to be told to the launcher when it comes back
         self.kernel: Optional[Kernel] = None
         self.detached_since: Optional[float] = None  # monotonic; None while the connection stands
-        self._agent = agent
-        self._request: Optional[Dict[str, Any]] = None
+        self._sessions = sessions
+        self._loop = sessions.loop.guarded(self.on_fault)
+        self._request: Optional[Union[Start, Attach]] = None
         self._leaving = self._fell_silent = False
         self._iopub: Optional[Forwarder] = None
+        self._video: Optional[Forwarder] = None
         self._recorder: Optional[IopubRecorder] = None
         self._iopub_socket: Any = None  # taken over, until the launcher asks for it
         self._cancel_lease: Callable[[], None] = lambda: None
         self.driver = LinkDriver(
-            agent.loop,
+            self._loop,
             Link(accepts_streams=True),
             on_message=self._on_message,
-            on_lost=self.on_disconnect,
+            on_disconnect=self.on_disconnect,
             on_open=self._on_open,
         )
 
@@ -54,7 +178,7 @@ class Session:
         """The connection key of the kernel that is there or wanted; empty if none is."""
         if self.kernel is not None:
             return "" if self.kernel.over else self.kernel.key
-        return str((self._request or {}).get("key", ""))
+        return self._request.key if self._request is not None else ""
 
     @property
     def detached(self) -> bool:
@@ -68,11 +192,24 @@ class Session:
             return False
         return not self._fell_silent or time.monotonic() - self.detached_since > SLEEP_ALLOWANCE
 
-    def resume(self, sock: Any, received: int) -> None:
-        """Go on over a new connection of the launcher's. Raises ProtocolError."""
+    def resume(self, sock: Any, received: int, data: bytes) -> None:
+        """Go on over a new connection of the launcher's.
+
+        Parameters: sock, past the handshake; received, the number of the last frame that came
+        there; data, that has come behind the handshake.
+        """
+        self._loop.call(partial(self._resume, sock, received, data))
+
+    def _resume(self, sock: Any, received: int, data: bytes) -> None:
         self._cancel_lease()
         self.detached_since = None
-        self.driver.resume(sock, received)
+        try:
+            self.driver.resume(sock, received)
+        except ProtocolError as error:
+            sock.close()
+            self.on_disconnect(error)
+            return
+        self.driver.receive_data(data)
 
     def close(self, status: int) -> None:
         """End the session and its kernel; `status` is what the launcher is told."""
@@ -82,21 +219,16 @@ class Session:
         if self._iopub_socket is not None:
             self._iopub_socket.close()
         if self._recorder is not None:
-            self._recorder.spool.close()
+            self._recorder.close()
         if self.kernel is not None:
             self.kernel.end()
-        self._agent.forget(self)
+        self._sessions.remove(self)
 
-    def describe(self) -> Dict[str, Any]:
+    def describe(self) -> KernelInfo:
         """Return what a person wants to know of the kernel."""
         assert self.kernel is not None and self._request is not None
-        return dict(
-            self.kernel.describe(),
-            owner=str(self._request.get("owner", "")),
-            state=self._state(),
-            lease=self._lease(),
-            away=None if self.detached_since is None else time.monotonic() - self.detached_since,
-        )
+        away = None if self.detached_since is None else time.monotonic() - self.detached_since
+        return self.kernel.describe(self._request.owner, self._state(), self._lease(), away)
 
     def _state(self) -> str:
         assert self.kernel is not None
@@ -107,101 +239,156 @@ class Session:
     # --- what the launcher says -----------------------------------------------------------------
 
     def _on_message(self, content: Dict[str, Any]) -> None:
-        kind = content.get("type")
-        if kind == "start" and self._request is None:
-            self._apply_options(content)
-            self._start(content)
-        elif kind == "attach" and self._request is None:
-            self._apply_options(content)
-            self._attach(content)
-        elif kind == "interrupt" and self.kernel is not None:
+        try:
+            message = from_json(content, REQUESTS, _log)
+        except BadMessage as error:
+            _log("a message was refused: %s" % error)
+            starts = error.type in ("start", "attach")
+            self.send(Failed(str(error)) if starts else Note("refused: %s" % error))
+            return
+        if isinstance(message, (Start, Attach)) and self._request is None:
+            self._begin(message)
+        elif isinstance(message, Interrupt) and self.kernel is not None:
             self.kernel.interrupt()
-        elif kind == "end":
+        elif isinstance(message, End):
             self._leaving = True
             if self.kernel is not None:
                 self.kernel.end()
-        elif kind == "list":
-            self.driver.message({"type": "kernels", "kernels": self._agent.describe()})
-        elif kind == "stop":
-            self._agent.stop(str(content.get("kernel")))
+        elif isinstance(message, ListKernels):
+            self.send(KernelList(self._sessions.describe()))
+        elif isinstance(message, Stop):
+            self._sessions.stop(message.kernel)
 
-    def _apply_options(self, content: Dict[str, Any]) -> None:
-        self._request = content
-        timeout = content.get("peer_timeout")
-        if isinstance(timeout, (int, float)) and PEER_TIMEOUTS[0] <= timeout <= PEER_TIMEOUTS[1]:
-            self.driver.peer_timeout = float(timeout)
+    def _begin(self, request: Union[Start, Attach]) -> None:
+        self._request = request
+        timeout = request.peer_timeout
+        if timeout is not None and PEER_TIMEOUTS[0] <= timeout <= PEER_TIMEOUTS[1]:
+            self.driver.peer_timeout = timeout
+        if isinstance(request, Attach):
+            self._attach(request)
+        else:
+            self._start(request)
 
-    def _start(self, content: Dict[str, Any]) -> None:
-        self._agent.replace(self, str(content.get("key", "")))
-        orphan = self._agent.orphan_like(content) if content.get("reattach") else None
-        if orphan is None or not self._take_over(orphan, content):
-            self._agent.kernels.start(content, self.driver, self._on_start)
+    def _start(self, request: Start) -> None:
+        self._sessions.replace(self, request.key)
+        orphan = self._sessions.orphan_like(request) if request.reattach else None
+        if orphan is None or not self._take_over(orphan, request):
+            self._sessions.kernels.start(request, self, self._on_start)
 
-    def _attach(self, content: Dict[str, Any]) -> None:
-        other = self._agent.session_of(str(content.get("kernel")))
+    def _attach(self, request: Attach) -> None:
+        other = self._sessions.session_of(request.kernel)
         if other is not None and not other.detached:
-            self.driver.message({"type": "failed", "reason": "busy"})
-        elif other is None or not self._take_over(other, content):
-            self.driver.message({"type": "failed", "reason": "gone"})
+            self.send(Failed(reason="busy"))
+        elif other is None or not self._take_over(other, request):
+            self.send(Failed(reason="gone"))
 
     def _on_start(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.schedule_lease_expiry()
-        if self._leaving or not self.driver.open:
+        if self._leaving or self.driver.closed:
             kernel.end()
 
-    def _take_over(self, other: "Session", content: Dict[str, Any]) -> bool:
+    def _take_over(self, other: "Session", request: Union[Start, Attach]) -> bool:
         """Have the kernel of another session, which has lost its launcher; say whether we do."""
         kernel = other.kernel
         if kernel is None or not kernel.ready or kernel.ending:
             return False
         try:
-            kernel.change_key(content)
-        except OSError:  # it has just died, or a cell closed the lifeline
+            kernel.change_key(request.key, request.signature_scheme)
+        except OSError:  # it has just died, or a cell closed its socket to us
             return False
         self._recorder, self._iopub_socket = other.release_kernel()
         other.close(TAKEN)
         self.kernel = kernel
-        kernel.driver = self.driver
+        kernel.owner = self
         self.schedule_lease_expiry()
         return True
 
     def release_kernel(self) -> Tuple[Optional[IopubRecorder], Any]:
         """Let go of the kernel; return its iopub connection, as far as there is one."""
         self.kernel = None
-        forwarder, sock = self._iopub, self._iopub_socket
+        iopub, sock = self._iopub, self._iopub_socket
         recorder, self._recorder, self._iopub_socket = self._recorder, None, None
-        if (
-            forwarder is not None
-            and recorder is not None
-            and self.driver.forwarders.get(forwarder.number) is forwarder
-        ):
-            sock = forwarder.release()
+        if iopub is not None and recorder is not None and not iopub.closed:
+            sock = iopub.release()
             if recorder.is_open:
-                recorder.prepare_for_takeover(self.driver.link.unacked_data(forwarder.number))
+                recorder.prepare_for_takeover(self.driver.link.unacked_data(iopub.number))
             else:
                 sock.close()
                 sock = None
         return (recorder if sock is not None else None), sock
 
     def _on_open(self, number: int, channel: str) -> None:
-        recorder: Optional[IopubRecorder] = None
         try:
             if self.kernel is None:
                 raise OSError("there is no kernel")
             if channel == "iopub" and self._iopub is None:
-                recorder = self._recorder = self._recorder or IopubRecorder()
-            if recorder is not None and self._iopub_socket is not None:
-                sock, self._iopub_socket = self._iopub_socket, None
-                self.driver.link.send(number, recorder.opening)
+                self._open_iopub(self.kernel, number)
+            elif channel == "video":
+                self._open_video(self.kernel, number)
             else:
-                sock = self.kernel.connect(channel)
+                self._forward(number, self.kernel.connect(channel))
         except OSError:
             self.driver.link.reset(number)
-            return
-        forwarder = self.driver.attach(number, sock, recorder)
-        if recorder is not None:
-            self._iopub = forwarder
+
+    def _open_iopub(self, kernel: Kernel, number: int) -> None:
+        if self._recorder is None:
+            self._recorder = IopubRecorder()
+        if self._iopub_socket is None:
+            sock = kernel.connect("iopub")
+        else:  # a kernel that was taken over has said its opening long ago
+            sock, self._iopub_socket = self._iopub_socket, None
+            self.driver.link.send(number, self._recorder.opening)
+        self._iopub = self._forward(number, sock, self._recorder)
+
+    def _open_video(self, kernel: Kernel, number: int) -> None:
+        """Connect the stream to the kernel's pictures, now or when it shows some."""
+        self._video = self._forward(number, None)
+        if kernel.shows_pictures:
+            self._connect_video(kernel)
+
+    def _connect_video(self, kernel: Kernel) -> None:
+        assert self._video is not None
+        try:
+            self._video.connect(kernel.connect("video"))
+        except OSError:  # it has just ended
+            self.driver.link.reset(self._video.number)
+            self._video.close()
+
+    def _forward(self, number: int, sock: Any, recorder: Any = None) -> Forwarder:
+        forwarder = Forwarder(self._loop, sock, recorder)
+        self.driver.attach(number, forwarder)
+        return forwarder
+
+    # --- for the kernel -------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether the launcher is connected."""
+        return self.driver.connected
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits for the launcher that more should wait in the kernel."""
+        return self.driver.is_behind
+
+    def send(self, message: Any) -> None:
+        """Send the launcher a message."""
+        self.driver.send(message)
+
+    def on_video(self) -> None:
+        """Connect the stream that waits for the kernel's pictures."""
+        if self._video is not None and not self._video.closed and self.kernel is not None:
+            self._connect_video(self.kernel)
+
+    def on_fault(self, error: Exception) -> None:
+        """End this session, and no other, after a fault of ours; the log has its traceback."""
+        sys.excepthook(type(error), error, error.__traceback__)
+        try:
+            self.close(FAULT)
+        except Exception as another:
+            sys.excepthook(type(another), another, another.__traceback__)
+            self._sessions.remove(self)
 
     # --- when the launcher is gone --------------------------------------------------------------
 
@@ -222,24 +409,30 @@ class Session:
     def _said_all(self) -> bool:
         """Say whether the kernel is over, and the launcher knows all that it had to say."""
         link, over = self.driver.link, self.kernel is not None and self.kernel.over
-        said = all(forwarder.has_said_all for forwarder in self.driver.forwarders.values())
+        said = all(end.has_said_all for end in self.driver.ends.values())
         return over and said and not (link.unacked_bytes or link.queued_bytes)
 
     def schedule_lease_expiry(self) -> None:
         """See that the session ends when its launcher has been away for too long."""
         self._cancel_lease()
-        lease = self._lease()
+        lease = None if self.detached_since is None else self._lease()
         if self.detached_since is not None and lease is not None:
             left = self.detached_since + lease - time.monotonic()
-            self._cancel_lease = self._agent.loop.call_later(left, self._expire)
+            self._cancel_lease = self._loop.call_later(left, self._expire)
 
     def _lease(self) -> Optional[float]:
         """Return the seconds that the launcher may be away; None for ever."""
-        seconds = (self._request or {}).get("lease", DEFAULT_LEASE)
-        known = isinstance(seconds, (int, float)) and 0 <= seconds < FOREVER
+        assert self._request is not None
+        lease = self._request.lease
+        if lease is not None and not 0 <= lease < FOREVER:
+            lease = None
         if self.kernel is None or self.kernel.over:
-            return min(float(seconds), OUTPUT_KEPT_SECONDS) if known else OUTPUT_KEPT_SECONDS
-        return float(seconds) if known else None
+            return OUTPUT_KEPT_SECONDS if lease is None else min(lease, OUTPUT_KEPT_SECONDS)
+        return lease
 
     def _expire(self) -> None:
         self.close(EXPIRED)
+
+
+def _log(text: str) -> None:
+    print(text, file=sys.stderr)

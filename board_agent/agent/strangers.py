@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections import Counter
 from typing import Callable, List
 
@@ -63,8 +64,9 @@ class Stranger:
         self._strangers = strangers
         self._handshake = Handshake(strangers.token)
         self._room = MAX_BYTES
-        self._cancel = strangers.loop.call_later(HANDSHAKE_TIMEOUT, self.close)
-        strangers.loop.watch(sock, self._on_readable, None)
+        self._loop = strangers.loop.guarded(self._on_fault)
+        self._cancel = self._loop.call_later(HANDSHAKE_TIMEOUT, self.close)
+        self._loop.watch(sock, self._on_readable, None)
 
     @property
     def is_silent(self) -> bool:
@@ -90,7 +92,7 @@ class Stranger:
 
     def _leave(self) -> None:
         self._cancel()
-        self._strangers.loop.watch(self.sock, None, None)
+        self._loop.watch(self.sock, None, None)
         self._strangers.remove(self)
 
     def _on_readable(self) -> None:
@@ -109,6 +111,11 @@ class Stranger:
         self._send()
         if self._handshake.request is not None:
             self._strangers.on_proven(self, *self._handshake.request)
+
+    def _on_fault(self, error: Exception) -> None:
+        """Send the peer away after a fault of ours; the log has its traceback."""
+        sys.excepthook(type(error), error, error.__traceback__)
+        self.close()
 
     def _send(self) -> None:
         try:

@@ -16,10 +16,21 @@ from ..link import handshake
 from ..link.events import Message
 from ..link.frames import ProtocolError
 from ..link.link import Link
+from ..link.messages import (
+    REPLIES,
+    BadMessage,
+    KernelInfo,
+    Kernels,
+    ListKernels,
+    Stop,
+    from_json,
+    plain,
+    to_json,
+)
 
 AGENT_TIMEOUT = 10.0  # for an agent to answer, and for kernels to end
 POLL_SECONDS = 0.1
-_TROUBLES = (OSError, EOFError, ValueError, KeyError, ProtocolError, handshake.HandshakeError)
+_TROUBLES = (OSError, EOFError, ProtocolError, handshake.HandshakeError, BadMessage)
 
 
 class NoAnswer(Exception):
@@ -27,11 +38,11 @@ class NoAnswer(Exception):
 
 
 def find() -> Dict[str, Any]:
-    """Return how to reach the agents that run here, each with its kernels, or None if it is mum."""
+    """Return how to reach the agents that run here, each with its kernels, or None."""
     found = []
     for state in agents():
         try:
-            kernels: Optional[List[Dict[str, Any]]] = _ask(state, [])
+            kernels: Optional[List[Any]] = [plain(kernel) for kernel in _ask(state, [])]
         except NoAnswer:
             kernels = None  # as one of another version
         found.append(dict(state, kernels=kernels))
@@ -43,7 +54,7 @@ def stop(*kernels: str) -> Dict[str, Any]:
     left, trouble = set(kernels), ""
     for state in agents():
         try:
-            mine = left.intersection(kernel["kernel"] for kernel in _ask(state, []))
+            mine = left.intersection(found.kernel for found in _ask(state, []))
             if mine:
                 _end(state, sorted(mine))
                 left -= mine
@@ -55,37 +66,42 @@ def stop(*kernels: str) -> Dict[str, Any]:
 def _end(state: Dict[str, Any], wanted: List[str]) -> None:
     """End kernels of an agent, by their ids, and wait until they are gone. Raises NoAnswer."""
     deadline = time.monotonic() + AGENT_TIMEOUT
-    while any(found["kernel"] in wanted for found in _ask(state, wanted)):
+    while any(found.kernel in wanted for found in _ask(state, wanted)):
         if time.monotonic() > deadline:
             raise NoAnswer("the kernels do not end")
         time.sleep(POLL_SECONDS)
 
 
-def _ask(state: Dict[str, Any], to_stop: List[str]) -> List[Dict[str, Any]]:
-    """End kernels, and return all that are there."""
+def _ask(state: Dict[str, Any], to_stop: List[str]) -> List[KernelInfo]:
+    """End kernels, and return all that are there. Raises NoAnswer."""
     try:
-        with socket.create_connection(("127.0.0.1", int(state["port"])), AGENT_TIMEOUT) as sock:
+        port, token = int(state["port"]), bytes.fromhex(state["token"])
+    except (KeyError, TypeError, ValueError):
+        raise NoAnswer("its state makes no sense") from None
+    try:
+        with socket.create_connection(("127.0.0.1", port), AGENT_TIMEOUT) as sock:
             session = os.urandom(handshake.SESSION)
-            shake = handshake.LauncherHandshake(bytes.fromhex(state["token"]), session, 0)
-            handshake.shake_hands(sock, shake)
+            handshake.shake_hands(sock, handshake.LauncherHandshake(token, session, 0))
             link = Link()
-            for kernel in to_stop:
-                link.message({"type": "stop", "kernel": kernel})
-            link.message({"type": "list"})
+            for request in [*map(Stop, to_stop), ListKernels()]:
+                link.message(to_json(request))
             sock.sendall(link.data_to_send())
-            while True:
-                for event in link.receive_data(_receive(sock)):
-                    if isinstance(event, Message) and event.content.get("type") == "kernels":
-                        return list(event.content["kernels"])
+            return _kernels(sock, link)
     except _TROUBLES as error:
         raise NoAnswer(str(error)) from None
 
 
-def _receive(sock: socket.socket) -> bytes:
-    data = sock.recv(1 << 16)
-    if not data:
-        raise EOFError("it hung up")
-    return data
+def _kernels(sock: socket.socket, link: Link) -> List[KernelInfo]:
+    """Wait for the agent's list of kernels."""
+    while True:
+        data = sock.recv(1 << 16)
+        if not data:
+            raise EOFError("it hung up")
+        for event in link.receive_data(data):
+            if isinstance(event, Message):
+                message = from_json(event.content, REPLIES, lambda text: None)
+                if isinstance(message, Kernels):
+                    return message.kernels
 
 
 if __name__ == "__main__":

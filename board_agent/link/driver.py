@@ -1,67 +1,66 @@
-"""Drive a link over a socket, and carry local sockets on its streams.
+"""Drive a link over a transport, and bring what comes to the ends of its streams.
 
-The same on both ends: the launcher relays the frontend's connections, the agent the kernel's. A
-connection that breaks is no end: the local sockets stay, and all goes on over the next one.
+The same on both ends. A connection that breaks is no end: the ends of the streams stay, and all
+goes on over the next one.
 """
 
 import time
-from typing import Any, Callable, Dict, Optional, Set
+from typing import Any, Callable, Dict, Optional
 
-from ..agent.iopub_recorder import IopubRecorder
-from .event_loop import Loop
-from .events import Credit, Data, Ended, Event, Message, Opened, Pong
-from .forwarder import Forwarder
+from .event_loop import AnyLoop
+from .events import Credit, Data, Ended, Event, Message, Opened, Pong, Reset
 from .frames import ProtocolError
 from .link import CHUNK, Link
+from .messages import to_json
+from .stream_end import StreamEnd
 
 PEER_TIMEOUT = 10.0  # seconds without a sign of life after which a connection is given up
-CHECKS_PER_TIMEOUT = 3  # in that time
+CHECKS_PER_TIMEOUT = 3
 PING_TIMEOUT = 1.5  # seconds that the answer to a ping usually takes at most
-RECEIVE_SIZE = (
-    1 << 16
-)  # bytes taken from the transport at once; for more, malloc would ask the system
+RECEIVE_SIZE = 1 << 16  # bytes taken from the transport at once; malloc asks the system for more
 MAX_QUEUED = 1 << 20  # bytes unsent at which the peer is no longer listened to
 
 
 class LinkDriver:
-    """One end of a link: its transport, if there is one, and a local connection for each stream.
+    """One end of a link: its transport, if there is one, and the ends of its streams.
 
-    Parameters: loop; link; on_message, called with each control message; on_lost, called with the
-    reason when the transport is lost: a ProtocolError if the link cannot go on, an OSError if it
-    waits for `resume`; on_open, called with a stream's number and channel when the peer opens one;
-    on_quiet, called when a ping is not answered as soon as usual.
+    Parameters: loop; link; on_message, called with each control message, a JSON object;
+    on_disconnect, called with the reason when the transport is lost: a ProtocolError if the link
+    cannot go on, an OSError if it waits for `resume`; on_open, called with a stream's number and
+    channel when the peer opens one; on_ping_overdue, called when a ping is not answered as soon as
+    usual.
     """
 
     def __init__(
         self,
-        loop: Loop,
+        loop: AnyLoop,
         link: Link,
         on_message: Callable[[Dict[str, Any]], None],
-        on_lost: Callable[[Exception], None],
+        on_disconnect: Callable[[Exception], None],
         on_open: Optional[Callable[[int, str], None]] = None,
-        on_quiet: Callable[[], None] = lambda: None,
+        on_ping_overdue: Callable[[], None] = lambda: None,
     ) -> None:
-        self.loop = loop
         self.link = link
-        self.forwarders: Dict[int, Forwarder] = {}
-        self.paused: Set[Forwarder] = set()
-        self.open = True
+        self.ends: Dict[int, StreamEnd] = {}
+        self.closed = False
         self.peer_timeout = PEER_TIMEOUT
         self.heard_at = self.moved_at = time.monotonic()  # anything; bytes of a stream
+        self._loop = loop
         self._transport: Any = None
         self._on_message = on_message
-        self._on_lost = on_lost
+        self._on_disconnect = on_disconnect
         self._on_open = on_open
-        self._on_quiet = on_quiet
+        self._on_ping_overdue = on_ping_overdue
         self._out = b""
         self._watched = (False, False)
+        self._flush_due = False
         self._pinged_at: Optional[float] = None  # unanswered
         self._cancel_check: Callable[[], None] = lambda: None
 
     @property
     def connected(self) -> bool:
         """Whether there is a transport."""
-        return self._transport is not None
+        return self.link.connected
 
     @property
     def ping_pending(self) -> bool:
@@ -71,14 +70,14 @@ class LinkDriver:
     @property
     def ping_overdue(self) -> bool:
         """Whether the transport is there, and the peer perhaps is not."""
-        if self._transport is None or self._pinged_at is None:
+        if not self.connected or self._pinged_at is None:
             return False
         return time.monotonic() - self._pinged_at >= PING_TIMEOUT
 
     @property
     def idle(self) -> bool:
         """Whether the peer has ended all streams, and all it sent has been passed on."""
-        return not any(forwarder.expects_more for forwarder in self.forwarders.values())
+        return not any(end.expects_more for end in self.ends.values())
 
     @property
     def is_behind(self) -> bool:
@@ -96,11 +95,10 @@ class LinkDriver:
         self._transport = transport
         self.heard_at = time.monotonic()
         self._pinged_at = None
-        self._cancel_check = self.loop.call_later(
-            self.peer_timeout / CHECKS_PER_TIMEOUT, self._check_peer
-        )
-        self._resume_paused()
-        self.flush()
+        pause = self.peer_timeout / CHECKS_PER_TIMEOUT
+        self._cancel_check = self._loop.call_later(pause, self._check_peer)
+        self._update_ends()
+        self._schedule_flush()
 
     def suspend(self) -> None:
         """Close the transport, and let all wait for the next one."""
@@ -108,42 +106,36 @@ class LinkDriver:
             return
         transport, self._transport = self._transport, None
         self._cancel_check()
-        self.loop.watch(transport, None, None)
+        self._loop.watch(transport, None, None)
         transport.close()
         self._out = b""
         self._watched = (False, False)
-        for number in self.link.unreliable_streams():
-            self.link.reset(number)
-            if number in self.forwarders:
-                self.forwarders[number].close()
-        self._resume_paused()
+        for event in self.link.disconnect():
+            self._handle(event)
+        self._update_ends()
 
     def close(self) -> None:
-        """Close the transport and every local connection, for good."""
-        self.open = False
+        """Send what can be sent at once; close the transport and the ends of all streams."""
+        self.closed = True
+        self._flush()
         self.suspend()
-        for forwarder in tuple(self.forwarders.values()):
-            forwarder.close()
+        for end in tuple(self.ends.values()):
+            end.close()
 
-    def message(self, content: Dict[str, Any]) -> None:
-        """Send a control message."""
-        self.link.message(content)
-        self.flush()
+    def send(self, message: Any) -> None:
+        """Send a control message, one of `messages`."""
+        self.link.message(to_json(message))
+        self._schedule_flush()
 
-    def connect(self, channel: str, sock: Any) -> None:
-        """Open a stream to a channel of the peer's for a local connection."""
-        self.attach(self.link.open(channel), sock)
-        self.flush()
+    def open(self, channel: str, end: StreamEnd) -> None:
+        """Open a stream to a channel of the peer's, which ends here in `end`."""
+        self.attach(self.link.open(channel), end)
 
-    def attach(self, number: int, sock: Any, recorder: Optional[IopubRecorder] = None) -> Forwarder:
-        """Carry a local connection on a stream that is open already.
-
-        Parameters: tape, which has a spool for what comes from it while there is no transport.
-        """
-        sock.setblocking(False)
-        self.forwarders[number] = forwarder = Forwarder(self, number, sock, recorder)
-        forwarder.watch()
-        return forwarder
+    def attach(self, number: int, end: StreamEnd) -> None:
+        """Have a stream that is open already end here in `end`."""
+        self.ends[number] = end
+        end.attach(self.link, number, self._schedule_flush, self._remove)
+        self._schedule_flush()
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes that were read from the transport."""
@@ -153,61 +145,82 @@ class LinkDriver:
             for event in self.link.receive_data(data):
                 self._handle(event)
         except ProtocolError as error:
-            self._on_disconnect(error)
+            self._lose_transport(error)
             return
-        if self.paused:
-            self._resume_paused()  # what was acknowledged has made room
-        self.flush()
+        self._update_waiting()  # what was acknowledged has made room
+        self._schedule_flush()
 
-    def flush(self) -> None:
+    def ping(self) -> None:
+        """Ask the peer for a sign of life."""
+        self.link.ping()
+        self._pinged_at = self._pinged_at or time.monotonic()
+        self._schedule_flush()
+
+    def _remove(self, end: StreamEnd) -> None:
+        self.ends.pop(end.number, None)
+
+    def _update_ends(self) -> None:
+        for end in tuple(self.ends.values()):
+            end.update()
+
+    def _update_waiting(self) -> None:
+        for end in [end for end in self.ends.values() if end.waits_for_room]:
+            end.update()
+
+    # --- out ------------------------------------------------------------------------------------
+
+    def _schedule_flush(self) -> None:
+        """Send at the end of this turn of the loop, all that was said in it together."""
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.defer(self._flush)
+
+    def _flush(self) -> None:
         """Hand the transport what it takes, the most urgent first."""
+        self._flush_due = False
         while self._transport is not None and (self._out or self._fill()):
             try:
                 sent = self._transport.send(self._out)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
-                self._on_disconnect(error)
+                self._lose_transport(error)
                 return
             self._out = self._out[sent:]
         self._watch()
 
     def _fill(self) -> bool:
         self._out = self.link.data_to_send()
-        if self._out and self.paused:
-            self._resume_paused()
+        if self._out:
+            self._update_waiting()
         return bool(self._out)
 
-    def _resume_paused(self) -> None:
-        for forwarder in tuple(self.paused):
-            forwarder.watch()
-
-    def _on_disconnect(self, error: Exception) -> None:
-        if self._transport is not None:
-            self.suspend()
-            self._on_lost(error)
+    # --- in -------------------------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
+        if self.closed:
+            return  # by what an event before this one has led to
         if isinstance(event, Message):
             self._on_message(event.content)
-            return
-        if isinstance(event, Opened):
+        elif isinstance(event, Opened):
             assert self._on_open is not None
-            if self.open:  # an event before this one may have ended it
-                self._on_open(event.stream, event.channel)
-            return
-        forwarder = None if isinstance(event, Pong) else self.forwarders.get(event.stream)
-        if forwarder is None:
-            return
+            self._on_open(event.stream, event.channel)
+        elif not isinstance(event, Pong):
+            self._handle_stream(event, self.ends.get(event.stream))
+
+    def _handle_stream(self, event: Any, end: Optional[StreamEnd]) -> None:
         if isinstance(event, Data):
             self.moved_at = self.heard_at
-            forwarder.write(event.data)
+        if end is None:
+            return
+        if isinstance(event, Data):
+            end.receive_data(event.data)
         elif isinstance(event, Credit):
-            forwarder.watch()
+            end.update()
         elif isinstance(event, Ended):
-            forwarder.end_writing()
-        else:
-            forwarder.close()
+            end.receive_end()
+        elif isinstance(event, Reset):
+            end.close()
 
     def _on_readable(self) -> None:
         try:
@@ -215,12 +228,12 @@ class LinkDriver:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._on_disconnect(error)
+            self._lose_transport(error)
             return
         if data:
             self.receive_data(data)
         else:
-            self._on_disconnect(ConnectionResetError("the connection was closed at the other end"))
+            self._lose_transport(ConnectionResetError("the other end closed the connection"))
 
     def _watch(self) -> None:
         if self._transport is None:
@@ -228,11 +241,19 @@ class LinkDriver:
         wanted = (self.link.queued_bytes < MAX_QUEUED, bool(self._out))
         if wanted != self._watched:
             self._watched = wanted
-            self.loop.watch(
+            self._loop.watch(
                 self._transport,
                 self._on_readable if wanted[0] else None,
-                self.flush if wanted[1] else None,
+                self._flush if wanted[1] else None,
             )
+
+    # --- the transport --------------------------------------------------------------------------
+
+    def _lose_transport(self, error: Exception) -> None:
+        if self._transport is not None:
+            self.suspend()
+            if not self.closed:
+                self._on_disconnect(error)
 
     def _check_peer(self) -> None:
         """See whether the peer is there: ask it, and after a time give it up."""
@@ -240,20 +261,14 @@ class LinkDriver:
         silent = now - self.heard_at
         pause = self.peer_timeout / CHECKS_PER_TIMEOUT
         if silent >= self.peer_timeout:
-            self._on_disconnect(TimeoutError("nothing was heard for %.0f s" % silent))
+            self._lose_transport(TimeoutError("nothing was heard for %.0f s" % silent))
             return
         if silent < pause / 2:
             self.link.acknowledge()  # a peer with much to say hears little else from us
         else:
             pause = min(pause, PING_TIMEOUT, self.peer_timeout - silent)
             if self.ping_overdue:
-                self._on_quiet()
+                self._on_ping_overdue()
             self.ping()
-        self._cancel_check = self.loop.call_later(pause, self._check_peer)
-        self.flush()
-
-    def ping(self) -> None:
-        """Ask the peer for a sign of life."""
-        self.link.ping()
-        self._pinged_at = self._pinged_at or time.monotonic()
-        self.flush()
+        self._cancel_check = self._loop.call_later(pause, self._check_peer)
+        self._schedule_flush()

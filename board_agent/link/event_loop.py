@@ -8,7 +8,8 @@ import signal
 import socket
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+from functools import partial
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, Union
 
 MAX_WAIT = 3600.0  # seconds to wait for at once: what select takes has a limit
 MAX_CANCELLED = 64  # timers that were called off, before they are forgotten
@@ -74,6 +75,17 @@ class Loop:
         except OSError:
             pass  # full: the loop is about to wake anyway; closed: it is over
 
+    def defer(self, callback: Callback) -> None:
+        """Run `callback` at the end of this turn; only from the loop's own thread."""
+        self._calls.append(callback)
+
+    def guarded(self, on_fault: Callable[[Exception], None]) -> "GuardedLoop":
+        """Return this loop for somebody whose faults are not to be everybody's.
+
+        Parameters: on_fault, called with an exception that a callback of theirs raises.
+        """
+        return GuardedLoop(self, on_fault)
+
     def on_signal(self, number: int, callback: Callback) -> None:
         """Run `callback` in the loop whenever a signal comes; only from the main thread."""
         signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
@@ -131,3 +143,34 @@ class Loop:
                 pass
         except OSError:
             pass
+
+
+class GuardedLoop:
+    """A loop for a part of its users: an exception in a callback of theirs ends no others."""
+
+    def __init__(self, loop: Loop, on_fault: Callable[[Exception], None]) -> None:
+        self._loop = loop
+        self._on_fault = on_fault
+
+    def watch(self, sock: Any, on_read: Optional[Callback], on_write: Optional[Callback]) -> None:
+        """Do as `Loop.watch` does."""
+        reading = partial(self.call, on_read) if on_read else None
+        self._loop.watch(sock, reading, partial(self.call, on_write) if on_write else None)
+
+    def call_later(self, seconds: float, callback: Callback) -> Callback:
+        """Do as `Loop.call_later` does."""
+        return self._loop.call_later(seconds, partial(self.call, callback))
+
+    def defer(self, callback: Callback) -> None:
+        """Do as `Loop.defer` does."""
+        self._loop.defer(partial(self.call, callback))
+
+    def call(self, callback: Callback) -> None:
+        """Run a callback now."""
+        try:
+            callback()
+        except Exception as error:
+            self._on_fault(error)
+
+
+AnyLoop = Union[Loop, GuardedLoop]

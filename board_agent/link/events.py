@@ -1,48 +1,50 @@
 """What a link tells its user of the peer."""
 
+from __future__ import annotations
+
 from typing import Any, Dict, NamedTuple, Union
 
 
-class Message(NamedTuple("Message", [("content", Dict[str, Any])])):
+class Message(NamedTuple):
     """A JSON object came from the peer's control stream."""
 
-    __slots__ = ()
+    content: Dict[str, Any]
 
 
-class Opened(NamedTuple("Opened", [("stream", int), ("channel", str)])):
+class Opened(NamedTuple):
     """The peer opened a stream to a channel."""
 
-    __slots__ = ()
+    stream: int
+    channel: str
 
 
-class Data(NamedTuple("Data", [("stream", int), ("data", bytes)])):
+class Data(NamedTuple):
     """Bytes came on a stream; report them with `consumed` once they are passed on."""
 
-    __slots__ = ()
+    stream: int
+    data: bytes
 
 
-class Ended(NamedTuple("Ended", [("stream", int)])):
+class Ended(NamedTuple):
     """The peer will send no more on a stream."""
 
-    __slots__ = ()
+    stream: int
 
 
-class Reset(NamedTuple("Reset", [("stream", int)])):
+class Reset(NamedTuple):
     """A stream is over in both directions."""
 
-    __slots__ = ()
+    stream: int
 
 
-class Credit(NamedTuple("Credit", [("stream", int)])):
+class Credit(NamedTuple):
     """The peer can take more on a stream."""
 
-    __slots__ = ()
+    stream: int
 
 
-class Pong(NamedTuple("Pong", [])):
+class Pong(NamedTuple):
     """The peer answered a ping."""
-
-    __slots__ = ()
 
 
 Event = Union[Message, Opened, Data, Ended, Reset, Credit, Pong]

@@ -1,161 +1,198 @@
 """A local connection, and the stream of the link that carries it."""
 
+import enum
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Any, Deque, Optional
+from typing import Any, Deque
 
-from ..agent.iopub_recorder import IopubRecorder
+from .event_loop import AnyLoop
 from .link import CHUNK
+from .messages import Note, to_json
+from .stream_end import StreamEnd
 
-if TYPE_CHECKING:
-    from .driver import LinkDriver
+
+class State(enum.Enum):
+    """Who of the two, the local connection and the peer, may still say something."""
+
+    OPEN = "both"
+    LOCAL_ENDED = "the peer"
+    PEER_ENDED = "the local connection"
+    ENDED = "nobody"
+    CLOSED = "closed"
 
 
-class Forwarder:
-    """A local connection and its stream.
+_LOCAL_END = {State.OPEN: State.LOCAL_ENDED, State.PEER_ENDED: State.ENDED}
+_PEER_END = {State.OPEN: State.PEER_ENDED, State.LOCAL_ENDED: State.ENDED}
 
-    Parameters: relay; number of the stream; sock, non-blocking; tape, with a spool for what the
-    connection says while the relay has no transport. Without one, and once it is full, the
-    connection waits.
+
+class Forwarder(StreamEnd):
+    """Carry a local connection on a stream.
+
+    Parameters: loop; sock, or None for one that comes later (`connect`); recorder, which keeps what
+    the connection says while the link has no transport, and has a say in what is passed on. Without
+    one, and once it is full, the connection waits.
+
+    A recorder has: `outgoing(data)`, which returns what the peer is to get of what the connection
+    says; `incoming(data)`, the same for the other direction; `keep(data)`, `take(size)`, `room` and
+    a length, of what it keeps; `awaits_peer`, whether the peer has to speak first; and `close()`.
     """
 
-    def __init__(
-        self, driver: "LinkDriver", number: int, sock: Any, recorder: Optional[IopubRecorder]
-    ) -> None:
-        self._driver = driver
-        self._link = driver.link
-        self.number = number
+    def __init__(self, loop: AnyLoop, sock: Any, recorder: Any = None) -> None:
+        self._loop = loop
         self._sock = sock
         self._recorder = recorder
-        self._spool = recorder.spool if recorder is not None else None
-        # Something is in the spool, and all that comes has to follow it.
-        self._spooling = recorder is not None and (recorder.awaits_greeting or bool(recorder.spool))
-        self._waiting: Deque[bytes] = deque()
-        self._reading = True
-        self._writing = True
-        self._blocked = False
+        self._state = State.OPEN
+        self._waiting: Deque[bytes] = deque()  # of the peer's, for the connection
+        self._blocked = False  # whether the connection is watched until it takes them
+        if sock is not None:
+            sock.setblocking(False)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was let go."""
+        return self._state is State.CLOSED
 
     @property
     def expects_more(self) -> bool:
         """Whether the peer may still send on this stream, or something sent still waits here."""
-        return self._writing or bool(self._waiting)
+        return self._state in _PEER_END or bool(self._waiting)
 
     @property
     def has_said_all(self) -> bool:
         """Whether all that the connection will ever say is in the link."""
-        return not (self._reading or self._spooling)
+        return self._sock is None or not (self._reading or self._keeps)
 
-    def watch(self) -> None:
-        """Listen to the connection as far as there is room; send and write what waits."""
-        self._empty_spool()
-        if self._driver.forwarders.get(self.number) is not self:
-            return  # the spool was lost, and all with it
-        if not (self._reading or self._writing or self._waiting or self._spooling):
+    @property
+    def _reading(self) -> bool:
+        return self._state in _LOCAL_END
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether something is kept in the recorder, that all which comes has to follow."""
+        recorder = self._recorder
+        return recorder is not None and (bool(len(recorder)) or recorder.awaits_peer)
+
+    def connect(self, sock: Any) -> None:
+        """Use a connection that was not there when the stream was opened."""
+        sock.setblocking(False)
+        self._sock = sock
+        self.update()
+        self._drain()
+
+    def update(self) -> None:
+        """Listen to the connection as far as there is room; send what is kept."""
+        if not self.closed:
+            self._send_kept()
+        if self.closed or self._sock is None:
+            return
+        if self._state is State.ENDED and not (self._waiting or self._keeps):
             self.close()
             return
-        reading = self._reading and (self._credit() or self._spool_room()) > 0
-        paused = self._spooling or (self._reading and not reading)
-        (self._driver.paused.add if paused else self._driver.paused.discard)(self)
-        self._driver.loop.watch(
+        listening = self._reading and self._room() > 0
+        self._blocked = bool(self._waiting)
+        self.waits_for_room = self._keeps or (self._reading and not listening)
+        self._loop.watch(
             self._sock,
-            self._on_readable if reading else None,
-            self._on_writable if self._waiting else None,
+            self._on_readable if listening else None,
+            self._drain if self._blocked else None,
         )
 
-    def write(self, data: bytes) -> None:
+    def receive_data(self, data: bytes) -> None:
         """Pass the peer's bytes on, now or when the connection takes them."""
         if self._recorder is not None:
-            size, greeted = len(data), self._recorder.awaits_greeting
+            size, awaited = len(data), self._recorder.awaits_peer
             data = self._recorder.incoming(data)
-            self._link.consumed(self.number, size - len(data))
-            if greeted:
-                self.watch()
-            if not data:
-                return
-        self._waiting.append(data)
-        if len(self._waiting) == 1:
+            self.link.consumed(self.number, size - len(data))
+            if awaited:
+                self.update()
+        if data:
+            self._waiting.append(data)
+        if not self._blocked:
             self._drain()
 
-    def end_writing(self) -> None:
+    def receive_end(self) -> None:
         """Pass on that the peer sends no more, after what still waits."""
-        self._writing = False
+        self._state = _PEER_END.get(self._state, self._state)
         if not self._waiting:
-            self._shut_down()
+            self._end_writing()
 
     def release(self) -> Any:
         """Let go of the connection, and return it, still open."""
-        self._driver.loop.watch(self._sock, None, None)
-        self._driver.paused.discard(self)
-        self._driver.forwarders.pop(self.number, None)
+        if self._sock is not None:
+            self._loop.watch(self._sock, None, None)
+        if not self.closed:
+            self._state = State.CLOSED
+            self.waits_for_room = False
+            self.on_closed(self)
         return self._sock
 
     def close(self) -> None:
         """Close the connection."""
-        self.release().close()
-        if self._spool is not None:
-            self._spool.close()
+        sock = self.release()
+        if sock is not None:
+            sock.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
-    def _credit(self) -> int:
-        """Return the bytes that the link takes from the connection now."""
-        return 0 if self._spooling else self._link.credit(self.number)
+    def _room(self) -> int:
+        """Return the bytes that can be taken from the connection now."""
+        credit: int = 0 if self._keeps else self.link.credit(self.number)
+        if credit or self._recorder is None or self.link.connected:
+            return credit
+        return min(CHUNK, int(self._recorder.room))
 
-    def _spool_room(self) -> int:
-        """Return the bytes that the spool takes now."""
-        if self._spool is None or self._driver.connected:
-            return 0
-        return min(CHUNK, self._spool.room)
-
-    def _empty_spool(self) -> None:
-        while self._spooling:
-            assert self._recorder is not None and self._spool is not None
-            room = self._link.credit(self.number)
-            if not room or self._recorder.awaits_greeting:
+    def _send_kept(self) -> None:
+        """Send what is kept; once nothing is, say that the connection has ended, if it has."""
+        while self._keeps:
+            assert self._recorder is not None
+            room = self.link.credit(self.number)
+            if not room or self._recorder.awaits_peer:
                 return
-            if self._spool:
-                try:
-                    data = self._spool.popleft(room)
-                except OSError as error:
-                    self._give_up("output was lost, the board's disk failed: %s" % error)
-                    return
-                self._link.send(self.number, data)
-            self._spooling = bool(self._spool)
-        if not self._reading:
-            self._link.end(self.number)
+            try:
+                data = self._recorder.take(room)
+            except OSError as error:
+                text = "output was lost, the board's disk failed: %s" % error
+                self.link.message(to_json(Note(text)))
+                self._give_up()
+                return
+            self.link.send(self.number, data)
+            self.on_progress()
+        if not self._reading and self.link.end(self.number):
+            self.on_progress()
 
     def _on_readable(self) -> None:
-        credit = self._credit()
-        room = credit or self._spool_room()
+        room = self._room()
+        if not room:
+            self.update()
+            return
         try:
-            data = self._sock.recv(room) if room else None
+            data = self._sock.recv(room)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             data = b""  # what it said before still counts
-        if data and self._recorder is not None:
-            data = self._recorder.outgoing(data) or None
-        if data and len(data) <= credit:
-            self._link.send(self.number, data)
-        elif data:
-            assert self._spool is not None
-            self._spool.append(data)
-            self._spooling = True
-        elif data is not None:
-            self._reading = False
-            self._empty_spool()
-        self._driver.flush()
-        if not data or self._spooling or not (self._credit() or self._spool_room()):
-            self._rewatch()
+        if data:
+            self._pass_on(data)
+        else:
+            self._state = _LOCAL_END[self._state]
+        if not data or not self._room():
+            self.update()
 
-    def _rewatch(self) -> None:
-        if self._driver.forwarders.get(self.number) is self:  # else it was closed meanwhile
-            self.watch()
-
-    def _on_writable(self) -> None:
-        self._drain()
-        self._driver.flush()  # what was consumed may have made credit for the peer
+    def _pass_on(self, data: bytes) -> None:
+        if self._recorder is not None:
+            data = self._recorder.outgoing(data)
+        if not data:
+            return
+        if not self._keeps and len(data) <= self.link.credit(self.number):
+            self.link.send(self.number, data)
+            self.on_progress()
+        else:
+            assert self._recorder is not None
+            self._recorder.keep(data)
 
     def _drain(self) -> None:
-        blocked = False
+        """Write what waits, as far as the connection takes it."""
+        blocked = self._sock is None
         while self._waiting and not blocked:
             data = self._waiting[0]
             try:
@@ -165,38 +202,39 @@ class Forwarder:
             except OSError:
                 self._fail()
                 return
-            self._link.consumed(self.number, sent)
+            self.link.consumed(self.number, sent)
             blocked = sent < len(data)
             if blocked:
                 self._waiting[0] = data[sent:]
             else:
                 self._waiting.popleft()
-        if blocked != self._blocked:
-            self._blocked = blocked
-            self.watch()
-        if not self._writing and not self._waiting:
-            self._shut_down()
+        self.on_progress()  # what was consumed may have made credit for the peer
+        if self._state not in _PEER_END and not self._waiting:
+            self._end_writing()
+        elif self._blocked != bool(self._waiting):
+            self.update()
 
-    def _shut_down(self) -> None:
+    def _end_writing(self) -> None:
+        """Tell the connection that no more comes."""
+        if self._sock is None:
+            self._give_up()
+            return
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # it is gone already, as reading will tell
-        self._rewatch()
-
-    def _give_up(self, why: str) -> None:
-        self._spooling = False
-        self._link.reset(self.number)
-        self.close()
-        self._driver.message({"type": "note", "text": why})  # last: it makes others look at us
+        self.update()
 
     def _fail(self) -> None:
         """Give up writing; what the connection said before still goes out."""
-        self._writing = False
         self._waiting.clear()
-        if self._spooling:
-            self._reading = False
-            self.watch()
+        if self._keeps:
+            self._state = State.ENDED
+            self.update()
         else:
-            self._link.reset(self.number)
-            self.close()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.link.reset(self.number)
+        self.on_progress()
+        self.close()

@@ -21,7 +21,7 @@ RESUME_REQUEST = struct.Struct("!%dsQ" % SESSION)  # session, number of the last
 RESUME_REPLY = struct.Struct("!BQ")  # status, number of the last frame received
 
 # What the agent knows of a session. A status above RESUMED says why it is over.
-NEW, RESUMED, EXPIRED, STOPPED, REPLACED, TAKEN, BROKEN, NO_MEMORY = range(8)
+NEW, RESUMED, EXPIRED, STOPPED, REPLACED, TAKEN, BROKEN, NO_MEMORY, FAULT = range(9)
 
 
 class HandshakeError(Exception):

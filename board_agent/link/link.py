@@ -6,6 +6,7 @@ next one: what was sent and not acknowledged is sent again, so that all arrives 
 Video is the exception: old pictures are worth nothing, so they are sent once, or not at all.
 """
 
+import enum
 import struct
 from collections import deque
 from typing import Any, Deque, Dict, List, Tuple
@@ -46,13 +47,47 @@ PRECEDENCE = {"control": 0, "stdin": 1, "shell": 2, "iopub": 3, "files": 4, "vid
 _Frame = Tuple[int, int, int, bytes]  # number, kind, stream, payload
 
 
+class StreamState(enum.Enum):
+    """What an end of a stream has said and heard; see "Streams" in docs/protocol.md."""
+
+    OPEN = "open"
+    HALF_CLOSED = "half closed"  # we have ended
+    PEER_ENDED = "peer ended"
+    RESETTING = "resetting"  # we gave up, the peer has not answered
+    OVER = "over"
+
+
+class Step(enum.Enum):
+    """What changes the state of a stream."""
+
+    SEND_END = "sending END"
+    RECEIVE_END = "receives END"
+    SEND_RESET = "sending RESET"
+    RECEIVE_RESET = "receives RESET"
+
+
+TRANSITIONS = {
+    (StreamState.OPEN, Step.SEND_END): StreamState.HALF_CLOSED,
+    (StreamState.OPEN, Step.RECEIVE_END): StreamState.PEER_ENDED,
+    (StreamState.OPEN, Step.SEND_RESET): StreamState.RESETTING,
+    (StreamState.OPEN, Step.RECEIVE_RESET): StreamState.OVER,
+    (StreamState.HALF_CLOSED, Step.RECEIVE_END): StreamState.OVER,
+    (StreamState.HALF_CLOSED, Step.SEND_RESET): StreamState.RESETTING,
+    (StreamState.HALF_CLOSED, Step.RECEIVE_RESET): StreamState.OVER,
+    (StreamState.PEER_ENDED, Step.SEND_END): StreamState.OVER,
+    (StreamState.PEER_ENDED, Step.SEND_RESET): StreamState.OVER,
+    (StreamState.PEER_ENDED, Step.RECEIVE_RESET): StreamState.OVER,
+    (StreamState.RESETTING, Step.RECEIVE_END): StreamState.OVER,
+    (StreamState.RESETTING, Step.RECEIVE_RESET): StreamState.OVER,
+}
+_MAY_SEND = (StreamState.OPEN, StreamState.PEER_ENDED)
+_MAY_RECEIVE = (StreamState.OPEN, StreamState.HALF_CLOSED)
+
+
 class _Stream:
     """What the link knows of one stream."""
 
-    __slots__ = (
-        *("credit", "granted", "local_end", "precedence"),
-        *("remote_end", "resetting", "spent", "unreliable"),
-    )
+    __slots__ = ("credit", "granted", "precedence", "spent", "state", "unreliable")
 
     def __init__(self, channel: str) -> None:
         self.precedence = PRECEDENCE[channel]
@@ -60,7 +95,7 @@ class _Stream:
         self.credit = WINDOW  # bytes we may still send
         self.granted = WINDOW  # bytes the peer may still send
         self.spent = 0  # bytes consumed here and not yet granted again
-        self.local_end = self.remote_end = self.resetting = False
+        self.state = StreamState.OPEN
 
 
 class Link:
@@ -86,6 +121,7 @@ class Link:
         self._unacknowledged = 0  # bytes received since our last acknowledgement
         self._pong_due = False  # a flag, not a queue: a peer that only pings costs no memory
         self.unacked_bytes = 0  # bytes of memory that is kept to be sent again
+        self.connected = False
 
     @property
     def queued_bytes(self) -> int:
@@ -109,6 +145,16 @@ class Link:
         self._drop_video()
         self._pong_due = False
         self._unacknowledged = 0  # the peer has been told in the same way
+        self.connected = True
+
+    def disconnect(self) -> List[Event]:
+        """Take notice that the connection is lost; return what that means for streams of video."""
+        self.connected = False
+        lost = [number for number, stream in self._streams.items() if stream.unreliable]
+        lost = [n for n in lost if self._streams[n].state is not StreamState.RESETTING]
+        for number in lost:
+            self.reset(number)
+        return [Reset(number) for number in lost]
 
     # --- calls of this end ----------------------------------------------------------------------
 
@@ -131,7 +177,11 @@ class Link:
         or enough of all waits to be acknowledged.
         """
         stream = self._streams.get(number)
-        if stream is None or stream.local_end or self._backlog[stream.precedence] >= CHUNK:
+        if (
+            stream is None
+            or stream.state not in _MAY_SEND
+            or self._backlog[stream.precedence] >= CHUNK
+        ):
             return 0
         if self.unacked_bytes >= (
             MAX_UNACKED if stream.precedence > PRECEDENCE["stdin"] else MAX_UNACKED_URGENT
@@ -142,7 +192,7 @@ class Link:
     def send(self, number: int, data: bytes) -> None:
         """Send bytes on a stream: at least one, and no more than its `credit`."""
         stream = self._streams[number]
-        if stream.local_end or not 0 < len(data) <= min(stream.credit, CHUNK):
+        if stream.state not in _MAY_SEND or not 0 < len(data) <= min(stream.credit, CHUNK):
             raise ValueError("%d bytes cannot be sent on stream %d now" % (len(data), number))
         stream.credit -= len(data)
         packed = None if stream.unreliable else pack(data)
@@ -156,7 +206,7 @@ class Link:
     def consumed(self, number: int, count: int) -> None:
         """Say that `count` bytes of a stream's data were passed on, so that more may come."""
         stream = self._streams.get(number)
-        if stream is None or stream.remote_end or stream.resetting:
+        if stream is None or stream.state not in _MAY_RECEIVE:
             return
         stream.spent += count
         if stream.spent >= WINDOW // 4:
@@ -164,28 +214,22 @@ class Link:
             self._queue(0, CREDIT, number, struct.pack("!I", stream.spent))
             stream.spent = 0
 
-    def end(self, number: int) -> None:
-        """Say that this end sends no more on a stream."""
+    def end(self, number: int) -> bool:
+        """Say that this end sends no more on a stream; return whether that is news."""
         stream = self._streams.get(number)
-        if stream is None or stream.local_end:
-            return
-        stream.local_end = True
+        if stream is None or stream.state not in _MAY_SEND:
+            return False
         self._queue(stream.precedence, END, number)
-        self._forget_if_over(number, stream)
+        self._step(number, stream, Step.SEND_END)
+        return True
 
     def reset(self, number: int) -> None:
         """Give a stream up in both directions; what is under way on it is lost."""
         stream = self._streams.get(number)
-        if stream is None or stream.resetting:
+        if stream is None or stream.state is StreamState.RESETTING:
             return
-        stream.local_end = stream.resetting = True
         self._queue(stream.precedence, RESET, number)
-        if stream.remote_end:  # nothing more can come: no answer to wait for
-            del self._streams[number]
-
-    def unreliable_streams(self) -> List[int]:
-        """Return the streams that do not outlive a connection: their user has to reset them."""
-        return [number for number, stream in self._streams.items() if stream.unreliable]
+        self._step(number, stream, Step.SEND_RESET)
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
@@ -321,12 +365,11 @@ class Link:
             events.append(self._opened(number, payload))
         elif kind == END:
             stream = self._stream(number)
-            if stream.remote_end:
+            if (stream.state, Step.RECEIVE_END) not in TRANSITIONS:
                 raise ProtocolError("stream %d ended twice" % number)
-            stream.remote_end = True
-            if not stream.resetting:
+            if stream.state is not StreamState.RESETTING:
                 events.append(Ended(number))
-            self._forget_if_over(number, stream)
+            self._step(number, stream, Step.RECEIVE_END)
         elif kind == RESET:
             self._reset_by_peer(number, events)
         elif kind == PING:
@@ -339,10 +382,12 @@ class Link:
     def _receive_stream_data(
         self, number: int, stream: _Stream, payload: bytes, events: List[Event]
     ) -> None:
-        if stream.remote_end or not 0 < len(payload) <= min(stream.granted, CHUNK):
+        if stream.state is StreamState.PEER_ENDED or not 0 < len(payload) <= min(
+            stream.granted, CHUNK
+        ):
             raise ProtocolError("%d bytes on stream %d" % (len(payload), number))
         stream.granted -= len(payload)
-        if not stream.resetting:
+        if stream.state is not StreamState.RESETTING:
             events.append(Data(number, payload))
 
     def _stream(self, number: int) -> _Stream:
@@ -357,13 +402,14 @@ class Link:
 
     def _reset_by_peer(self, number: int, events: List[Event]) -> None:
         self._check_opened(number)
-        stream = self._streams.pop(number, None)
+        stream = self._streams.get(number)
         if stream is None:
             return  # it crossed with our own last word on the stream
-        if not stream.local_end:
+        if stream.state in _MAY_SEND:
             self._queue(stream.precedence, RESET, number)
-        if not stream.resetting:
+        if stream.state is not StreamState.RESETTING:
             events.append(Reset(number))
+        self._step(number, stream, Step.RECEIVE_RESET)
 
     def _opened(self, number: int, payload: bytes) -> Opened:
         channel = payload.decode("ascii", "replace")
@@ -379,14 +425,17 @@ class Link:
             raise ProtocolError("a credit of %d bytes" % len(payload))
         self._check_opened(number)
         stream = self._streams.get(number)
-        if stream is not None and not stream.local_end:  # it may cross with our end of the stream
+        if (
+            stream is not None and stream.state in _MAY_SEND
+        ):  # it may cross with our end of the stream
             stream.credit += struct.unpack("!I", payload)[0]
             if stream.credit > WINDOW:
                 raise ProtocolError("more credit for stream %d than its window" % number)
             events.append(Credit(number))
 
-    def _forget_if_over(self, number: int, stream: _Stream) -> None:
-        if stream.local_end and stream.remote_end:
+    def _step(self, number: int, stream: _Stream, step: Step) -> None:
+        stream.state = TRANSITIONS[stream.state, step]
+        if stream.state is StreamState.OVER:
             del self._streams[number]
 
 

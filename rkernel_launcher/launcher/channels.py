@@ -1,6 +1,6 @@
 """The endpoints that the frontend connects to.
 
-shell, control and stdin are relayed connection by connection, as bytes. iopub comes over the link
+shell, control and stdin are forwarded connection by connection, as bytes. iopub comes over the link
 once and is handed to every client here; the heartbeat is answered here.
 """
 
@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import zmq
 
 from board_agent.link.driver import LinkDriver
 from board_agent.link.event_loop import Loop
+from board_agent.link.forwarder import Forwarder
 from board_agent.link.link import MAX_STREAMS
 
 from .. import os_support
 from ..errors import PortInUse
 from .connection_file import CHANNELS, Connection
 from .iopub_fanout import Context, IopubFanout, Socket
+from .iopub_subscription import IopubSubscription
+from .video.frames import VideoStream
 from .video.latest_frames import LatestFrames
 
-RELAYED = ("shell", "control", "stdin")
+FORWARDED = ("shell", "control", "stdin")
 MAX_CLIENTS = MAX_STREAMS // 2  # connections of clients: the agent has a limit, too
 
 
@@ -30,13 +34,18 @@ class Channels:
     """Hold the endpoints of a connection file.
 
     From the start nobody else can take them; clients are let in by `serve`.
-    Parameters: loop; connection; gallery, where pictures are put for others than the clients.
-    Raises PortInUse.
+    Parameters: loop; connection; on_error, called when what comes from the kernel makes no sense;
+    latest_frames, where pictures are put for others than the clients. Raises PortInUse.
     """
 
     def __init__(
-        self, loop: Loop, connection: Connection, latest_frames: LatestFrames | None = None
+        self,
+        loop: Loop,
+        connection: Connection,
+        on_error: Callable[[Exception], None],
+        latest_frames: LatestFrames | None = None,
     ) -> None:
+        self._on_error = on_error
         self._latest_frames = latest_frames
         self._loop = loop
         self._connection = connection
@@ -45,7 +54,7 @@ class Channels:
         self._driver: LinkDriver | None = None
         self._context: Context | None = None
         self._iopub: IopubFanout | None = None
-        self._upstream: socket.socket | None = None  # where the fan-out is waited for
+        self._subscription: IopubSubscription | None = None
         self._heartbeat: threading.Thread | None = None
         try:
             for channel in CHANNELS:
@@ -56,8 +65,8 @@ class Channels:
             self.close()
             raise PortInUse(endpoint=connection.endpoint(channel), detail=error.strerror) from error
 
-    def serve(self, driver: LinkDriver, former_keys: list[str]) -> None:
-        """Subscribe to the kernel, then let clients in and relay them.
+    def serve(self, driver: LinkDriver, former_keys: Sequence[str]) -> None:
+        """Subscribe to the kernel, then let clients in and forward them.
 
         What a kernel that was taken over has said meanwhile is fetched when there is a client to
         hear it. Parameters: former_keys, that such a kernel signed with. Raises PortInUse.
@@ -68,6 +77,8 @@ class Channels:
         self._serve_heartbeat(self._context)
         if former_keys:
             self._listen()
+        else:
+            self._subscribe()
 
     def stderr(self, text: str) -> None:
         """Show text in the cell that runs, if one does."""
@@ -76,19 +87,18 @@ class Channels:
 
     def show_video(self, rate: int) -> None:
         """Show the kernel's pictures, `rate` a second of each stream, until the link breaks."""
-        if self._driver is None or self._iopub is None:
-            return  # the launcher says it again when clients can come
-        ours, theirs = socket.socketpair()
-        self._driver.connect("video", theirs)
-        self._iopub.watch(ours, rate)
+        assert self._driver is not None and self._iopub is not None
+        video = VideoStream(rate)
+        self._driver.open("video", video)
+        self._iopub.show(video)
 
     def update_video_demand(self) -> None:
         """See whether pictures are wanted by others than the clients."""
         if self._iopub is not None:
-            self._iopub.look()
+            self._iopub.update_video_demand()
 
     def _listen(self) -> None:
-        for channel in RELAYED:
+        for channel in FORWARDED:
             listener = self._reserved[channel]
             listener.setblocking(False)
             listener.listen(128)
@@ -100,7 +110,6 @@ class Channels:
             self._loop.watch(sock, None, None)
             sock.close()
         self._reserved.clear()
-        self._close_upstream()
         if self._iopub is not None:
             self._iopub.close()
         if self._context is not None:
@@ -128,46 +137,40 @@ class Channels:
         except OSError:
             silent = True
         self._loop.watch(sock, None, None)
-        if silent or len(self._driver.forwarders) >= MAX_CLIENTS:
+        if silent or len(self._driver.ends) >= MAX_CLIENTS:
             sock.close()
             return
         if sock.family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._driver.connect(channel, sock)
+        self._driver.open(channel, Forwarder(self._loop, sock))
 
     # --- iopub ----------------------------------------------------------------------------------
 
-    def _serve_iopub(self, context: Context, former_keys: list[str]) -> None:
-        """Subscribe to the kernel; clients are let in once that is under way on the link."""
-        listener = self._upstream = socket.create_server(("127.0.0.1", 0), backlog=1)
-
-        def subscribe() -> None:
-            self._loop.watch(listener, self._accept_upstream, None)
-
-        if not former_keys:
-            subscribe()
+    def _serve_iopub(self, context: Context, former_keys: Sequence[str]) -> None:
         self._iopub = IopubFanout(
+            self._loop,
             context,
             self._connection,
-            upstream=f"tcp://127.0.0.1:{listener.getsockname()[1]}",
             bind=lambda sock: self._bind_zmq(sock, "iopub"),
-            on_subscribed=lambda: self._loop.call_soon(self._listen),
-            on_client=lambda: self._loop.call_soon(subscribe) if former_keys else None,
+            on_subscription=self._on_subscription,
             former_keys=former_keys,
             latest_frames=self._latest_frames,
         )
 
-    def _accept_upstream(self) -> None:
-        assert self._driver is not None and self._upstream is not None
-        sock, _ = self._upstream.accept()
-        self._close_upstream()
-        self._driver.connect("iopub", sock)
+    def _subscribe(self) -> None:
+        assert self._driver is not None and self._iopub is not None
+        self._subscription = IopubSubscription(
+            on_subscribed=self._listen,
+            on_message=self._iopub.publish,
+            on_error=self._on_error,
+        )
+        self._driver.open("iopub", self._subscription)
 
-    def _close_upstream(self) -> None:
-        if self._upstream is not None:
-            self._loop.watch(self._upstream, None, None)
-            self._upstream.close()
-            self._upstream = None
+    def _on_subscription(self, parts: Sequence[bytes]) -> None:
+        if self._subscription is None:
+            self._subscribe()
+        assert self._subscription is not None
+        self._subscription.pass_up(parts)
 
     # --- heartbeat ------------------------------------------------------------------------------
 

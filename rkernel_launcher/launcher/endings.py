@@ -30,6 +30,7 @@ _WHYS = {
     handshake.TAKEN: "another launcher took it over",
     handshake.BROKEN: "the link broke the protocol",
     handshake.NO_MEMORY: "the board needed its memory for another kernel",
+    handshake.FAULT: "its agent had an internal error, which its log on the board tells of",
 }
 
 

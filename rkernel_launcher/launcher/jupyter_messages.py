@@ -8,6 +8,9 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from board_agent.link.video_format import FIRST, LAST
@@ -17,6 +20,7 @@ from .video.frames import Frame
 
 MAX_DISPLAYS = 256  # that are live in one cell
 _DELIMITER = b"<IDS|MSG>"
+_PROTOCOL_VERSION = "5.3"
 
 
 class CellPublisher:
@@ -29,7 +33,7 @@ class CellPublisher:
         self._connection = connection
         self._cell: Any = None  # header of the request that runs
         self._displays: set[str] = set()  # of it, between their first and their last picture
-        self._session: Any = None
+        self._session = uuid.uuid4().hex
 
     @property
     def in_cell(self) -> bool:
@@ -78,28 +82,36 @@ class CellPublisher:
     def _message(self, kind: str, content: dict[str, Any], topic: bytes) -> list[bytes] | None:
         if self._cell is None:
             return None
-        if self._session is None:
-            from jupyter_client.session import Session  # 0.3 s, which few launchers have to spend
+        header = {
+            "msg_id": uuid.uuid4().hex,
+            "msg_type": kind,
+            "session": self._session,
+            "username": "rkernel",
+            "date": datetime.now(timezone.utc).isoformat(),
+            "version": _PROTOCOL_VERSION,
+        }
+        frames = [json.dumps(part).encode() for part in (header, self._cell, {}, content)]
+        return [topic, _DELIMITER, sign(self._connection, frames), *frames]
 
-            key, scheme = self._connection.key.encode(), self._connection.signature_scheme
-            self._session = Session(key=key, signature_scheme=scheme)
-        try:
-            message = self._session.msg(kind, content, parent={"header": self._cell})
-            return [bytes(part) for part in self._session.serialize(message, ident=topic)]
-        except (ValueError, TypeError, RecursionError):  # the board's idea of a header, or a name
-            return None
+
+def sign(connection: Connection, frames: list[bytes], key: str | None = None) -> bytes:
+    """Return the signature of a message's four JSON frames, with another key if one is given."""
+    secret = (connection.key if key is None else key).encode("utf-8", "replace")
+    if not secret:
+        return b""
+    digest = connection.signature_scheme.removeprefix("hmac-")
+    return hmac.new(secret, b"".join(frames), digest).hexdigest().encode()
 
 
 class Resigner:
-    """Sign anew what a kernel signed with a key that it had before.
+    """Sign again what a kernel signed with a key that it had before.
 
     Parameters: connection, whose key is to be used; former_keys.
     """
 
-    def __init__(self, connection: Connection, former_keys: list[str]) -> None:
-        self._digest = connection.signature_scheme.removeprefix("hmac-")
-        self._key = connection.key.encode()
-        self._former_keys = [key.encode("utf-8", "replace") for key in former_keys]
+    def __init__(self, connection: Connection, former_keys: Sequence[str]) -> None:
+        self._connection = connection
+        self._former_keys = former_keys
 
     def resign(self, parts: list[bytes]) -> list[bytes]:
         """Return a message with a signature of the new key if that of an old one fits."""
@@ -108,11 +120,7 @@ class Resigner:
             signature, signed = parts[at], parts[at + 1 : at + 5]
         except (ValueError, IndexError):
             return parts
-        if any(hmac.compare_digest(signature, self._sign(k, signed)) for k in self._former_keys):
-            parts[at] = self._sign(self._key, signed)
+        former = (sign(self._connection, signed, key) for key in self._former_keys)
+        if any(hmac.compare_digest(signature, valid) for valid in former):
+            parts[at] = sign(self._connection, signed)
         return parts
-
-    def _sign(self, key: bytes, frames: list[bytes]) -> bytes:
-        if not key:
-            return b""
-        return hmac.new(key, b"".join(frames), self._digest).hexdigest().encode()

@@ -7,6 +7,7 @@ a signal or the end of the frontend is heeded at any time.
 
 from __future__ import annotations
 
+import enum
 import functools
 import getpass
 import logging
@@ -23,6 +24,21 @@ from board_agent.link.driver import LinkDriver
 from board_agent.link.event_loop import Loop
 from board_agent.link.frames import ProtocolError
 from board_agent.link.link import Link
+from board_agent.link.messages import (
+    REPLIES,
+    Attach,
+    BadMessage,
+    End,
+    Exited,
+    Failed,
+    Interrupt,
+    Missing,
+    Note,
+    Output,
+    Ready,
+    Start,
+    from_json,
+)
 
 from .. import errors, os_support
 from .. import target as targets
@@ -48,6 +64,25 @@ DRAIN_SECONDS = 2.0  # of silence in which more of a kernel's last output may st
 DRAIN_POLL = 0.02
 QUOTED_OUTPUT = 2000  # characters
 FOREVER = float("inf")
+
+
+class State(enum.Enum):
+    """How far a launcher is."""
+
+    REACHING = "on the way to the board"
+    STARTING = "the link is there, the kernel is not"
+    SERVING = "the kernel serves its channels"
+    ENDING = "the frontend has asked the kernel to end"
+    OVER = "there is a result"
+
+
+_NEXT = {
+    State.REACHING: (State.STARTING, State.ENDING, State.OVER),
+    State.STARTING: (State.SERVING, State.ENDING, State.OVER),
+    State.SERVING: (State.ENDING, State.OVER),
+    State.ENDING: (State.OVER,),
+    State.OVER: (),
+}
 
 
 class Launcher:
@@ -77,17 +112,20 @@ class Launcher:
         self._bundle: str | None = None  # the name of that on the board
         self._session = agent_endpoint.new_session()
         self._driver = LinkDriver(
-            self._loop, Link(), self._on_message, self._on_lost, on_quiet=self._reconnect
+            self._loop,
+            Link(),
+            on_message=self._on_message,
+            on_disconnect=self._on_disconnect,
+            on_ping_overdue=self._reconnect,
         )
         self._driver.peer_timeout = target.link_timeout
         self._reconnection: Reconnection | None = None
         self._outage: Outage | None = None  # while the link is down
         self._latest_frames = LatestFrames(self._on_watched) if target.video == "mjpeg" else None
         self._view: View | None = None
-        self._shows_video = False
-        self._ending = False
-        self._leaving = False  # the kernel is to stay
-        self._result: errors.RkernelError | int | None = None
+        self._state = State.REACHING
+        self._kernel_stays = False  # when we end
+        self._result: errors.RkernelError | int = 0
 
     def run(self) -> int:
         """Serve until the kernel has ended, and return the exit status for it.
@@ -95,7 +133,9 @@ class Launcher:
         Raises the error that ended it, see `errors`.
         """
         try:
-            self._channels = Channels(self._loop, self._connection, self._latest_frames)
+            self._channels = Channels(
+                self._loop, self._connection, self._on_nonsense, self._latest_frames
+            )
             for number in os_support.end_signals():
                 self._loop.on_signal(number, self._leave if self._attach else self._end)
             self._loop.on_signal(signal.SIGINT, self._leave if self._attach else self._interrupt)
@@ -107,7 +147,7 @@ class Launcher:
             self._close()
         if isinstance(self._result, errors.RkernelError):
             raise self._result
-        return self._result or 0
+        return self._result
 
     # --- to the board ---------------------------------------------------------------------------
 
@@ -135,74 +175,90 @@ class Launcher:
 
     def _start(self, reached: Board, found: AgentEndpoint, sock: socket.socket) -> None:
         self._board, self._agent = reached, found
+        if self._state is not State.REACHING:
+            sock.close()  # asked to end meanwhile
+            return
+        self._enter(State.STARTING)
         sock.setblocking(False)
         self._driver.resume(sock, 0)
-        self._driver.message(
-            {
-                "type": "attach" if self._attach else "start",
-                "kernel": self._attach.id if self._attach else None,
-                "reattach": self._target.reattach,
-                "key": self._connection.key,
-                "signature_scheme": self._connection.signature_scheme,
-                "python": self._target.python,
-                "bundle": self._bundle,
-                "warm_start": self._target.warm_start,
-                "workdir": self._target.workdir,
-                "env": self._target.env,
-                "debugger": self._target.debugger,
-                "owner": _owner(),
-                "lease": self._orphan_timeout if self._orphan_timeout < FOREVER else None,
-                "peer_timeout": self._target.link_timeout,
-            }
+        self._driver.send(self._request())
+
+    def _request(self) -> Start | Attach:
+        lease = self._orphan_timeout if self._orphan_timeout < FOREVER else None
+        if self._attach:
+            return Attach(
+                kernel=self._attach.id,
+                key=self._connection.key,
+                signature_scheme=self._connection.signature_scheme,
+                owner=_owner(),
+                lease=lease,
+                peer_timeout=self._target.link_timeout,
+            )
+        return Start(
+            key=self._connection.key,
+            signature_scheme=self._connection.signature_scheme,
+            python=self._target.python,
+            bundle=self._bundle,
+            warm_start=self._target.warm_start,
+            workdir=self._target.workdir,
+            env=self._target.env,
+            debugger=self._target.debugger,
+            reattach=self._target.reattach,
+            owner=_owner(),
+            lease=lease,
+            peer_timeout=self._target.link_timeout,
         )
 
     # --- what the board says --------------------------------------------------------------------
 
     def _on_message(self, content: dict[str, Any]) -> None:
         try:
-            self._handle_message(content)
-        except (KeyError, TypeError, ValueError):
-            self._finish(errors.BoardMisbehaved(detail="a message that makes no sense"))
-
-    def _handle_message(self, content: dict[str, Any]) -> None:
-        kind = content.get("type")
-        if kind == "ready":
-            self._on_kernel_ready(content)
-        elif kind == "output":
-            log.info("the kernel wrote: %s", escape_controls(str(content.get("text", ""))))
-        elif kind == "note":
-            log.info("the board says: %s", escape_controls(str(content.get("text", ""))))
-        elif kind == "video" and not self._shows_video:
-            self._show_video()
-        elif kind == "ended":
-            self._drain(content, time.monotonic())
-        elif kind == "failed":
-            self._finish(self._failure(content))
-
-    def _failure(self, content: dict[str, Any]) -> errors.RkernelError:
-        if self._attach and content.get("reason") == "busy":
-            return errors.KernelBusy(kernel=self._attach.id, host=self._target.name)
-        if self._attach and content.get("reason") == "gone":
-            return errors.NoKernel(kernel=self._attach.id, host=self._target.name)
-        return errors.KernelNotStarted(detail=escape_controls(str(content.get("detail"))))
-
-    def _on_kernel_ready(self, content: dict[str, Any]) -> None:
-        if missing := content.get("missing"):
-            self._finish(endings.missing(escape_controls(str(missing)), self._target.name))
+            message = from_json(content, REPLIES, log.info)
+        except BadMessage as error:
+            log.warning("a message was refused: %s", error)
+            if error.type not in ("note", "output"):
+                self._on_nonsense(error)
             return
-        former_keys = [str(key) for key in content.get("former_keys", [])]
-        version = escape_controls(str(content["ipykernel"]))
-        how = "was taken over" if former_keys else "is ready"
-        log.info("the kernel %s: ipykernel %s, pid %d", how, version, int(content["pid"]))
+        if isinstance(message, Ready):
+            self._on_kernel_ready(message)
+        elif isinstance(message, Missing):
+            self._finish(endings.missing(escape_controls(message.module), self._target.name))
+        elif isinstance(message, Output):
+            log.info("the kernel wrote: %s", escape_controls(message.text))
+        elif isinstance(message, Note):
+            log.info("the board says: %s", escape_controls(message.text))
+        elif isinstance(message, Exited):
+            self._drain(message, time.monotonic())
+        elif isinstance(message, Failed):
+            self._finish(self._failure(message))
+
+    def _on_nonsense(self, error: Exception) -> None:
+        """End after what no board of ours says; its kernel is left to its lease."""
+        self._kernel_stays = True
+        self._finish(errors.BoardMisbehaved(detail=f"what makes no sense ({error})"))
+
+    def _failure(self, message: Failed) -> errors.RkernelError:
+        if self._attach and message.reason == "busy":
+            return errors.KernelBusy(kernel=self._attach.id, host=self._target.name)
+        if self._attach and message.reason == "gone":
+            return errors.NoKernel(kernel=self._attach.id, host=self._target.name)
+        return errors.KernelNotStarted(detail=escape_controls(message.detail))
+
+    def _on_kernel_ready(self, message: Ready) -> None:
+        if self._state is not State.STARTING:
+            return
+        self._enter(State.SERVING)
+        how = "was taken over" if message.former_keys else "is ready"
+        version = escape_controls(message.ipykernel)
+        log.info("the kernel %s: ipykernel %s, pid %d", how, version, message.pid)
         assert self._channels is not None
         try:
-            self._channels.serve(self._driver, former_keys)
+            self._channels.serve(self._driver, message.former_keys)
         except errors.PortInUse as error:
             self._finish(error)
         else:
             self._open_view()
-            if content.get("video") or self._shows_video:
-                self._show_video()
+            self._channels.show_video(self._target.frame_rate)
             self._on_ready()
 
     def _open_view(self) -> None:
@@ -219,12 +275,7 @@ class Launcher:
         if self._channels is not None:
             self._loop.call_soon(self._channels.update_video_demand)
 
-    def _show_video(self) -> None:
-        self._shows_video = True
-        if self._channels is not None and self._driver.connected:
-            self._channels.show_video(self._target.frame_rate)
-
-    def _drain(self, content: dict[str, Any], since: float) -> None:
+    def _drain(self, message: Exited, since: float) -> None:
         """Let the kernel's last messages come before its end is taken for the end of all.
 
         They have, if the board answers, and nothing of them comes any more.
@@ -232,29 +283,28 @@ class Launcher:
         now = time.monotonic()
         heard, moved = now - self._driver.heard_at, now - max(since, self._driver.moved_at)
         if self._driver.idle or (moved > DRAIN_SECONDS and heard < DRAIN_SECONDS / 2):
-            self._on_ended(content)
+            self._on_exited(message)
             return
         if self._driver.connected and heard > DRAIN_SECONDS / 4 and not self._driver.ping_pending:
             self._driver.ping()
-        self._loop.call_later(DRAIN_POLL, functools.partial(self._drain, content, since))
+        self._loop.call_later(DRAIN_POLL, functools.partial(self._drain, message, since))
 
-    def _on_ended(self, content: dict[str, Any]) -> None:
-        status = int(content["status"])
-        if self._ending or status == 0:
+    def _on_exited(self, message: Exited) -> None:
+        if self._state is State.ENDING or message.status == 0:
             log.info("the kernel has ended")
             self._finish(0)
             return
-        said = escape_controls(str(content.get("output", ""))[-QUOTED_OUTPUT:]).strip()
-        self._finish(endings.died(status, said))
+        said = escape_controls(message.output[-QUOTED_OUTPUT:]).strip()
+        self._finish(endings.died(message.status, said))
 
     # --- when the link is lost ------------------------------------------------------------------
 
-    def _on_lost(self, error: Exception) -> None:
+    def _on_disconnect(self, error: Exception) -> None:
         if isinstance(error, ProtocolError):
-            self._finish(errors.BoardMisbehaved(detail=f"what breaks the protocol ({error})"))
+            self._on_nonsense(error)
             return
         log.info("the link is lost: %s", error)
-        if self._ending:
+        if self._state is State.ENDING:
             self._finish(0)
         elif self._orphan_timeout == 0:
             self._finish(
@@ -273,18 +323,18 @@ class Launcher:
 
     def _reconnect(self) -> None:
         """Dial the agent again: the link is lost, or its other end does not answer."""
-        if self._reconnection is not None or self._board is None or self._ending:
+        if self._reconnection is not None or self._state not in (State.STARTING, State.SERVING):
             return
         if self._driver.connected and self._orphan_timeout == 0:
             return  # a second connection would cost the first, and with it the kernel
-        assert self._agent is not None
+        assert self._board is not None and self._agent is not None
         self._reconnection = Reconnection(
             self._board,
             self._agent,
             self._session,
-            claim=self._prepare_to_resume,
-            on_back=lambda sock, answer: self._loop.call_soon(
-                functools.partial(self._on_reconnected, sock, answer)
+            prepare=self._prepare_to_resume,
+            on_connected=lambda sock, reply: self._loop.call_soon(
+                functools.partial(self._on_reconnected, sock, reply)
             ),
             on_gone=lambda: self._loop.call_soon(self._on_agent_gone),
         )
@@ -293,10 +343,9 @@ class Launcher:
         """Let the former connection go, unless it has recovered; say what came over it."""
         future: Future[int | None] = Future()
 
-        def claim() -> None:
-            if self._result is not None or (
-                self._driver.connected and not self._driver.ping_overdue
-            ):
+        def prepare() -> None:
+            recovered = self._driver.connected and not self._driver.ping_overdue
+            if recovered or self._state is State.OVER:
                 self._reconnection = None
                 future.set_result(None)
                 return
@@ -306,37 +355,34 @@ class Launcher:
                 self._on_link_down(self._driver.heard_at)
             future.set_result(self._driver.link.last_received)
 
-        self._loop.call_soon(claim)
+        self._loop.call_soon(prepare)
         return future
 
-    def _on_reconnected(self, sock: socket.socket, answer: ResumeReply) -> None:
+    def _on_reconnected(self, sock: socket.socket, reply: ResumeReply) -> None:
         self._reconnection = None
-        if self._result is not None:
+        if self._state is State.OVER:
             sock.close()
             return
         begun = self._driver.link.last_received > 0  # else a new session is as good as the old one
-        if answer.status != handshake.RESUMED and (begun or answer.status != handshake.NEW):
+        if reply.status != handshake.RESUMED and (begun or reply.status != handshake.NEW):
             sock.close()
-            self._finish(
-                endings.gone(answer.status, self._target.name, self._target.orphan_timeout)
-            )
+            self._finish(endings.gone(reply.status, self._target.name, self._target.orphan_timeout))
             return
         sock.setblocking(False)
         try:
-            self._driver.resume(sock, answer.received)
+            self._driver.resume(sock, reply.received)
         except ProtocolError as error:
-            self._finish(errors.BoardMisbehaved(detail=f"what breaks the protocol ({error})"))
+            self._on_nonsense(error)
             return
-        if self._driver.connected:
-            self._on_link_up()
+        self._on_link_up()
 
     def _on_link_up(self) -> None:
-        assert self._outage is not None
+        assert self._outage is not None and self._channels is not None
         log.info("the link is back after %.1f s", self._outage.seconds)
         self._outage.end()
         self._outage = None
-        if self._shows_video:
-            self._show_video()
+        if self._state is State.SERVING:
+            self._channels.show_video(self._target.frame_rate)
 
     def _on_agent_gone(self) -> None:
         self._reconnection = None
@@ -351,39 +397,43 @@ class Launcher:
             if self._outage.interrupted:
                 return  # one that waits is enough
             self._outage.interrupted = True
-        self._driver.message({"type": "interrupt"})
+        self._driver.send(Interrupt())
 
     def _end(self) -> None:
-        if self._ending:
+        if self._state in (State.ENDING, State.OVER):
             return
-        self._ending = True
+        self._enter(State.ENDING)
         log.info("asked to end")
         if self._driver.connected:
-            self._driver.message({"type": "end"})
+            self._driver.send(End())
             self._loop.call_later(END_SECONDS, functools.partial(self._finish, 0))
         else:
             self._finish(0)  # the board finds out by itself
 
     def _leave(self) -> None:
-        self._leaving = True
+        self._kernel_stays = True
         self._finish(0)
 
     def _finish(self, result: errors.RkernelError | int) -> None:
-        if self._result is None:  # what came first is the cause of what comes after
+        if self._state is not State.OVER:  # what came first is the cause of what comes after
+            self._enter(State.OVER)
             self._result = result
         self._loop.stop()
+
+    def _enter(self, state: State) -> None:
+        assert state in _NEXT[self._state], (self._state, state)
+        self._state = state
 
     def _close(self) -> None:
         if self._reconnection is not None:
             self._reconnection.stop()
         if self._view is not None:
             self._view.close()
-        self._ending = True
         failed_attach = self._attach and isinstance(self._result, errors.RkernelError)
-        if not self._leaving and not failed_attach:
-            self._driver.message({"type": "end"})  # or the kernel would wait for us
+        if not self._kernel_stays and not failed_attach:
+            self._driver.send(End())  # or the kernel would wait for us
         self._driver.close()
-        if self._channels is not None:  # after the relay: what that has passed on can come first
+        if self._channels is not None:  # after the driver: what that has passed on can come first
             self._channels.close()
         if self._board is not None:
             self._board.close()

@@ -37,10 +37,10 @@ def delay(seconds_down: float) -> float:
 class Reconnection:
     """Dial an agent, in a thread of its own, until there is a connection or no agent any more.
 
-    Parameters: board; agent; session, its number; claim, called in the thread once the board
+    Parameters: board; agent; session, its number; prepare, called in the thread once the board
     answers, which returns the number of the last frame that came, or None if nobody wants the
-    connection any more; on_back, called in the thread with a connection past the handshake and the
-    agent's answer; on_gone, when the agent is not there any more.
+    connection any more; on_connected, called in the thread with a connection past the handshake
+    and the agent's reply; on_gone, when the agent is not there any more.
     """
 
     def __init__(
@@ -48,15 +48,15 @@ class Reconnection:
         board: Board,
         agent: AgentEndpoint,
         session: bytes,
-        claim: Callable[[], Future[int | None]],
-        on_back: Callable[[socket.socket, ResumeReply], None],
+        prepare: Callable[[], Future[int | None]],
+        on_connected: Callable[[socket.socket, ResumeReply], None],
         on_gone: Callable[[], None],
     ) -> None:
         self._board = board
         self._agent = agent
         self._session = session
-        self._claim = claim
-        self._on_back = on_back
+        self._prepare = prepare
+        self._on_connected = on_connected
         self._on_gone = on_gone
         self._noted = ""
         self._stopped = threading.Event()
@@ -94,13 +94,13 @@ class Reconnection:
 
     def _connect(self) -> bool:
         sock = self._board.redial(self._agent.port)
-        received = self._claim().result()
+        received = self._prepare().result()
         if received is None or self._stopped.is_set():
             sock.close()
             return True
         name = self._board.target.name
-        answer = shake_hands(sock, self._agent, self._session, received, name)
-        self._on_back(sock, answer)
+        reply = shake_hands(sock, self._agent, self._session, received, name)
+        self._on_connected(sock, reply)
         return True
 
     def _note(self, text: str) -> None:

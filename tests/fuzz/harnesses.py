@@ -335,7 +335,7 @@ def decode(parts: list[bytes]) -> tuple[list[Frame], bool]:
     decoder, frames = Decoder(), list[Frame]()
     try:
         for part in parts:
-            frames += decoder.receive(part)
+            frames += decoder.receive_data(part)
             assert len(decoder._buffer) < HEAD.size + (1 << 16) + LONGEST_PICTURE
     except BadVideo:
         return frames, False

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from board_agent.link.stream_end import StreamEnd
 from board_agent.link.video_format import HEAD, JPEG, LONGEST, PNG
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def receive(self, data: bytes) -> list[Frame]:
+    def receive_data(self, data: bytes) -> list[Frame]:
         """Take bytes, cut anywhere; return the frames that are whole. Raises BadVideo."""
         self._buffer += data
         frames = []
@@ -79,50 +80,42 @@ def _frame(text: bytes, delay: float, data: bytes) -> Frame:
     return frame
 
 
-class Video:
-    """The connection on which a kernel's pictures come.
+class VideoStream(StreamEnd):
+    """The stream on which a kernel's pictures come, until the link breaks.
 
-    Parameters: sock; rate, pictures a second that are wanted of a stream.
+    Parameters: rate, pictures a second that are wanted of each of the kernel's streams.
     """
 
-    def __init__(self, sock: socket.socket, rate: int) -> None:
-        sock.setblocking(False)
-        self._sock = sock
+    def __init__(self, rate: int) -> None:
+        self.on_frames: Callable[[list[Frame]], None] = lambda frames: None
         self._decoder = Decoder()
+        self._out = bytearray([rate])
         self._owed = IN_FLIGHT
-        self._say(bytes([rate]))
 
-    def fileno(self) -> int:
-        """Return the descriptor to wait for."""
-        return self._sock.fileno()
+    def update(self) -> None:
+        """Send what waits, as far as the link takes it."""
+        while self._out and (credit := self.link.credit(self.number)):
+            self.link.send(self.number, bytes(self._out[:credit]))
+            del self._out[:credit]
+            self.on_progress()
+        self.waits_for_room = bool(self._out)
 
-    def receive(self) -> list[Frame] | None:
-        """Return the pictures that have come; None when no more will."""
+    def receive_data(self, data: bytes) -> None:
+        """Hand the pictures on that are whole now."""
+        self.link.consumed(self.number, len(data))
         try:
-            data = self._sock.recv(1 << 18)
-            frames = self._decoder.receive(data)
-        except (BlockingIOError, InterruptedError):
-            return []
-        except OSError:
-            return None
+            frames = self._decoder.receive_data(data)
         except BadVideo as error:
             log.warning("the board sent %s; its pictures are not shown any more", error)
-            return None
-        self._owed += len(frames)
-        return frames if data else None
+            self.link.reset(self.number)
+            self.close()
+            return
+        if frames:
+            self._owed += len(frames)
+            self.on_frames(frames)
 
     def grant(self) -> None:
         """Ask for as many pictures as have come."""
-        if self._owed:
-            self._say(b"+" * self._owed)
-            self._owed = 0
-
-    def close(self) -> None:
-        """Let the kernel go."""
-        self._sock.close()
-
-    def _say(self, data: bytes) -> None:
-        try:
-            self._sock.send(data)  # a few bytes, and no more of them than pictures under way
-        except OSError:
-            pass  # it is over, which receive finds out
+        self._out += b"+" * self._owed
+        self._owed = 0
+        self.update()

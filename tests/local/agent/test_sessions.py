@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ import pytest
 from board_agent.agent.spool import MAX_MEMORY
 from board_agent.bootstrap import remote_calls
 from board_agent.common.agent_lock import AgentLock
-from board_agent.link.handshake import EXPIRED, NEW, NO_MEMORY, REPLACED, RESUMED, STOPPED
+from board_agent.link.handshake import EXPIRED, FAULT, NEW, NO_MEMORY, REPLACED, RESUMED, STOPPED
+from tests.support import agents
 from tests.support.agents import LIMIT, Agent, Frontend, Session, alive, running
 from tests.support.boards import wait_until
 
@@ -279,7 +281,7 @@ def test_a_session_in_which_nothing_was_asked_for_is_begun_anew(agent: Agent) ->
             assert session.status == NEW
             session.break_off()
             session.resume()
-        assert session.start()["ready"] is True
+        assert session.start()["type"] == "ready"
         session.break_off()
         assert session.resume() == RESUMED
 
@@ -455,7 +457,7 @@ def test_of_two_that_start_with_one_key_the_first_gets_no_kernel_later(
 
 @pytest.mark.parametrize("orphans", [1, 2])
 def test_orphans_give_way_when_memory_is_short(orphans: int) -> None:
-    patch = "agent.KERNEL_MEMORY = 1 << 60"
+    patch = "from board_agent.agent import sessions; sessions.KERNEL_MEMORY = 1 << 60"
     with running(patch=patch) as agent, Session(agent) as stays, Session(agent) as new:
         kept = stays.start(key="stays", owner="stays")["pid"]
         left = [Session(agent) for _ in range(orphans)]
@@ -469,7 +471,7 @@ def test_orphans_give_way_when_memory_is_short(orphans: int) -> None:
         for number in range(orphans):
             text = new.wait_for("note", "ready", "failed")["text"]
             assert f"left {number}" in text and "ended the kernel" in text
-        assert new.wait_for("ready", "failed")["ready"] is True
+        assert new.wait_for("ready", "failed")["type"] == "ready"
         assert not any(map(alive, pids)) and alive(kept)
         for session in left:
             with session:
@@ -492,3 +494,78 @@ def test_many_connections_of_one_session_leave_nothing(agent: Agent, session: Se
                 assert frontend.run(f"print({number})") == f"{number}\n"
         assert session.is_served()
         assert len(list(Path(f"/proc/{agent.pid}/fd").iterdir())) <= before
+
+
+# --- faults of ours ------------------------------------------------------------------------------
+
+
+def running_kernels(agent: Agent) -> list[int]:
+    return agents.marked(f"XDG_RUNTIME_DIR={agent.runtime}", "board_agent.kernel\0")
+
+
+def faulty(method: str, ready: bool) -> str:
+    """Return the patch that makes a method of one kernel raise what nobody expects, once.
+
+    Parameters: ready, whether the kernel has to be so.
+    """
+    source = f"""
+from board_agent.agent import kernels
+real = kernels.Kernel.{method}
+def raising(self, *arguments):
+    if self.key == "faulty" and self.ready == {ready} and not raised:
+        raised.append(True)
+        raise ZeroDivisionError("injected")
+    return real(self, *arguments)
+raised = []
+kernels.Kernel.{method} = raising
+"""
+    return f"exec({source!r})"
+
+
+def interrupt(session: Session, pid: int) -> None:
+    session.say("interrupt")
+
+
+def open_a_stream(session: Session, pid: int) -> None:
+    session.link.open("shell")
+    session.flush()
+
+
+def write_outside_cells(session: Session, pid: int) -> None:
+    Path(f"/proc/{pid}/fd/1").write_text("said outside cells")
+
+
+def kill(session: Session, pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("method", "provoke"),
+    [
+        ("interrupt", interrupt),
+        ("connect", open_a_stream),
+        ("_read_output", write_outside_cells),
+        ("poll", kill),
+        ("_handle_message", None),  # the first, by which it says that it is ready
+    ],
+)
+def test_a_fault_in_one_session_is_no_others(
+    method: str, provoke: Callable[[Session, int], None] | None
+) -> None:
+    with running(patch=faulty(method, provoke is not None)) as agent, ExitStack() as stack:
+        other, victim = (stack.enter_context(Session(agent)) for _ in "12")
+        kept = other.start(key="other")["pid"]
+        if provoke is None:
+            victim.say("start", key="faulty", python=sys.executable, workdir="/tmp")
+        else:
+            provoke(victim, victim.start(key="faulty")["pid"])
+        victim.until(lambda: victim.closed, "the agent hangs up")
+        assert victim.resume() == FAULT
+        wait_until(lambda: len(running_kernels(agent)) == 1, "its kernel ends", LIMIT)
+        assert "ZeroDivisionError: injected" in agent.log
+        with Frontend(other, "other") as frontend:
+            frontend.listen()
+            assert frontend.run("print('unharmed')") == "unharmed\n"
+        assert alive(kept) and alive(agent.pid)
+        with Session(agent) as new:
+            assert new.start(key="new")["type"] == "ready"

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -301,13 +302,17 @@ def breaks_off(sock: socket.socket, token: bytes) -> None:
     sock.recv(1 << 10)
 
 
-def has_pictures_of_nothing(sock: socket.socket, token: bytes) -> None:
-    """Shake hands as an agent does, and tell of pictures before there is a kernel."""
-    breaks_off(sock, token)
-    link = Link(accepts_streams=True)
-    link.message({"type": "video"})
-    sock.sendall(link.data_to_send())
-    sock.recv(1 << 10)
+def sends(content: dict[str, Any]) -> Peer:
+    """Shake hands as an agent does, send a message, and go."""
+
+    def play(sock: socket.socket, token: bytes) -> None:
+        breaks_off(sock, token)
+        link = Link(accepts_streams=True)
+        link.message(content)
+        sock.sendall(link.data_to_send())
+        sock.recv(1 << 10)
+
+    return play
 
 
 @pytest.mark.parametrize(
@@ -320,7 +325,11 @@ def has_pictures_of_nothing(sock: socket.socket, token: bytes) -> None:
         (says(MAGIC + bytes([VERSION]) + bytes(73)), errors.WrongToken, ""),
         (hangs_up_hard, errors.HandshakeCut, "reset"),
         (breaks_off, errors.LinkLost, ""),
-        (has_pictures_of_nothing, errors.LinkLost, ""),
+        (sends({"type": "of tomorrow"}), errors.LinkLost, ""),
+        (sends({"type": "note", "text": 5}), errors.LinkLost, ""),
+        (sends({"type": "ready", "kernel": "a", "pid": "1"}), errors.BoardMisbehaved, "pid is '1'"),
+        (sends({"type": "failed", "detail": []}), errors.BoardMisbehaved, "failed: detail"),
+        (sends({"type": "ended"}), errors.BoardMisbehaved, "status is missing"),
     ],
 )
 def test_what_is_not_our_agent(

@@ -215,6 +215,12 @@ def test_a_kernels_id_is_nothing_but_hexadecimal_digits(kernel: object) -> None:
         KernelStatus.read(agent, {**told, "kernel": kernel})
 
 
+INVENT = (
+    "from board_agent.agent import sessions; from board_agent.link.messages import KernelInfo; "
+    "sessions.Sessions.describe"
+)
+
+
 def test_a_board_that_invents_a_kernels_id_harms_no_file(home: Board) -> None:
     folder = Path(home.environment["JUPYTER_RUNTIME_DIR"])
     (folder / "kernel-rkernel-").mkdir(parents=True)
@@ -224,7 +230,7 @@ def test_a_board_that_invents_a_kernels_id_harms_no_file(home: Board) -> None:
     told = {"kernel": "/../../victim/settings", "pid": 1, "owner": "", "state": "idle", "age": 1}
     told |= {"memory": 1, "away": 1, "lease": 1}
     runtime = Path(home.runtime)
-    agents.launch(runtime, patch=f"agent.Agent.describe = lambda self: [{told!r}]")
+    agents.launch(runtime, patch=f"{INVENT} = lambda self: [KernelInfo(**{told!r})]")
     agent = agents.find(runtime)
     try:
         for arguments in (["ps", "pi"], ["attach", "pi"], ["attach", "pi", "/"]):

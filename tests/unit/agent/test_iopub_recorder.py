@@ -142,15 +142,15 @@ def test_only_the_first_launcher_introduces_itself(sizes: list[int]) -> None:
     recorder = IopubRecorder()
     stream = OPENING + b"\0\x01\x01"  # and a subscription
     assert recorder.incoming(stream) == stream
-    assert not recorder.awaits_greeting
+    assert not recorder.awaits_peer
     recorder.prepare_for_takeover([])
-    assert recorder.awaits_greeting
+    assert recorder.awaits_peer
     told = b""
     for size in sizes:
         told += recorder.incoming(stream[:size])
         stream = stream[size:]
     told += recorder.incoming(stream)
-    assert told == b"\0\x01\x01" and not recorder.awaits_greeting
+    assert told == b"\0\x01\x01" and not recorder.awaits_peer
     assert recorder.incoming(b"more") == b"more"
 
 

@@ -205,7 +205,9 @@ def test_encoding_takes_half_of_the_time_at_most() -> None:
 def test_frames_arrive_as_they_were_sent(data: list[bytes], cut: int) -> None:
     wire = b"".join(head(shown(0.0, "ä", "id"), one, 0.25) + one for one in data)
     decoder = Decoder()
-    frames = [f for at in range(0, len(wire), cut) for f in decoder.receive(wire[at : at + cut])]
+    frames = [
+        f for at in range(0, len(wire), cut) for f in decoder.receive_data(wire[at : at + cut])
+    ]
     assert frames == [Frame("ä", "cell", "id", "image/jpeg", 2, 1, 0.25, one) for one in data]
 
 
@@ -227,7 +229,7 @@ def test_a_board_that_sends_nonsense_is_not_believed() -> None:
     ]
     for wire in bad:
         try:
-            frames = Decoder().receive(wire)
+            frames = Decoder().receive_data(wire)
         except BadVideo:
             continue
         raise AssertionError(f"{wire[:80]!r} was taken for {frames}")

@@ -1,13 +1,15 @@
-"""Two relays over real sockets, with real local connections on their streams."""
+"""Two link drivers over real sockets, with real local connections on their streams."""
 
 from __future__ import annotations
 
 import array
 import errno
+import json
 import random
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,8 +20,11 @@ from board_agent.link import driver as driver_module
 from board_agent.link.driver import MAX_QUEUED, LinkDriver
 from board_agent.link.event_loop import Loop
 from board_agent.link.events import Data
+from board_agent.link.forwarder import Forwarder
 from board_agent.link.frames import ACK, HEADER, PING, ProtocolError
 from board_agent.link.link import CHUNK, MAX_UNACKED_URGENT, WINDOW, Link
+from board_agent.link.messages import Note
+from board_agent.link.stream_end import StreamEnd
 
 LIMIT = 30.0
 MEGABYTE = 1 << 20
@@ -92,8 +97,25 @@ class Client:
         self._watch()
 
 
+def say(driver: LinkDriver, content: dict[str, Any]) -> None:
+    """Send a message of the test's own, in the text of a note."""
+    driver.send(Note(json.dumps(content)))
+
+
+def heard(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what the other end said; a note of the code's own as it is."""
+    with suppress(KeyError, ValueError):
+        return dict(json.loads(content["text"]))
+    return content
+
+
+def paused(driver: LinkDriver) -> list[StreamEnd]:
+    """Return the ends that wait for room."""
+    return [end for end in driver.ends.values() if end.waits_for_room]
+
+
 class Side:
-    """One relay, and what it said; with no transport if that is None."""
+    """One driver, and what it said; with no transport if that is None."""
 
     def __init__(self, pair: Pair, transport: Any, link: Link) -> None:
         self.messages: list[dict[str, Any]] = []
@@ -102,8 +124,8 @@ class Side:
         self.driver = LinkDriver(
             pair.loop,
             link,
-            on_message=lambda content: self.on_message(content),
-            on_lost=self.reasons.append,
+            on_message=lambda content: self.on_message(heard(content)),
+            on_disconnect=self.reasons.append,
             on_open=pair.opened,
         )
         if transport is not None:
@@ -112,11 +134,7 @@ class Side:
     @property
     def held(self) -> int:
         """The bytes of others that are in memory here."""
-        waiting = sum(
-            len(data)
-            for forwarder in self.driver.forwarders.values()
-            for data in forwarder._waiting
-        )
+        waiting = sum(len(data) for end in self.driver.ends.values() for data in end._waiting)
         return waiting + self.driver.link.queued_bytes + len(self.driver._out)
 
     @property
@@ -126,7 +144,7 @@ class Side:
 
 
 class Pair:
-    """A launcher's relay and an agent's on one loop."""
+    """A launcher's driver and an agent's on one loop."""
 
     def __init__(self, loop: Loop, ends: tuple[Any, Any]) -> None:
         self.loop = loop
@@ -139,7 +157,7 @@ class Pair:
     def connect(self, channel: str = "shell") -> Client:
         """Give a frontend's connection to a channel."""
         ours, theirs = socket.socketpair()
-        self.launcher.driver.connect(channel, theirs)
+        self.launcher.driver.open(channel, Forwarder(self.loop, theirs))
         return self.client(ours)
 
     def connected(self, channel: str = "shell") -> tuple[Client, Client]:
@@ -159,7 +177,8 @@ class Pair:
             return
         ours, theirs = socket.socketpair()
         self.kernel[number] = self.client(ours)
-        self.agent.driver.attach(number, theirs, IopubRecorder() if channel == "iopub" else None)
+        recorder = IopubRecorder() if channel == "iopub" else None
+        self.agent.driver.attach(number, Forwarder(self.loop, theirs, recorder))
 
     def resume(self, ends: tuple[Any, Any]) -> None:
         """Go on over a new connection, as after the handshake."""
@@ -245,7 +264,7 @@ def test_many_streams_echo_at_once(pair: Pair) -> None:
     for seed, client in enumerate(clients):
         assert client.received == pattern(40_000 * (1 + seed % 3), seed)
     for side in (pair.launcher, pair.agent):
-        assert not side.driver.forwarders and not side.reasons
+        assert not side.driver.ends and not side.reasons
         assert not side.driver.link._streams
 
 
@@ -263,8 +282,8 @@ def test_half_a_connection_may_end_while_the_other_goes_on(pair: Pair, first: in
     late.end()
     pair.until(lambda: early.over, "the other end has come")
     assert early.received == pattern(3 * WINDOW)
-    pair.until(lambda: not pair.agent.driver.forwarders, "the agent has closed its connection")
-    assert not pair.launcher.driver.forwarders
+    pair.until(lambda: not pair.agent.driver.ends, "the agent has closed its connection")
+    assert not pair.launcher.driver.ends
 
 
 def test_the_last_bytes_come_before_the_end_even_to_a_slow_reader(pair: Pair) -> None:
@@ -282,8 +301,8 @@ def test_the_last_bytes_come_before_the_end_even_to_a_slow_reader(pair: Pair) ->
 
 def test_messages_come_in_order(pair: Pair) -> None:
     for number in range(300):
-        pair.launcher.driver.message({"number": number, "text": "x" * (number % 7 * 1000)})
-        pair.agent.driver.message({"answer": number})
+        say(pair.launcher.driver, {"number": number, "text": "x" * (number % 7 * 1000)})
+        say(pair.agent.driver, {"answer": number})
     pair.until(lambda: len(pair.agent.messages) == 300, "all messages have come")
     pair.until(lambda: len(pair.launcher.messages) == 300, "all answers have come")
     assert [message["number"] for message in pair.agent.messages] == list(range(300))
@@ -310,7 +329,7 @@ def test_a_transport_may_take_and_give_one_byte_at_a_time(loop: Loop) -> None:
     with Pair(loop, (Crumbs(ends[0]), Crumbs(ends[1]))) as pair:
         frontend, kernel = pair.connected()
         kernel.echo = True
-        pair.launcher.driver.message({"type": "interrupt"})
+        say(pair.launcher.driver, {"type": "interrupt"})
         frontend.send(pattern(4000))
         frontend.end()
         pair.until(lambda: frontend.over, "the echo has come")
@@ -371,10 +390,10 @@ def test_a_message_passes_what_waits_on_a_stream(loop: Loop, down: bool) -> None
         asked_at: list[int] = []
 
         def ask() -> None:
-            full = sender.driver.paused and sender.driver._out
+            full = paused(sender.driver) and sender.driver._out
             if len(reader.received) > MEGABYTE and full and not asked_at:
                 asked_at.append(len(reader.received))
-                sender.driver.message({"type": "interrupt"})
+                say(sender.driver, {"type": "interrupt"})
 
         def asked(content: dict[str, Any]) -> None:
             came_after.append(len(reader.received))
@@ -394,9 +413,9 @@ def test_a_stream_that_waited_for_another_goes_on_by_itself(loop: Loop) -> None:
     with Pair(loop, (ours, None)) as pair, theirs:
         large, small = pair.connect(), pair.connect()
         large.send(random.Random(1).randbytes(WINDOW))
-        pair.until(lambda: pair.launcher.driver.paused, "the first stream waits")
+        pair.until(lambda: paused(pair.launcher.driver), "the first stream waits")
         small.send(b"a few words")
-        pair.until(lambda: len(pair.launcher.driver.paused) == 2, "the second waits for it")
+        pair.until(lambda: len(paused(pair.launcher.driver)) == 2, "the second waits for it")
         received = {1: b"", 2: b""}
         peer = Link(accepts_streams=True)
 
@@ -413,7 +432,7 @@ def test_a_stream_that_waited_for_another_goes_on_by_itself(loop: Loop) -> None:
 def test_a_peer_that_sends_but_does_not_read_is_not_listened_to_for_ever(loop: Loop) -> None:
     ours, theirs = unblocked(tcp_pair())
     with Pair(loop, (None, ours)) as pair:
-        pair.agent.on_message = lambda content: pair.agent.driver.message({"x": "y" * 100_000})
+        pair.agent.on_message = lambda content: say(pair.agent.driver, {"x": "y" * 100_000})
         request = Link()
         taken = 0
         wire = b""
@@ -445,9 +464,9 @@ def test_all_arrives_once_and_in_order_over_many_connections(loop: Loop, how: st
         total = 24 * WINDOW
         frontend.send(pattern(total))
         for step in range(1, 9):
-            pair.launcher.driver.message({"number": step})
+            say(pair.launcher.driver, {"number": step})
             pair.until(lambda s=step: len(frontend.received) >= s * 2 * WINDOW, "more has come")
-            pair.launcher.driver.message({"late": step})
+            say(pair.launcher.driver, {"late": step})
             if how == "closed":
                 pair.launcher.driver.suspend()
                 pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
@@ -462,9 +481,9 @@ def test_all_arrives_once_and_in_order_over_many_connections(loop: Loop, how: st
         assert frontend.received == pattern(total)
         said = [kind for step in range(1, 9) for kind in ({"number": step}, {"late": step})]
         assert pair.agent.messages == said
-        assert not pair.launcher.driver.forwarders and not pair.agent.driver.forwarders
-        pair.launcher.driver.message({})
-        pair.agent.driver.message({})
+        assert not pair.launcher.driver.ends and not pair.agent.driver.ends
+        say(pair.launcher.driver, {})
+        say(pair.agent.driver, {})
         pair.until(lambda: len(pair.agent.messages) == 17, "the last has come")
 
 
@@ -475,9 +494,9 @@ def test_what_is_said_while_there_is_no_connection_is_bounded_and_kept(loop: Loo
         pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
         kernel.send(pattern(8 * MEGABYTE))
         frontend.send(b"to whom it may concern")
-        pair.until(lambda: bool(pair.agent.driver.paused), "the kernel waits")
+        pair.until(lambda: bool(paused(pair.agent.driver)), "the kernel waits")
         assert pair.agent.kept + pair.agent.held <= MAX_UNACKED_URGENT + 2 * CHUNK
-        pair.agent.driver.message({"type": "ended"})
+        say(pair.agent.driver, {"type": "ended"})
         pair.resume(unblocked(tcp_pair()))
         pair.until(lambda: len(frontend.received) == 8 * MEGABYTE, "all has come")
         assert frontend.received == pattern(8 * MEGABYTE)
@@ -491,10 +510,10 @@ def test_what_was_spooled_comes_also_if_nothing_follows(loop: Loop) -> None:
         frontend, kernel = pair.connected("iopub")
         pair.launcher.driver.suspend()
         pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
-        [forwarder] = pair.agent.driver.forwarders.values()
+        [forwarder] = pair.agent.driver.ends.values()
         noise = random.Random(1).randbytes(CHUNK + 1000)  # a little more than may be queued
         kernel.send(noise)
-        pair.until(lambda: forwarder._spooling, "something is spooled")
+        pair.until(lambda: forwarder._keeps, "something is spooled")
         pair.resume(unblocked(tcp_pair()))
         pair.until(lambda: len(frontend.received) == len(noise), "all has come")
         assert frontend.received == noise
@@ -511,9 +530,9 @@ def test_a_disk_that_fails_costs_its_stream_only(
         other, other_kernel = pair.connected("shell")
         pair.launcher.driver.suspend()
         pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
-        forwarder = pair.agent.driver.forwarders[1]
+        forwarder = pair.agent.driver.ends[1]
         kernel.send(random.Random(1).randbytes(2 * CHUNK))
-        pair.until(lambda: forwarder._spooling, "something is spooled")
+        pair.until(lambda: forwarder._keeps, "something is spooled")
         monkeypatch.setattr(Spool, "popleft", fail)
         pair.resume(unblocked(tcp_pair()))
         pair.until(lambda: frontend.over, "the stream is over")
@@ -534,13 +553,13 @@ def test_a_number_that_cannot_be_is_refused(lone: Lone) -> None:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have relays lose their patience fifty times sooner."""
+    """Have drivers lose their patience fifty times sooner."""
     monkeypatch.setattr(driver_module, "PEER_TIMEOUT", 0.2)
     monkeypatch.setattr(driver_module, "PING_TIMEOUT", 0.03)
 
 
 class Lone:
-    """A relay whose peer is the test itself."""
+    """A driver whose peer is the test itself."""
 
     def __init__(self, loop: Loop, accepts_streams: bool = True) -> None:
         self.loop = loop
@@ -552,29 +571,30 @@ class Lone:
             loop,
             Link(accepts_streams),
             on_message=self.messages.append,
-            on_lost=self.reasons.append,
+            on_disconnect=self.reasons.append,
             on_open=lambda number, channel: None,
-            on_quiet=lambda: self.doubts.append(self.driver.ping_overdue),
+            on_ping_overdue=lambda: self.doubts.append(self.driver.ping_overdue),
         )
         self.driver.resume(ours, 0)
         self.local, theirs = socket.socketpair()
         self.local.setblocking(False)
-        self.stream = self.driver.link.open("shell")
-        self.driver.attach(self.stream, theirs)
-        self.driver.flush()
+        forwarder = Forwarder(loop, theirs)
+        self.driver.open("shell", forwarder)
+        self.stream = forwarder.number
+        loop.defer(loop.stop)
+        loop.run()
 
     def until_lost(self) -> Exception:
-        """Wait for the end of the connection, and return the reason the relay gave."""
+        """Wait for the end of the connection, and return the reason that the driver gave."""
         run_until(self.loop, lambda: bool(self.reasons), "the connection is lost")
-        assert self.driver.open and not self.driver.connected and not self.driver.ping_overdue
+        assert not self.driver.closed and not self.driver.connected and not self.driver.ping_overdue
         with pytest.raises(BlockingIOError):
             self.local.recv(1)
         self.driver.suspend()
-        self.driver.message({"type": "for later"})
-        self.driver.flush()
+        say(self.driver, {"type": "for later"})
         self.driver.close()
         self.driver.close()
-        assert not self.driver.open and not self.driver.forwarders
+        assert self.driver.closed and not self.driver.ends
         assert self.local.recv(1) == b"", "the local connection is closed"
         [reason] = self.reasons
         return reason
@@ -673,7 +693,7 @@ def _gone(sock: socket.socket) -> bool:
 
 def test_a_peer_that_closes_is_told_once(lone: Lone) -> None:
     lone.peer.shutdown(socket.SHUT_WR)
-    assert str(lone.until_lost()) == "the connection was closed at the other end"
+    assert str(lone.until_lost()) == "the other end closed the connection"
 
 
 def test_a_connection_that_breaks_is_told_once(lone: Lone) -> None:
@@ -685,8 +705,7 @@ def test_a_connection_that_breaks_is_told_once(lone: Lone) -> None:
 def test_a_connection_that_breaks_while_sending_is_told_once(lone: Lone) -> None:
     lone.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     lone.peer.close()
-    while lone.driver.connected:
-        lone.driver.message({"text": "x" * 100_000})
+    say(lone.driver, {"text": "x" * 100_000})
     assert isinstance(lone.until_lost(), OSError)
 
 
@@ -708,7 +727,7 @@ def test_no_stream_is_opened_on_a_relay_that_closed_a_moment_ago(loop: Loop) -> 
         link.open("shell")
         pair.agent.driver.receive_data(link.data_to_send())
         assert not pair.agent.reasons, "it is no loss"
-        assert not pair.kernel and not pair.agent.driver.forwarders
+        assert not pair.kernel and not pair.agent.driver.ends
 
 
 @pytest.mark.parametrize("breaks", [0, 1], ids=["frontend", "kernel"])
@@ -724,7 +743,7 @@ def test_a_local_connection_that_breaks_ends_its_stream_only(pair: Pair, breaks:
     good[1].echo = True
     good[0].send(b"still there")
     pair.until(lambda: good[0].received == b"still there", "the other stream echoes")
-    assert len(pair.launcher.driver.forwarders) == len(pair.agent.driver.forwarders) == 1
+    assert len(pair.launcher.driver.ends) == len(pair.agent.driver.ends) == 1
     assert len(pair.launcher.driver.link._streams) == 1
 
 

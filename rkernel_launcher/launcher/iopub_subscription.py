@@ -1,0 +1,77 @@
+"""The subscription to what the kernel publishes: ZMTP on the link's stream to `iopub`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from board_agent.link.stream_end import StreamEnd
+from board_agent.zmtp.wire import SUBSCRIBE, ProtocolError, Wire, encode
+
+
+class IopubSubscription(StreamEnd):
+    """Subscribe to all that the kernel publishes, and to what clients ask for.
+
+    Parameters: on_subscribed, called once the kernel sends all that it publishes; on_message,
+    called with the frames of each message; on_error, called when what comes is not ZMTP.
+    """
+
+    def __init__(
+        self,
+        on_subscribed: Callable[[], None],
+        on_message: Callable[[list[bytes]], None],
+        on_error: Callable[[ProtocolError], None],
+    ) -> None:
+        self._wire = Wire(b"SUB")
+        self._out = bytearray(self._wire.data_to_send())
+        self._subscribed = self._over = False
+        self._on_subscribed = on_subscribed
+        self._on_message = on_message
+        self._on_error = on_error
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether the kernel may still publish something."""
+        return not self._over
+
+    def pass_up(self, frames: Sequence[bytes]) -> None:
+        """Tell the kernel what a client subscribes to, or no more."""
+        for part in encode(frames):
+            self._out += part
+        if self._subscribed:
+            self.update()
+
+    def update(self) -> None:
+        """Send what waits, as far as the link takes it."""
+        while self._out and (credit := self.link.credit(self.number)):
+            self.link.send(self.number, bytes(self._out[:credit]))
+            del self._out[:credit]
+            self.on_progress()
+        self.waits_for_room = bool(self._out)
+
+    def receive_data(self, data: bytes) -> None:
+        """Hand the messages on that are whole now."""
+        try:
+            messages = self._wire.receive_data(data)
+        except ProtocolError as error:
+            self._on_error(error)
+            return
+        self._out[:0] = self._wire.data_to_send()
+        if not self._subscribed and self._wire.peer is not None:
+            self._subscribed = True
+            self.pass_up([SUBSCRIBE])
+            self._on_subscribed()
+        for frames in messages:
+            self._on_message(frames)
+        self.link.consumed(self.number, len(data))
+        self.update()
+
+    def receive_end(self) -> None:
+        """Take notice that the kernel has ended."""
+        self._over = True
+        self.link.end(self.number)
+        self.on_progress()
+
+    def close(self) -> None:
+        """Take notice that nothing more comes."""
+        self._over = True
+        super().close()
