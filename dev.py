@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Try rkernel or test it from a checkout: python3 dev.py demo, python3 dev.py test.
 
-A third word, pins, chooses anew the packages that are sent to boards which have none.
+A third word, docs, builds the documentation in docs/_build. A fourth, pins, chooses anew the
+packages that are sent to boards which have none.
 
 Needs only Python: makes a virtual environment in .venv and installs there what is wanted. Run as
 root on Debian, `test` installs the system packages that the tests need as well; elsewhere the tests
@@ -43,7 +44,7 @@ NOT_SENT = ("debugpy", "psutil", "pyzmq", "tzdata")
 
 def main(argv):
     """Do what the first argument says."""
-    if not argv or argv[0] not in ("demo", "test", "pins"):
+    if not argv or argv[0] not in ("demo", "docs", "test", "pins"):
         sys.exit(__doc__)
     if sys.version_info < (3, 10):
         sys.exit(
@@ -53,6 +54,8 @@ def main(argv):
     if argv[0] == "demo":
         make_environment(".")
         return run(BIN / "rkernel", "demo", *argv[1:])
+    if argv[0] == "docs":
+        return build_docs()
     if argv[0] == "pins":
         make_environment(".")
         return make_pins()
@@ -60,6 +63,7 @@ def main(argv):
     make_environment(".[test]")
     for check in CHECKS:
         run(BIN / check[0], *check[1:])
+    build_docs()
     cover = ["--cov=rkernel_launcher", "--cov=board_agent", "--cov-report=term"]
     return run(BIN / "python", "-m", "pytest", *cover, *argv[1:])
 
@@ -73,6 +77,13 @@ def make_environment(what):
             install_system_packages(["python3-venv"])
         run(sys.executable, "-m", "venv", VENV)
     run(BIN / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", what)
+
+
+def build_docs():
+    """Build the documentation in docs/_build; warnings, such as of a dead link, are errors."""
+    make_environment(".[docs]")
+    options = ["--fail-on-warning", "--keep-going", "--nitpicky", "--quiet", "--fresh-env"]
+    return run(BIN / "sphinx-build", *options, "docs", "docs/_build")
 
 
 def make_pins():
