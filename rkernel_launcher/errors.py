@@ -478,6 +478,13 @@ class BadOption(RkernelError):
     remedy = "See rkernel add --help."
 
 
+class OldKernelspec(RkernelError):
+    """A kernelspec's argv has words that are no options of this version."""
+
+    message = "The kernelspec was written by an older rkernel: it says {words}."
+    remedy = "Run rkernel add again for that board."
+
+
 class NoWay(RkernelError):
     """The board could be reached neither over ssh nor over rpyc."""
 

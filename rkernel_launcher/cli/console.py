@@ -124,8 +124,8 @@ class Report:
                 self.console.print(Text(f"  {title + ':':<14}{escape_controls(str(told[name]))}"))
 
     def kernels(self, entries: Iterable[Entry], as_json: bool) -> None:
-        """Print the kernels of ours, as a table or as JSON."""
-        rows = [_row(entry) for entry in entries if entry.ours is not None]
+        """Print kernels of ours, as a table or as JSON."""
+        rows = [_row(entry) for entry in entries]
         if as_json:
             self.console.print_json(json.dumps(rows))
             return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import getpass
 import logging
+import math
 import signal
 import socket
 import threading
@@ -25,7 +26,6 @@ from board_agent.link.frames import ProtocolError
 from board_agent.link.link import Link
 
 from .. import errors, os_support
-from .. import target as targets
 from ..board import agent_endpoint, reach
 from ..board.agent_endpoint import AgentEndpoint, ResumeReply
 from ..board.board import Board
@@ -47,7 +47,6 @@ END_SECONDS = 2.0  # how long the board has to say that the kernel has ended
 DRAIN_SECONDS = 2.0  # of silence in which more of a kernel's last output may still come
 DRAIN_POLL = 0.02
 QUOTED_OUTPUT = 2000  # characters
-FOREVER = float("inf")
 
 
 class Launcher:
@@ -66,7 +65,7 @@ class Launcher:
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._target = target
-        self._orphan_timeout = targets.seconds(target.orphan_timeout)
+        self._orphan_timeout = target.orphan_timeout.seconds
         self._connection = connection_file.read(path)
         self._attach = attach
         self._on_ready = on_ready
@@ -79,7 +78,7 @@ class Launcher:
         self._driver = LinkDriver(
             self._loop, Link(), self._on_message, self._on_lost, on_quiet=self._reconnect
         )
-        self._driver.peer_timeout = target.link_timeout
+        self._driver.peer_timeout = target.link_timeout.seconds
         self._reconnection: Reconnection | None = None
         self._outage: Outage | None = None  # while the link is down
         self._latest_frames = LatestFrames(self._on_watched) if target.video == "mjpeg" else None
@@ -148,11 +147,11 @@ class Launcher:
                 "bundle": self._bundle,
                 "warm_start": self._target.warm_start,
                 "workdir": self._target.workdir,
-                "env": self._target.env,
+                "env": dict(self._target.env),
                 "debugger": self._target.debugger,
                 "owner": _owner(),
-                "lease": self._orphan_timeout if self._orphan_timeout < FOREVER else None,
-                "peer_timeout": self._target.link_timeout,
+                "lease": self._orphan_timeout if self._orphan_timeout < math.inf else None,
+                "peer_timeout": self._target.link_timeout.seconds,
             }
         )
 
@@ -258,7 +257,11 @@ class Launcher:
             self._finish(0)
         elif self._orphan_timeout == 0:
             self._finish(
-                errors.LinkLost(host=self._target.name, detail=str(error), orphan_timeout="0")
+                errors.LinkLost(
+                    host=self._target.name,
+                    detail=str(error),
+                    orphan_timeout=self._target.orphan_timeout,
+                )
             )
         else:
             timed_out = isinstance(error, TimeoutError)

@@ -70,7 +70,6 @@ def local(home: Board, error: type[RkernelError], *arguments: str, words: str = 
     [
         ["--host", "pi", "--port", "99999"],
         ["--host", "pi:0"],
-        ["--host", "a@b@c"],
         ["--host", "-oProxyCommand=touch"],
         ["--host", "pi", "--env", "no value"],
         ["--host", "pi", "--orphan-timeout", "soon"],

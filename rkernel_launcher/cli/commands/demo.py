@@ -1,4 +1,4 @@
-"""The main job with no board at hand: a process of this machine plays it.
+"""`rkernel demo`: the main job with no board at hand, a process of this machine plays it.
 
 The bootstrap, the agent, the link and the launcher are those of any board, and the launcher is
 started as a kernelspec starts it. All of it lives in a folder that is gone afterwards.
@@ -16,18 +16,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.text import Text
 
-from .. import os_support
-from ..errors import DemoFailed, KernelSilent, NotSupportedHere
-from ..sanitize import escape_controls
-from ..target import Target
-from . import trial
-from .console import Report
+from ... import os_support
+from ...errors import DemoFailed, KernelSilent, NotSupportedHere
+from ...sanitize import escape_controls
+from ...target import Target
+from .. import trial
+from ..console import Report
 
 CELL_SECONDS = 30.0
 AGENT_SECONDS = 10.0  # for the agent to end its kernels and itself
@@ -39,14 +40,12 @@ PIXEL = (  # a PNG of one orange pixel
 Message = dict[str, Any]
 
 
-def run(report: Report) -> None:
-    """Run the cells and show them with their outputs.
-
-    Raises NotSupportedHere, the errors of `check.running`, or DemoFailed when a cell does not do
-    what it is there to show.
-    """
+@click.command()
+def demo() -> None:
+    """Run a short notebook on a board that this machine plays."""
     if os_support.WINDOWS:
         raise NotSupportedHere()
+    report = Report()
     start = time.monotonic()
     with _throwaway() as environment, ExitStack() as stack:
         with report.stage("Starting a kernel on a board that this machine plays"):
