@@ -161,7 +161,8 @@ class Launcher:
         try:
             self._handle_message(content)
         except (KeyError, TypeError, ValueError):
-            self._finish(errors.BoardMisbehaved(detail="a message that makes no sense"))
+            detail = "a message that makes no sense"
+            self._finish(errors.BoardMisbehaved(what="our agent", detail=detail))
 
     def _handle_message(self, content: dict[str, Any]) -> None:
         kind = content.get("type")
@@ -250,7 +251,8 @@ class Launcher:
 
     def _on_lost(self, error: Exception) -> None:
         if isinstance(error, ProtocolError):
-            self._finish(errors.BoardMisbehaved(detail=f"what breaks the protocol ({error})"))
+            detail = f"what breaks the protocol ({error})"
+            self._finish(errors.BoardMisbehaved(what="our agent", detail=detail))
             return
         log.info("the link is lost: %s", error)
         if self._ending:
@@ -328,7 +330,8 @@ class Launcher:
         try:
             self._driver.resume(sock, answer.received)
         except ProtocolError as error:
-            self._finish(errors.BoardMisbehaved(detail=f"what breaks the protocol ({error})"))
+            detail = f"what breaks the protocol ({error})"
+            self._finish(errors.BoardMisbehaved(what="our agent", detail=detail))
             return
         if self._driver.connected:
             self._on_link_up()

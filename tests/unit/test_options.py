@@ -90,7 +90,7 @@ def added(*argv: str) -> Target:
 
 def launched(wanted: Target) -> list[str]:
     """Return the arguments with which jupyter_client starts the launcher for a target."""
-    spec = json.loads(json.dumps(kernelspecs.make("x", "X", wanted, {})))
+    spec = json.loads(json.dumps(kernelspecs.make("x", "X", wanted, None)))
     MANAGER._kernel_spec = KernelSpec(argv=spec["argv"], resource_dir="/resources")
     argv = [os.path.expanduser(word) for word in MANAGER.format_kernel_cmd()]  # noqa: PTH111
     return [os.fsdecode(os.fsencode(word)) for word in argv[3:]]

@@ -10,6 +10,7 @@ import click
 
 from ... import errors, target
 from ...board import reach
+from ...board.answers import Facts
 from ...options import FLAG, Option
 from ...target import Target
 from .. import board_setup, kernelspecs, trial
@@ -54,7 +55,7 @@ def add(name: str | None, display_name: str | None, yes: bool, no_check: bool, *
     attended = not yes and board_setup.attended()
     name = name or kernelspecs.default_name(wanted)
     _claim(name, yes, attended)
-    facts: dict[str, Any] = {}
+    facts: Facts | None = None
     try:
         prompts = board_setup.terminal_prompts(report) if attended else None
         with report.stage(f"Reaching {wanted.name}"):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_every_python(version: str, streams: list[ProcessStream]) -> None:
         stream = Counted.start(first_stage.argv(python))
         streams.append(stream)
         facts, session = shaken(stream)
-        with session:
+        with closing(session):
             assert facts["python"].startswith(version + ".") and facts["kept"] is True
             assert session.call("version") == version
             assert session.call("echo", "Grüße, 世界 🙂")[0] == "Grüße, 世界 🙂"

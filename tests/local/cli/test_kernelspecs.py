@@ -5,29 +5,39 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.kernelspecapp import ListKernelSpecs
 
+from rkernel_launcher.board.answers import Facts
 from rkernel_launcher.cli import kernelspecs
 from rkernel_launcher.errors import BadName, ForeignName, KernelsUnusable, NameTaken, NoSuchKernel
 from rkernel_launcher.target import Target
 from tests.support.boards import Board
 from tests.support.commands import disk, fill, kernels
 
-FACTS: dict[str, Any] = {
-    "hostname": "kitchen",
-    "model": "Raspberry\x1b[2J Pi",
-    "machine": "armv7l",
-    "python": "3.11.2",
-    "packages": {"ipykernel": "6.17.0"},
-}
+FACTS = Facts(
+    model=r"Raspberry\x1b[2J Pi",
+    machine="armv7l",
+    system="Linux",
+    os="Debian",
+    hostname="kitchen",
+    python="3.11.2",
+    executable="/usr/bin/python3",
+    packages={"ipykernel": "6.17.0"},
+    missing=[],
+    requires=[],
+    encoder=None,
+    memory_total=None,
+    memory_available=None,
+    installers=[],
+    pip=False,
+)
 BOARD = Target(host="192.168.43.44", via="ssh")
 
 
-def add(name: str = "board", board: Target = BOARD, facts: dict[str, Any] = FACTS) -> Path:
+def add(name: str = "board", board: Target = BOARD, facts: Facts | None = FACTS) -> Path:
     display_name = kernelspecs.default_display_name(name, board, facts)
     return kernelspecs.write(name, kernelspecs.make(name, display_name, board, facts))
 
@@ -94,11 +104,12 @@ def test_jupyter_kernelspec_list_has_no_complaint(
         ("6.2.0", "message"),
         ("6.17.1", "message"),
         ("7.0.0rc1", "message"),
+        ("nonsense", "message"),
         (None, "message"),
     ],
 )
 def test_an_old_ipykernel_is_interrupted_by_a_signal(ipykernel: str | None, mode: str) -> None:
-    facts = {**FACTS, "packages": {"ipykernel": ipykernel}}
+    facts = FACTS._replace(packages={"ipykernel": ipykernel})
     assert kernelspecs.make("x", "X", BOARD, facts)["interrupt_mode"] == mode
 
 
@@ -118,7 +129,7 @@ def test_a_name_from_the_host(home: Board, host: str, name: str) -> None:
 
 
 def test_no_two_kernels_look_alike(home: Board) -> None:
-    names = [add("one"), add("two"), add("three", facts={}), add("four", facts={}), add("one")]
+    names = [add("one"), add("two"), add("three", facts=None), add("four", facts=None), add("one")]
     shown = [entry.spec["display_name"] for entry in kernelspecs.find().values() if entry.ours]
     assert len(names) == 5
     assert sorted(shown) == [
