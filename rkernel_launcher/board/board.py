@@ -64,10 +64,9 @@ class Board:
         """Return what the board is. Raises NoPython."""
         return self.ask(Facts, no_python, "facts", python=self.target.python)
 
-    def start_agent(self, idle: float | None = None) -> AgentEndpoint:
+    def start_agent(self) -> AgentEndpoint:
         """Return the agent, started if need be.
 
-        Parameters: idle, seconds after which an agent that is started now ends itself.
         Raises LinkPortTaken, CacheUnusable or AgentFailed.
         """
         agent = self.ask(
@@ -77,7 +76,6 @@ class Board:
             code=agent_archive.version(),
             bind=self.bind,
             python=self.target.python,
-            idle=idle,
         )
         return AgentEndpoint.of(agent)
 

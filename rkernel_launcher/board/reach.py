@@ -44,6 +44,7 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
     """
     import paramiko  # only this way needs it, and it takes 60 ms
 
+    from ..transports.ssh import authorized_keys
     from ..transports.ssh import client as ssh
 
     transport = ssh.connect(target, prompts, timeout=CONNECT_SECONDS)
@@ -83,7 +84,7 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
         close=close,
         redial=redial,
         reconnect=lambda: over_ssh(target, None),
-        offer_key=partial(ssh.offer_key, transport, target),
+        offer_key=partial(authorized_keys.offer_key, transport, target),
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import tempfile
 from contextlib import suppress
@@ -163,17 +162,15 @@ def remove(names: tuple[str, ...]) -> None:
 
     Raises NoSuchKernel or KernelsUnusable.
     """
-    there = find()
-    entries = [there.get(name.lower()) for name in names]
-    ours = [entry for entry in entries if entry is not None and entry.ours is not None]
-    unknown = [n for n, e in zip(names, entries, strict=True) if e is None or e.ours is None]
+    ours = {name: entry for name, entry in find().items() if entry.ours is not None}
+    unknown = [name for name in names if name.lower() not in ours]
     if unknown:
         raise NoSuchKernel(name=", ".join(unknown))
-    for entry in dict.fromkeys(entry.folder for entry in ours):
+    for name in dict.fromkeys(map(str.lower, names)):
         try:
-            shutil.rmtree(entry)
+            KernelSpecManager().remove_kernel_spec(name)
         except OSError as error:
-            raise _unusable(entry.parent, error) from error
+            raise _unusable(ours[name].folder.parent, error) from error
 
 
 def _template(name: str) -> bytes:

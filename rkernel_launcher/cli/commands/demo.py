@@ -30,7 +30,6 @@ from ...target import Target
 from .. import trial
 from ..console import Report
 
-CELL_SECONDS = 30.0
 AGENT_SECONDS = 10.0  # for the agent to end its kernels and itself
 SPINNING = "around it goes"
 PIXEL = (  # a PNG of one orange pixel
@@ -133,9 +132,11 @@ class _Notebook:
             end="",
         )
         try:
-            self._client.execute_interactive(code, timeout=CELL_SECONDS, output_hook=on_output)
+            self._client.execute_interactive(
+                code, timeout=trial.CELL_SECONDS, output_hook=on_output
+            )
         except TimeoutError as error:
-            raise KernelSilent(host="this machine", seconds=CELL_SECONDS) from error
+            raise KernelSilent(host="this machine", seconds=trial.CELL_SECONDS) from error
         for text in shown:
             self._console.print(text)
         if expected not in "".join(text.plain for text in shown):
@@ -143,7 +144,7 @@ class _Notebook:
 
     def _complete(self, start: str) -> None:
         """Complete a name and show what is offered."""
-        reply = self._client.complete(start, reply=True, timeout=CELL_SECONDS)
+        reply = self._client.complete(start, reply=True, timeout=trial.CELL_SECONDS)
         matches = reply["content"]["matches"]
         self._console.print()
         self._console.print(Panel(", ".join(matches), title=f"{start}⇥", expand=False))
