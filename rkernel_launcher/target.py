@@ -139,10 +139,10 @@ def from_texts(said: Mapping[str, Any]) -> Target:
     True for flags; what is missing or None is not given.
     """
     values = options.read(OPTIONS, said)
+    user, port = values.pop("user", None), values.pop("port", None)
     if host := values.get("host"):
-        user, values["host"], port = split_host(host)
-        values["user"] = values.get("user") or user
-        values["port"] = values.get("port") or port
+        said_user, values["host"], said_port = split_host(host)
+        values |= {"user": user or said_user, "port": port or said_port}
     return Target(**values)
 
 

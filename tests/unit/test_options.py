@@ -177,6 +177,7 @@ def test_user_and_port_of_their_own_win() -> None:
     assert target.to_argv(wanted)[0] == "--host=b@c@pi:2"
     wanted = added("--host", "a@pi:1", "--user", "")
     assert (wanted.user, wanted.host, wanted.port) == ("a", "pi", 1)
+    assert added("--via=local", "--user", "") == Target(via="local", ipykernel="auto")
 
 
 # --- times --------------------------------------------------------------------------------------

@@ -300,6 +300,13 @@ def breaks_off(sock: socket.socket, token: bytes) -> None:
     sock.recv(1 << 10)
 
 
+def breaks_the_protocol(sock: socket.socket, token: bytes) -> None:
+    """Shake hands as an agent does, and send what no agent sends."""
+    breaks_off(sock, token)
+    sock.sendall(b"\xff" * 100)
+    sock.recv(1 << 10)
+
+
 def has_pictures_of_nothing(sock: socket.socket, token: bytes) -> None:
     """Shake hands as an agent does, and tell of pictures before there is a kernel."""
     breaks_off(sock, token)
@@ -319,6 +326,7 @@ def has_pictures_of_nothing(sock: socket.socket, token: bytes) -> None:
         (says(MAGIC + bytes([VERSION]) + bytes(73)), errors.WrongToken, ""),
         (hangs_up_hard, errors.HandshakeCut, "reset"),
         (breaks_off, errors.LinkLost, ""),
+        (breaks_the_protocol, errors.BoardMisbehaved, "is not our agent: it sent what breaks"),
         (has_pictures_of_nothing, errors.LinkLost, ""),
     ],
 )
