@@ -5,7 +5,6 @@ Can be run by hand too: python -m rkernel_launcher --via ssh --host pi@raspberry
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 
@@ -17,14 +16,14 @@ from .sanitize import escape_controls
 
 def main(argv: list[str] | None = None) -> int:
     """Run a kernel until it ends; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m rkernel_launcher", description=__doc__)
-    target.add_arguments(parser)
-    parser.add_argument("-f", dest="connection_file", required=True, help="the connection file")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks, and log more")
-    arguments = parser.parse_args(argv)
+    parser = target.parser(prog="python -m rkernel_launcher", description=__doc__)
+    arguments, unknown = parser.parse_known_args(argv)
+    if arguments.connection_file is None:
+        parser.error("-f FILE is missing")
     log = log_file.start(arguments.connection_file, arguments.debug)
     try:
-        return Launcher(target.from_arguments(arguments), arguments.connection_file).run()
+        wanted = target.from_arguments(arguments, unknown)
+        return Launcher(wanted, arguments.connection_file).run()
     except errors.RkernelError as error:
         if arguments.debug:
             raise

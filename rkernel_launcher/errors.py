@@ -1,7 +1,8 @@
 """What can go wrong, each with its sentence: what is wrong, and what to do next.
 
 Every error a user can meet is a class here; its `message` and `remedy` are the one place where it
-is put into words. The table in docs/errors.md lists the same classes, and a test compares the two.
+is put into words. Classes without words of their own are groups, for whoever treats several errors
+alike. The tables in docs/errors.md list the same classes, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -21,59 +22,159 @@ class RkernelError(Exception):
         super().__init__(f"{self.message.format(**facts)} {self.remedy.format(**facts)}")
 
 
-# --- reaching the board -----------------------------------------------------------------------
+# --- The board could not be reached ---------------------------------------------------------------
 
 
-class UnknownHost(RkernelError):
+class Unreachable(RkernelError):
+    """The board could not be reached."""
+
+
+class UnknownHost(Unreachable):
     """The host's name does not resolve."""
 
     message = "The host {host} is not known."
     remedy = "Check its spelling, or give the board's IP address."
 
 
-class PortRefused(RkernelError):
+class NobodyAnswers(Unreachable):
+    """Nothing answers at that address and port."""
+
+
+class PortRefused(NobodyAnswers):
     """Nothing listens at the port."""
 
     message = "{host} refused the connection to port {port}."
     remedy = "Check that {service} runs on the board, and the port number."
 
 
-class ConnectTimeout(RkernelError):
+class ConnectTimeout(NobodyAnswers):
     """The host does not answer in time."""
 
     message = "{host} did not answer on port {port} within {seconds:.0f} s."
     remedy = "Check that the board is on and on this network."
 
 
-class LoginRefused(RkernelError):
-    """No way of logging in that we could try was accepted."""
+class NoWay(Unreachable):
+    """The board could be reached neither over ssh nor over rpyc."""
 
-    message = "{host} did not let the user {user} in ({tried} refused)."
-    remedy = "Check the user name, or install a key there: ssh-copy-id -p {port} {user}@{host}"
-
-
-class PasswordRefused(RkernelError):
-    """The password is wrong."""
-
-    message = "{host} did not accept the password of {user}."
-    remedy = "Check the password and the user name."
+    message = "{host} can be reached neither over ssh ({ssh}) nor over rpyc ({rpyc})."
+    remedy = "Start sshd or MaixPy3's rpyc service on the board, and check the address."
 
 
-class KeyUnusable(RkernelError):
-    """A private key's file cannot be read or decrypted."""
+class ProxyFailed(Unreachable):
+    """The ProxyCommand of the ssh settings did not bring us to a server."""
 
-    message = "The key {path} cannot be used: {detail}."
-    remedy = "Check the file given with --identity and its passphrase."
+    message = "The ProxyCommand for {host} failed: {detail}."
+    remedy = "Try it by hand: {command}"
 
 
-class UnknownHostKey(RkernelError):
+class JumpFailed(Unreachable):
+    """The jump host cannot reach the next host."""
+
+    message = "The jump host {jump} could not reach {host} on port {port}: {detail}."
+    remedy = "Check the address as {jump} sees it, and that sshd there allows TCP forwarding."
+
+
+class SshFailed(Unreachable):
+    """The SSH connection failed in some other way."""
+
+    message = "The SSH connection to {host} failed: {detail}."
+    remedy = "Try: ssh -v -p {port} {user}@{host}"
+
+
+class NotRpyc(Unreachable):
+    """Something answers at the port, but it is no SlaveService of rpyc."""
+
+    message = "{host} answers on port {port}, but not as an rpyc service ({detail})."
+    remedy = "Check the port number, and that rpyc's SlaveService runs there."
+
+
+class BoardSilent(Unreachable):
+    """A request to the board is not answered in time."""
+
+    message = "The board did not answer within {seconds:.0f} s."
+    remedy = "Check that the board is on and not too busy, and try again."
+
+
+class BoardLost(Unreachable):
+    """The connection ended while the board was at work for us."""
+
+    message = "The connection to the board was lost ({detail})."
+    remedy = "Check that the board is on and on this network, and try again."
+
+
+class NoAgent(Unreachable):
+    """What answers at the agent's port is not our agent, or nothing does."""
+
+
+class AgentRefused(NoAgent):
+    """Nothing listens at the agent's port."""
+
+    message = "{host} refused the connection to the agent's port {port}."
+    remedy = "Check that no firewall closes that port, or use another one with --link-port."
+
+
+class NoForwarding(NoAgent):
+    """The SSH server does not let us through to the agent."""
+
+    message = "The SSH server of {host} does not forward TCP connections ({detail})."
+    remedy = "Set AllowTcpForwarding yes in the sshd_config on the board, or use --via rpyc."
+
+
+class NotAnAgent(NoAgent):
+    """Something else answers at the agent's port."""
+
+    message = "What answers at the agent's port on {host} is not an rkernel agent."
+    remedy = "End the program that listens there, or use another port with --link-port."
+
+
+class OtherAgent(NoAgent):
+    """The agent speaks another version of the protocol."""
+
+    message = "The agent on {host} speaks version {version} of the protocol, which we do not."
+    remedy = "Update rkernel on the older PC, or use another port with --link-port."
+
+
+class LinkRefused(NoAgent):
+    """The agent hung up before the handshake was over."""
+
+    message = "The agent on {host} does not accept our token."
+    remedy = "Start the kernel again; if that does not help, restart the board."
+
+
+class WrongToken(NoAgent):
+    """What listens at the agent's port does not know the agent's token."""
+
+    message = "What listens at the agent's port on {host} cannot prove that it is our agent."
+    remedy = "Check that nothing sits between this PC and the board, or use --via ssh."
+
+
+class HandshakeCut(Unreachable):
+    """The connection to the agent broke, or the agent was silent, before it had proven itself."""
+
+    message = "The connection to the agent on {host} broke at its beginning: {detail}."
+    remedy = "Try again; if that does not help, check what answers there."
+
+
+# --- The board did not let us in, or may be another machine ---------------------------------------
+
+
+class NotLetIn(RkernelError):
+    """The board did not let us in, or may be another machine."""
+
+
+class UnknownHostKey(NotLetIn):
     """The host's key is in no known_hosts file."""
 
     message = "The SSH key of {host} is not known here ({kind} {fingerprint})."
     remedy = "Run rkernel add --host {address} in a terminal and check the key there."
 
 
-class ChangedHostKey(RkernelError):
+class WrongHostKey(NotLetIn):
+    """The host shows a key that it must not have."""
+
+
+class ChangedHostKey(WrongHostKey):
     """The host's key differs from the one in known_hosts."""
 
     message = (
@@ -82,110 +183,35 @@ class ChangedHostKey(RkernelError):
     remedy = "If you know why, remove the old key with: ssh-keygen -R '{entry}'"
 
 
-class SshFailed(RkernelError):
-    """The SSH connection failed in some other way."""
-
-    message = "The SSH connection to {host} failed: {detail}."
-    remedy = "Try: ssh -v -p {port} {user}@{host}"
-
-
-# --- the session with the board ---------------------------------------------------------------
-
-
-class NotRpyc(RkernelError):
-    """Something answers at the port, but it is no SlaveService of rpyc."""
-
-    message = "{host} answers on port {port}, but not as an rpyc service ({detail})."
-    remedy = "Check the port number, and that rpyc's SlaveService runs there."
-
-
-class BoardSilent(RkernelError):
-    """A request to the board is not answered in time."""
-
-    message = "The board did not answer within {seconds:.0f} s."
-    remedy = "Check that the board is on and not too busy, and try again."
-
-
-class BoardLost(RkernelError):
-    """The connection ended while the board was at work for us."""
-
-    message = "The connection to the board was lost ({detail})."
-    remedy = "Check that the board is on and on this network, and try again."
-
-
-class BoardMisbehaved(RkernelError):
-    """The board sent what no board of ours sends."""
-
-    message = "What answers is not a board's rpyc service: it sent {detail}."
-    remedy = "Nothing of this PC was read or run. Check which machine answers there."
-
-
-class BoardError(RkernelError):
-    """Our code raised an exception on the board; `facts["traceback"]` has all that it said."""
-
-    message = "The board reports: {detail}."
-
-
-class NoPython(RkernelError):
-    """The board has no Python of that name."""
-
-    message = "The board has no Python that can be started ({detail})."
-    remedy = "Install Python 3.8 or newer there, or say where it is with --python."
-
-
-class OldPython(RkernelError):
-    """The board's Python is too old."""
-
-    message = "The board's Python is {version}, rkernel needs 3.8 or newer."
-    remedy = "Install a newer one there, or say where it is with --python."
-
-
-class FirstStageFailed(RkernelError):
-    """Python starts on the board, but our code does not."""
-
-    message = "Our code did not start on the board ({detail})."
-    remedy = "Check that the board's shell prints nothing odd and that its Python works."
-
-
-# --- the ssh layer: settings, host keys, logging in -------------------------------------------
-
-
-class SshConfigBroken(RkernelError):
-    """The ssh settings cannot be understood."""
-
-    message = "The ssh settings in {path} cannot be used: {detail}."
-    remedy = "Correct that file; ssh -G {host} shows what ssh makes of it."
-
-
-class ProxyFailed(RkernelError):
-    """The ProxyCommand of the ssh settings did not bring us to a server."""
-
-    message = "The ProxyCommand for {host} failed: {detail}."
-    remedy = "Try it by hand: {command}"
-
-
-class JumpFailed(RkernelError):
-    """The jump host cannot reach the next host."""
-
-    message = "The jump host {jump} could not reach {host} on port {port}: {detail}."
-    remedy = "Check the address as {jump} sees it, and that sshd there allows TCP forwarding."
-
-
-class KnownHostsUnusable(RkernelError):
-    """A known_hosts file cannot be read or written."""
-
-    message = "The file {path} cannot be used: {detail}."
-    remedy = "Make it readable and writable for yourself."
-
-
-class RevokedHostKey(RkernelError):
+class RevokedHostKey(WrongHostKey):
     """The host shows a key that known_hosts marks as revoked."""
 
     message = "The SSH key of {host} is marked as revoked ({kind} {fingerprint})."
     remedy = "Do not connect; if the mark is wrong, remove the @revoked line for it in {path}."
 
 
-class PasswordNeeded(RkernelError):
+class LoginRefused(NotLetIn):
+    """No way of logging in that we could try was accepted."""
+
+    message = "{host} did not let the user {user} in ({tried} refused)."
+    remedy = "Check the user name, or install a key there: ssh-copy-id -p {port} {user}@{host}"
+
+
+class LoginCut(NotLetIn):
+    """The server closed the connection in the middle of logging in."""
+
+    message = "{host} closed the connection while {user} was logging in ({tried} refused)."
+    remedy = "If it was shown too many keys, name the right one with --identity."
+
+
+class PasswordRefused(NotLetIn):
+    """The password is wrong."""
+
+    message = "{host} did not accept the password of {user}."
+    remedy = "Check the password and the user name."
+
+
+class PasswordNeeded(NotLetIn):
     """The server wants a password, and there is nobody to ask."""
 
     message = "{host} wants a password for {user}, and none is kept here ({tried} refused)."
@@ -195,31 +221,88 @@ class PasswordNeeded(RkernelError):
     )
 
 
-class LoginCut(RkernelError):
-    """The server closed the connection in the middle of logging in."""
+class KeyUnusable(NotLetIn):
+    """A private key's file cannot be read or decrypted."""
 
-    message = "{host} closed the connection while {user} was logging in ({tried} refused)."
-    remedy = "If it was shown too many keys, name the right one with --identity."
+    message = "The key {path} cannot be used: {detail}."
+    remedy = "Check the file given with --identity and its passphrase."
 
 
-class KeyNotInstalled(RkernelError):
+class KeyNotInstalled(NotLetIn):
     """The public key could not be put into authorized_keys."""
 
     message = "The key could not be installed for {user} on {host}: {detail}."
     remedy = "Check that the home folder there is writable, or install it by hand."
 
 
-# --- the board's agent and the link -----------------------------------------------------------
+# --- The board lacks what a kernel needs ----------------------------------------------------------
 
 
-class NoSpace(RkernelError):
-    """The board's disk is full."""
-
-    message = "There is no space left on the board for {path}."
-    remedy = "Free about 1 MB there, or set XDG_CACHE_HOME on the board to a folder with space."
+class BoardCannot(RkernelError):
+    """The board lacks what a kernel needs."""
 
 
-class NoSpaceForBundle(RkernelError):
+class UnknownBoard(BoardCannot):
+    """The machine is of a kind that rkernel does not run on."""
+
+    message = "{host} is a board of an unknown kind ({system} on {machine})."
+    remedy = "rkernel needs a board that runs Linux."
+
+
+class NoPython(BoardCannot):
+    """The board has no Python of that name."""
+
+    message = "The board has no Python that can be started ({detail})."
+    remedy = "Install Python 3.8 or newer there, or say where it is with --python."
+
+
+class OldPython(BoardCannot):
+    """The board's Python is too old."""
+
+    message = "The board's Python is {version}, rkernel needs 3.8 or newer."
+    remedy = "Install a newer one there, or say where it is with --python."
+
+
+class FirstStageFailed(BoardCannot):
+    """Python starts on the board, but our code does not."""
+
+    message = "Our code did not start on the board ({detail})."
+    remedy = "Check that the board's shell prints nothing odd and that its Python works."
+
+
+class UnfitPackages(BoardCannot):
+    """The board's own packages will not do."""
+
+
+class NoIpykernel(UnfitPackages):
+    """The board's Python lacks ipykernel or a package that it needs."""
+
+    message = "The Python on {host} has no {package}."
+    remedy = "{hint}"
+
+
+class OldPackages(UnfitPackages):
+    """The board's packages are too old for its ipykernel."""
+
+    message = "The board's ipykernel {ipykernel} needs {needs}, it has {has}."
+    remedy = "{hint}"
+
+
+class NoBundle(BoardCannot):
+    """There are no packages to send for the board's version of Python."""
+
+    message = "There are no packages to send for Python {version}, only for {versions}."
+    remedy = "Install ipykernel on the board, or name another Python there with --python."
+
+
+class BundleFailed(BoardCannot):
+    """The board could not unpack what its kernel needs."""
+
+    message = "The board could not install the packages that were sent to it: {detail}."
+    remedy = "Run the command again; it goes on where it was."
+
+
+class NoSpaceForBundle(BoardCannot):
     """The board's disk cannot take what its kernel needs."""
 
     message = (
@@ -228,84 +311,116 @@ class NoSpaceForBundle(RkernelError):
     remedy = "Free some there, or set XDG_CACHE_HOME on the board to a folder with space."
 
 
-class BundleFailed(RkernelError):
-    """The board could not unpack what its kernel needs."""
+class NoSpace(BoardCannot):
+    """The board's disk is full."""
 
-    message = "The board could not install the packages that were sent to it: {detail}."
-    remedy = "Run the command again; it goes on where it was."
+    message = "There is no space left on the board for {path}."
+    remedy = "Free about 1 MB there, or set XDG_CACHE_HOME on the board to a folder with space."
 
 
-class CacheUnusable(RkernelError):
+class CacheUnusable(BoardCannot):
     """Our folder on the board cannot be written."""
 
     message = "The board's folder {path} cannot be written: {detail}."
     remedy = "Make it writable, or set XDG_CACHE_HOME on the board to a folder that is."
 
 
-class AgentFailed(RkernelError):
+class NoMemory(BoardCannot):
+    """The board has too little memory for a kernel."""
+
+    message = "{host} has {available} MB of memory available, a kernel takes about {needed} MB."
+    remedy = "End programs that run there; --no-check writes the kernel all the same."
+
+
+class AgentFailed(BoardCannot):
     """The agent does not start."""
 
     message = "The agent did not start on the board: {detail}."
     remedy = "Check that the board's Python is whole, or name another with --python."
 
 
-class LinkPortTaken(RkernelError):
+class LinkPortTaken(BoardCannot):
     """Another program on the board listens at the link's port."""
 
     message = "Port {port} on the board is taken by another program ({detail})."
     remedy = "End that program, perhaps an rkernel agent of another version, or use --link-port."
 
 
-class LinkRefused(RkernelError):
-    """The agent hung up before the handshake was over."""
-
-    message = "The agent on {host} does not accept our token."
-    remedy = "Start the kernel again; if that does not help, restart the board."
+# --- What runs on the board does not work as it should --------------------------------------------
 
 
-class WrongToken(RkernelError):
-    """What listens at the agent's port does not know the agent's token."""
-
-    message = "What listens at the agent's port on {host} cannot prove that it is our agent."
-    remedy = "Check that nothing sits between this PC and the board, or use --via ssh."
+class BoardBroken(RkernelError):
+    """What runs on the board does not work as it should."""
 
 
-class OtherAgent(RkernelError):
-    """The agent speaks another version of the protocol."""
+class BoardMisbehaved(BoardBroken):
+    """Something sent what it never sends.
 
-    message = "The agent on {host} speaks version {version} of the protocol, which we do not."
-    remedy = "Update rkernel on the older PC, or use another port with --link-port."
+    Parameters: what it should be; detail, what came.
+    """
 
+    message = "What answers is not {what}: it sent {detail}."
+    remedy = "Nothing of this PC was read or run. Check which machine answers there."
 
-class NotAnAgent(RkernelError):
-    """Something else answers at the agent's port."""
-
-    message = "What answers at the agent's port on {host} is not an rkernel agent."
-    remedy = "End the program that listens there, or use another port with --link-port."
-
-
-class AgentRefused(RkernelError):
-    """Nothing listens at the agent's port."""
-
-    message = "{host} refused the connection to the agent's port {port}."
-    remedy = "Check that no firewall closes that port, or use another one with --link-port."
+    def __init__(self, *, what: str, detail: str) -> None:
+        super().__init__(what=what, detail=detail)
 
 
-class HandshakeCut(RkernelError):
-    """The connection to the agent broke, or the agent was silent, before it had proven itself."""
+class BoardError(BoardBroken):
+    """Our code raised an exception on the board; `facts["traceback"]` has all that it said."""
 
-    message = "The connection to the agent on {host} broke at its beginning: {detail}."
-    remedy = "Try again; if that does not help, check what answers there."
-
-
-class NoForwarding(RkernelError):
-    """The SSH server does not let us through to the agent."""
-
-    message = "The SSH server of {host} does not forward TCP connections ({detail})."
-    remedy = "Set AllowTcpForwarding yes in the sshd_config on the board, or use --via rpyc."
+    message = "The board reports: {detail}."
 
 
-class LinkLost(RkernelError):
+# --- A kernel did not start, has ended, or is not to be had ---------------------------------------
+
+
+class NoKernelRuns(RkernelError):
+    """A kernel did not start, has ended, or is not to be had."""
+
+
+class KernelNotStarted(NoKernelRuns):
+    """The kernel's process could not be started."""
+
+    message = "The kernel could not be started on the board: {detail}."
+    remedy = "Check --python, --workdir and --env; rkernel add shows what the board has."
+
+
+class KernelSilent(NoKernelRuns):
+    """The kernel started but did not answer."""
+
+    message = "The kernel on {host} did not answer within {seconds:.0f} s."
+    remedy = "Look at the log with --debug; --no-check writes the kernel all the same."
+
+
+class CheckFailed(NoKernelRuns):
+    """The kernel that rkernel add started to see whether it works did not."""
+
+    message = "A kernel was tried on {host}, and it failed: {said}"
+    remedy = "To write the kernel all the same, use --no-check."
+
+
+class DemoFailed(NoKernelRuns):
+    """A cell of the demonstration did not do what it is there to show."""
+
+    message = "The demonstration went wrong: {detail}."
+
+
+class KernelDied(NoKernelRuns):
+    """The kernel's process ended by itself."""
+
+    message = "The kernel {how}."
+    remedy = "{hint}"
+
+
+class KernelGone(NoKernelRuns):
+    """The link is back, and the kernel is not."""
+
+    message = "The kernel on {host} is gone: {why}."
+    remedy = "{hint}"
+
+
+class LinkLost(NoKernelRuns):
     """The link broke, and did not come back while the kernel waited."""
 
     message = (
@@ -315,191 +430,67 @@ class LinkLost(RkernelError):
     remedy = "The kernel's variables are gone; check the network and start the kernel again."
 
 
-# --- the kernel -------------------------------------------------------------------------------
-
-
-class BadConnectionFile(RkernelError):
-    """The frontend's connection file cannot be used."""
-
-    message = "The connection file {path} cannot be used: {detail}."
-    remedy = "The frontend writes it; by hand, take one that jupyter_client wrote."
-
-
-class PortInUse(RkernelError):
-    """An endpoint of the connection file is taken."""
-
-    message = "The endpoint {endpoint} cannot be served here: {detail}."
-    remedy = "Start the kernel again, so that the frontend chooses other ports."
-
-
-class KernelNotStarted(RkernelError):
-    """The kernel's process could not be started."""
-
-    message = "The kernel could not be started on the board: {detail}."
-    remedy = "Check --python, --workdir and --env; rkernel add shows what the board has."
-
-
-class NoIpykernel(RkernelError):
-    """The board's Python lacks ipykernel or a package that it needs."""
-
-    message = "The Python on {host} has no {package}."
-    remedy = "{hint}"
-
-
-class OldPackages(RkernelError):
-    """The board's packages are too old for its ipykernel."""
-
-    message = "The board's ipykernel {ipykernel} needs {needs}, it has {has}."
-    remedy = "{hint}"
-
-
-class NoBundle(RkernelError):
-    """There are no packages to send for the board's version of Python."""
-
-    message = "There are no packages to send for Python {version}, only for {versions}."
-    remedy = "Install ipykernel on the board, or name another Python there with --python."
-
-
-class NoWheels(RkernelError):
-    """What a board without packages needs is not on this PC and cannot be fetched."""
-
-    message = "This PC lacks the packages for Python {version}, and could not fetch them: {detail}."
-    remedy = (
-        "Connect this PC to the internet and run: rkernel fetch --python {version} "
-        "(or copy {folder} from a PC where that was done)."
-    )
-
-
-class PcCacheUnusable(RkernelError):
-    """Our folder on this PC cannot be written."""
-
-    message = "This PC's folder {path} cannot be used: {detail}."
-    remedy = "Make it writable, and check that the disk is not full."
-
-
-class NoMemory(RkernelError):
-    """The board has too little memory for a kernel."""
-
-    message = "{host} has {available} MB of memory available, a kernel takes about {needed} MB."
-    remedy = "End programs that run there; --no-check writes the kernel all the same."
-
-
-class KernelSilent(RkernelError):
-    """The kernel started but did not answer."""
-
-    message = "The kernel on {host} did not answer within {seconds:.0f} s."
-    remedy = "Look at the log with --debug; --no-check writes the kernel all the same."
-
-
-class KernelGone(RkernelError):
-    """The link is back, and the kernel is not."""
-
-    message = "The kernel on {host} is gone: {why}."
-    remedy = "{hint}"
-
-
-class NoKernel(RkernelError):
+class NoKernel(NoKernelRuns):
     """There is no such kernel on the board, or none that can be taken over."""
 
     message = "There is no kernel {kernel} on {host}, or none that is ready."
     remedy = "rkernel ps shows those that are there."
 
 
-class KernelBusy(RkernelError):
-    """The kernel has a launcher that is connected."""
-
-    message = "The kernel {kernel} on {host} has a launcher that is connected."
-    remedy = "Use the frontend that has it, or end that one first."
-
-
-class KernelsStay(RkernelError):
-    """Kernels that were to be stopped are still there."""
-
-    message = "The kernels on {host} could not be stopped: {detail}."
-    remedy = "Try again; if that does not help, restart the board."
-
-
-class NoOrphan(RkernelError):
+class NoOrphan(NoKernelRuns):
     """There is no kernel on the board whose launcher is gone."""
 
     message = "There is no kernel on {host} whose launcher is gone."
     remedy = "rkernel ps shows the kernels that are there."
 
 
-class KernelDied(RkernelError):
-    """The kernel's process ended by itself."""
+class KernelBusy(NoKernelRuns):
+    """The kernel has a launcher that is connected."""
 
-    message = "The kernel {how}."
-    remedy = "{hint}"
-
-
-class VideoPortInUse(RkernelError):
-    """The port for pictures in a browser cannot be had."""
-
-    message = "Pictures cannot be served at port {port} of this PC: {detail}."
-    remedy = "End the program that has the port, or choose another one with --video-port."
+    message = "The kernel {kernel} on {host} has a launcher that is connected."
+    remedy = "Use the frontend that has it, or end that one first."
 
 
-class NoView(RkernelError):
+class KernelsStay(NoKernelRuns):
+    """Kernels that were to be stopped are still there."""
+
+    message = "The kernels on {host} could not be stopped: {detail}."
+    remedy = "Try again; if that does not help, restart the board."
+
+
+class NoView(NoKernelRuns):
     """No launcher serves the pictures of a board."""
 
     message = "No kernel on {host} serves its pictures now."
     remedy = "Add it with rkernel add --video mjpeg, and start it in a notebook."
 
 
-# --- kernelspecs ------------------------------------------------------------------------------
+# --- The reason is on this PC: an option, a file, a port ------------------------------------------
 
 
-class NameTaken(RkernelError):
-    """A kernel of that name is there already."""
-
-    message = "A kernel named {name} is there already."
-    remedy = "Choose another with --name, or replace it with --yes."
+class OnThisPc(RkernelError):
+    """The reason is on this PC: an option, a file, a port."""
 
 
-class BadName(RkernelError):
-    """The name cannot name a kernel."""
-
-    message = "{name!r} cannot be the name of a kernel."
-    remedy = "Use letters, digits, dots, dashes and underscores only."
-
-
-class NoSuchKernel(RkernelError):
-    """There is no kernel of ours by that name."""
-
-    message = "There is no rkernel kernel named {name}."
-    remedy = "rkernel list shows those that are there."
-
-
-class BadOption(RkernelError):
+class BadOption(OnThisPc):
     """An option's value cannot be used."""
 
     message = "{option} cannot be {value!r}: {detail}."
     remedy = "See rkernel add --help."
 
 
-class NoWay(RkernelError):
-    """The board could be reached neither over ssh nor over rpyc."""
+class BadName(OnThisPc):
+    """The name cannot name a kernel."""
 
-    message = "{host} can be reached neither over ssh ({ssh}) nor over rpyc ({rpyc})."
-    remedy = "Start sshd or MaixPy3's rpyc service on the board, and check the address."
-
-
-class NotSupportedHere(RkernelError):
-    """This system cannot play a board."""
-
-    message = "This system cannot play a board itself."
-    remedy = "Use Linux or macOS for --via local, or name a board with --host."
+    message = "{name!r} cannot be the name of a kernel."
+    remedy = "Use letters, digits, dots, dashes and underscores only."
 
 
-class UnknownBoard(RkernelError):
-    """The machine is of a kind that rkernel does not run on."""
+class NameTaken(OnThisPc):
+    """A kernel of that name is there already."""
 
-    message = "{host} is a board of an unknown kind ({system} on {machine})."
-    remedy = "rkernel needs a board that runs Linux."
-
-
-# --- what rkernel add writes and tries --------------------------------------------------------
+    message = "A kernel named {name} is there already."
+    remedy = "Choose another with --name, or replace it with --yes."
 
 
 class ForeignName(NameTaken):
@@ -509,21 +500,81 @@ class ForeignName(NameTaken):
     remedy = "Choose another with --name."
 
 
-class KernelsUnusable(RkernelError):
+class NoSuchKernel(OnThisPc):
+    """There is no kernel of ours by that name."""
+
+    message = "There is no rkernel kernel named {name}."
+    remedy = "rkernel list shows those that are there."
+
+
+class OldKernelspec(OnThisPc):
+    """A kernelspec's argv has words that are no options of this version."""
+
+    message = "The kernelspec was written by an older rkernel: it says {words}."
+    remedy = "Run rkernel add again for that board."
+
+
+class KernelsUnusable(OnThisPc):
     """The folder of the kernelspecs on this PC cannot be written."""
 
     message = "The kernels in {path} cannot be changed: {detail}."
     remedy = "Make that folder writable for yourself."
 
 
-class CheckFailed(RkernelError):
-    """The kernel that rkernel add started to see whether it works did not."""
+class BadConnectionFile(OnThisPc):
+    """The frontend's connection file cannot be used."""
 
-    message = "A kernel was tried on {host}, and it failed: {said}"
-    remedy = "To write the kernel all the same, use --no-check."
+    message = "The connection file {path} cannot be used: {detail}."
+    remedy = "The frontend writes it; by hand, take one that jupyter_client wrote."
 
 
-class DemoFailed(RkernelError):
-    """A cell of the demonstration did not do what it is there to show."""
+class PortInUse(OnThisPc):
+    """An endpoint of the connection file is taken."""
 
-    message = "The demonstration went wrong: {detail}."
+    message = "The endpoint {endpoint} cannot be served here: {detail}."
+    remedy = "Start the kernel again, so that the frontend chooses other ports."
+
+
+class VideoPortInUse(OnThisPc):
+    """The port for pictures in a browser cannot be had."""
+
+    message = "Pictures cannot be served at port {port} of this PC: {detail}."
+    remedy = "End the program that has the port, or choose another one with --video-port."
+
+
+class SshConfigBroken(OnThisPc):
+    """The ssh settings cannot be understood."""
+
+    message = "The ssh settings in {path} cannot be used: {detail}."
+    remedy = "Correct that file; ssh -G {host} shows what ssh makes of it."
+
+
+class KnownHostsUnusable(OnThisPc):
+    """A known_hosts file cannot be read or written."""
+
+    message = "The file {path} cannot be used: {detail}."
+    remedy = "Make it readable and writable for yourself."
+
+
+class NoWheels(OnThisPc):
+    """What a board without packages needs is not on this PC and cannot be fetched."""
+
+    message = "This PC lacks the packages for Python {version}, and could not fetch them: {detail}."
+    remedy = (
+        "Connect this PC to the internet and run: rkernel fetch --python {version} "
+        "(or copy {folder} from a PC where that was done)."
+    )
+
+
+class PcCacheUnusable(OnThisPc):
+    """Our folder on this PC cannot be written."""
+
+    message = "This PC's folder {path} cannot be used: {detail}."
+    remedy = "Make it writable, and check that the disk is not full."
+
+
+class NotSupportedHere(OnThisPc):
+    """This system cannot play a board."""
+
+    message = "This system cannot play a board itself."
+    remedy = "Use Linux or macOS for --via local, or name a board with --host."

@@ -1,25 +1,57 @@
-"""What the user says about a board: how to reach it and how to run a kernel there."""
+"""What the user says about a board: how to reach it and how to run a kernel there.
+
+Each option of `rkernel add` that says so is declared here, once, and nowhere else.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from .errors import BadOption
+from . import options
+from .errors import BadOption, OldKernelspec
+from .options import FLAG, LOCAL_PATH, PORT, VARIABLE, Duration, Kind, option, repeated
 
 AGENT_PORT = 18813
 RPYC_PORT = 18812
 VIDEO_PORT = 18811  # MaixPy3's own MJPEG server uses it on the board
-VIDEOS = ("notebook", "mjpeg")
-VIAS = ("auto", "ssh", "rpyc", "local")
-WARM_STARTS = ("auto", "always", "never")
-IPYKERNELS = (
-    "auto",
-    "board",
-    "bundled",
-)  # whose packages a kernel uses: auto decides when it starts
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+_ADDRESS = re.compile(
+    r"(?:\[([^][]+)\]|([^][:]+))(?::([0-9]+))?"  # a name or an address, IPv6 in brackets
+    r"|([^][:]*(?::[^][:]*){2,})"  # IPv6 without brackets, and so without a port
+)
+
+
+def split_host(text: str) -> tuple[str | None, str, int | None]:
+    """Return user, host and port of `[USER@]HOST[:PORT]`; an IPv6 address with a port has brackets.
+
+    The last @ divides, since users may have one. Raises ValueError.
+    """
+    user, at, address = text.rpartition("@")
+    match = _ADDRESS.fullmatch(address)
+    if match is None or (at and not user) or user.startswith("-") or address.startswith("-"):
+        raise ValueError("it is not [USER@]HOST[:PORT]")
+    bracketed, plain, port, ipv6 = match.groups()
+    return user or None, bracketed or plain or ipv6, PORT.read(port) if port else None
+
+
+def join_host(user: str | None, host: str, port: int | None) -> str:
+    """Return what `split_host` takes apart."""
+    text = f"[{host}]" if ":" in host else host
+    return (f"{user}@" if user else "") + text + (f":{port}" if port else "")
+
+
+def _checked_host(text: str) -> str:
+    if text:
+        split_host(text)
+    return text
+
+
+_HOST = Kind(_checked_host, "[USER@]HOST[:PORT]")
+_USER = options.matching("(?!-).*", "it begins with a dash", "NAME")
 
 
 @dataclass(frozen=True)
@@ -29,26 +61,67 @@ class Target:
     Everything here can be written to a kernelspec: it holds no secret.
     """
 
-    host: str = ""
-    user: str | None = None
-    port: int | None = None
-    via: str = "auto"
-    identity: str | None = None
-    jump: str | None = None
-    python: str | None = None
-    ipykernel: str = "board"
-    warm_start: str = "auto"
-    workdir: str | None = None
-    env: dict[str, str] = field(default_factory=dict)
-    link_port: int = AGENT_PORT
-    orphan_timeout: str = "1h"
-    debugger: bool = False
-    link_timeout: float = 10.0
-    reattach: bool = False
-    frame_rate: int = 30
-    video: str = "notebook"
-    video_port: int = VIDEO_PORT
-    video_path: str | None = None
+    host: str = option(_HOST, "", "The board.")
+    user: str | None = option(_USER, None, "The account on the board.", in_argv=False)
+    port: int | None = option(
+        PORT, None, "The port of its SSH server or rpyc service.", in_argv=False
+    )
+    via: str = option(
+        options.choice("auto", "ssh", "rpyc", "local"),
+        "auto",
+        "How to reach it; local lets this machine play the board.",
+    )
+    identity: str | None = option(LOCAL_PATH, None, "The private key to log in with.")
+    jump: str | None = option(
+        options.text("HOST[,HOST]"), None, "SSH hosts on the way, as ssh -J takes them."
+    )
+    python: str | None = option(options.text("PATH"), None, "The board's Python.")
+    ipykernel: str = option(
+        options.choice("auto", "board", "bundled"),
+        "board",
+        "The board's own ipykernel, or one that is sent along; auto sends it if need be.",
+        add_default="auto",  # which decides, and writes what it decided
+    )
+    warm_start: str = option(
+        options.choice("auto", "always", "never"),
+        "auto",
+        "Keep a process that kernels are forked from; auto does so where memory is left.",
+    )
+    workdir: str | None = option(options.text("FOLDER"), None, "Where kernels work on the board.")
+    env: tuple[tuple[str, str], ...] = repeated(
+        VARIABLE, "A variable of the kernel's environment; can be repeated."
+    )
+    link_port: int = option(
+        PORT, AGENT_PORT, "The port for the link to a board that is reached over rpyc."
+    )
+    orphan_timeout: Duration = option(
+        options.duration(),
+        Duration.read("1h"),
+        "How long a kernel waits for a PC that is gone: 90s, 10m, 1h, 0, forever.",
+    )
+    link_timeout: Duration = option(
+        options.duration(2, 600),
+        Duration.read("10s"),
+        "How long a board may be silent until its link is given up and dialled anew.",
+    )
+    frame_rate: int = option(
+        options.integer(1, 60, "it is 1 to 60 a second", "N"),
+        30,
+        "Pictures a second of a live stream, at most.",
+    )
+    video: str = option(
+        options.choice("notebook", "mjpeg"),
+        "notebook",
+        "Where live pictures go: to the notebook, or in addition to a page on this PC.",
+    )
+    video_port: int = option(PORT, VIDEO_PORT, "The port of that page, on this PC's loopback.")
+    video_path: str | None = option(
+        options.matching(r"[\w-]*", "it is letters, digits, - and _", "NAME"),
+        None,
+        "Its path; random, and so a secret, if not given.",
+    )
+    reattach: bool = option(FLAG, False, "Take over a kernel whose PC is gone, if there is one.")
+    debugger: bool = option(FLAG, False, "Offer JupyterLab's debugger; takes memory.")
 
     @property
     def name(self) -> str:
@@ -56,164 +129,58 @@ class Target:
         return self.host or "this machine"
 
 
-def split_host(text: str) -> tuple[str | None, str, int | None]:
-    """Return user, host and port of `[USER@]HOST[:PORT]`; an IPv6 address with a port has brackets.
+OPTIONS = options.declared(Target)
 
-    Raises BadOption.
+
+def from_texts(said: Mapping[str, Any]) -> Target:
+    """Return the target of what a parser found, by the names of the fields. Raises BadOption.
+
+    Parameters: said, the texts of options, tuples of them where an option can be repeated, and
+    True for flags; what is missing or None is not given.
     """
-    match = re.fullmatch(
-        r"(?:([^@]+)@)?(?:\[([^]]+)\]|([^@:]+|[0-9a-fA-F:.%\w]*:[^@]*:[^@]*?))(?::(\d+))?", text
-    )
-    if match is None or text.startswith("-"):
-        raise BadOption(option="--host", value=text, detail="it is not [USER@]HOST[:PORT]")
-    user, bracketed, plain, port = match.groups()
-    return user, bracketed or plain, check_port("--host", port)
-
-
-def join_host(user: str | None, host: str, port: int | None) -> str:
-    """Return what `split_host` takes apart."""
-    text = f"[{host}]" if ":" in host else host
-    return (f"{user}@" if user else "") + text + (f":{port}" if port else "")
-
-
-def check_port(option: str, text: str | int | None) -> int | None:
-    """Return a port number. Raises BadOption."""
-    if text is None:
-        return None
-    if not 0 < int(text) < 65536:
-        raise BadOption(option=option, value=text, detail="ports are 1 to 65535")
-    return int(text)
-
-
-def check_timeout(value: float) -> float:
-    """Return the seconds after which a silent link is given up. Raises BadOption."""
-    if not 2 <= value <= 600:
-        raise BadOption(option="--link-timeout", value=value, detail="it is 2 to 600 seconds")
-    return value
-
-
-def check_rate(value: int) -> int:
-    """Return the pictures a second that are wanted of a stream. Raises BadOption."""
-    if not 1 <= value <= 60:
-        raise BadOption(option="--frame-rate", value=value, detail="it is 1 to 60 a second")
-    return value
-
-
-def check_path(text: str | None) -> str | None:
-    """Return the path of the page with pictures; empty for none. Raises BadOption."""
-    if text and not re.fullmatch(r"[\w-]+", text, re.ASCII):
-        raise BadOption(option="--video-path", value=text, detail="it is letters, digits, - and _")
-    return text
-
-
-def parse_env(items: tuple[str, ...] | list[str]) -> dict[str, str]:
-    """Return the variables of `NAME=VALUE` items. Raises BadOption."""
-    for item in items:
-        if not re.match(r"[A-Za-z_]\w*=", item):
-            raise BadOption(option="--env", value=item, detail="it is not NAME=VALUE")
-    return dict(item.split("=", 1) for item in items)
-
-
-def seconds(text: str) -> float:
-    """Return an orphan timeout such as 90s, 10m, 1h, 0 or forever in seconds. Raises BadOption."""
-    if text == "forever":
-        return float("inf")
-    match = re.fullmatch(r"(\d+)([smhd]?)", text)
-    if match is None:
-        detail = "it is not a time such as 90s, 10m, 1h, 0 or forever"
-        raise BadOption(option="--orphan-timeout", value=text, detail=detail)
-    return float(match[1]) * _SECONDS[match[2]]
+    values = options.read(OPTIONS, said)
+    user, port = values.pop("user", None), values.pop("port", None)
+    if host := values.get("host"):
+        said_user, values["host"], said_port = split_host(host)
+        values |= {"user": user or said_user, "port": port or said_port}
+    return Target(**values)
 
 
 def to_argv(target: Target) -> list[str]:
     """Return the launcher's arguments for a target; `from_argv` reads them again."""
-    argv = ["--via", target.via]
-    if target.host:
-        argv += ["--host", join_host(target.user, target.host, target.port)]
-    for name in ("identity", "jump", "python", "workdir"):
-        if value := getattr(target, name):
-            argv += [f"--{name}", value]
-    for name, value in target.env.items():
-        argv += ["--env", f"{name}={value}"]
-    if target.via == "rpyc" and target.link_port != AGENT_PORT:
-        argv += ["--link-port", str(target.link_port)]
-    if target.ipykernel != Target.ipykernel:
-        argv += ["--ipykernel", target.ipykernel]
-    if target.warm_start != Target.warm_start:
-        argv += ["--warm-start", target.warm_start]
-    if target.orphan_timeout != Target.orphan_timeout:
-        argv += ["--orphan-timeout", target.orphan_timeout]
-    if target.link_timeout != Target.link_timeout:
-        argv += ["--link-timeout", f"{target.link_timeout:g}"]
-    if target.frame_rate != Target.frame_rate:
-        argv += ["--frame-rate", str(target.frame_rate)]
-    if target.video == "mjpeg":
-        argv += ["--video", "mjpeg"]
-        if target.video_port != VIDEO_PORT:
-            argv += ["--video-port", str(target.video_port)]
-        if target.video_path is not None:
-            argv += ["--video-path", target.video_path]
-    for name in ("debugger", "reattach"):
-        if getattr(target, name):
-            argv.append(f"--{name}")
-    return argv
+    address = join_host(target.user, target.host, target.port) if target.host else ""
+    return options.to_argv(OPTIONS, {**vars(target), "host": address})
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments that `to_argv` writes."""
-    parser.add_argument("--via", choices=VIAS, default="auto")
-    parser.add_argument("--host", default="", help="[USER@]HOST[:PORT]")
-    for name in ("identity", "jump", "python", "workdir"):
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--ipykernel", choices=IPYKERNELS, default=Target.ipykernel)
-    parser.add_argument("--warm-start", choices=WARM_STARTS, default=Target.warm_start)
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--link-port", type=int, default=AGENT_PORT)
-    parser.add_argument("--orphan-timeout", default=Target.orphan_timeout)
-    parser.add_argument("--link-timeout", type=float, default=Target.link_timeout)
-    parser.add_argument("--frame-rate", type=int, default=Target.frame_rate)
-    parser.add_argument("--video", choices=VIDEOS, default=Target.video)
-    parser.add_argument("--video-port", type=int, default=VIDEO_PORT)
-    parser.add_argument("--video-path")
-    parser.add_argument("--debugger", action="store_true")
-    parser.add_argument("--reattach", action="store_true")
+def parser(**more: Any) -> argparse.ArgumentParser:
+    """Return what reads the launcher's arguments: what `to_argv` writes, and its own.
+
+    Parameters: more, for the parser.
+    """
+    made = argparse.ArgumentParser(allow_abbrev=False, **more)
+    options.add_arguments(made, OPTIONS)
+    made.add_argument("-f", dest="connection_file", metavar="FILE", help="The connection file.")
+    made.add_argument("--debug", action="store_true", help="Show tracebacks, and log more.")
+    return made
 
 
 def from_argv(argv: list[str]) -> Target:
-    """Return the target of a launcher's arguments, as a kernelspec has them. Raises BadOption."""
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    add_arguments(parser)
+    """Return the target of a launcher's arguments, as a kernelspec has them.
+
+    Raises BadOption or OldKernelspec.
+    """
     try:
-        arguments, _ = parser.parse_known_args(argv)
+        return from_arguments(*parser(exit_on_error=False).parse_known_args(argv))
     except argparse.ArgumentError as error:
         detail = "the kernelspec was changed by hand"
         raise BadOption(option="argv", value=str(error), detail=detail) from error
-    return from_arguments(arguments)
 
 
-def from_arguments(arguments: argparse.Namespace) -> Target:
-    """Return the target of parsed arguments. Raises BadOption."""
-    user, host, port = split_host(arguments.host) if arguments.host else (None, "", None)
-    seconds(arguments.orphan_timeout)
-    return Target(
-        host=host,
-        user=user,
-        port=port,
-        via=arguments.via,
-        identity=arguments.identity,
-        jump=arguments.jump,
-        python=arguments.python,
-        ipykernel=arguments.ipykernel,
-        warm_start=arguments.warm_start,
-        workdir=arguments.workdir,
-        env=parse_env(arguments.env),
-        link_port=arguments.link_port,
-        orphan_timeout=arguments.orphan_timeout,
-        debugger=arguments.debugger,
-        link_timeout=check_timeout(arguments.link_timeout),
-        reattach=arguments.reattach,
-        frame_rate=check_rate(arguments.frame_rate),
-        video=arguments.video,
-        video_port=check_port("--video-port", arguments.video_port) or VIDEO_PORT,
-        video_path=check_path(arguments.video_path),
-    )
+def from_arguments(arguments: argparse.Namespace, unknown: list[str]) -> Target:
+    """Return the target of parsed arguments, and of those that the parser did not know.
+
+    Raises BadOption or OldKernelspec.
+    """
+    if unknown:
+        raise OldKernelspec(words=" ".join(unknown))
+    return from_texts(vars(arguments))

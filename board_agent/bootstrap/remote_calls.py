@@ -45,9 +45,7 @@ def python_version(python: Optional[str]) -> Dict[str, Any]:
         return {"error": "no_python", "detail": str(error)}
 
 
-def ensure_agent(
-    code: str, bind: str, python: Optional[str], idle: Optional[float]
-) -> Dict[str, Any]:
+def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
     """Return how to reach the agent that listens at an address, started if need be.
 
     Returns its pid, port and token, or an error and its detail.
@@ -59,7 +57,7 @@ def ensure_agent(
             state = lock.read_state()
             if state is not None:
                 return state
-            failure = _start_agent(code, bind, python, idle, lock.folder)
+            failure = _start_agent(code, bind, python, lock.folder)
             if failure is not None:
                 if os.path.isdir(lock.folder) and lock.acquire():
                     lock.clear()  # what was left has been read
@@ -110,13 +108,11 @@ def _run(python: Optional[str], *module: str) -> Dict[str, Any]:
 
 
 def _start_agent(
-    code: str, bind: str, python: Optional[str], idle: Optional[float], folder: str
+    code: str, bind: str, python: Optional[str], folder: str
 ) -> Optional[Dict[str, Any]]:
     """Start an agent and wait until one serves; return an error and its detail when none will."""
     command: List[str] = [home.interpreter(python), "-m", "board_agent"]
     command += ["--code", code, "--bind", bind]
-    if idle is not None:
-        command += ["--idle", str(idle)]
     path = os.path.join(folder, "log")
     try:
         with open(path, "ab") as log:

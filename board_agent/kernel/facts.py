@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import platform
 import re
 import shutil
@@ -36,7 +35,6 @@ def collect() -> Dict[str, Any]:
         "memory_available": memory.get("MemAvailable"),
         "installers": [name for name in ("apt-get", "opkg", "apk", "dnf") if shutil.which(name)],
         "pip": _has_module("pip"),
-        "user": os.environ.get("USER") or str(os.getuid()),
     }
 
 

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from importlib import resources
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive depends on the code alone, not on when it is made
+EPOCH = (1980, 1, 1, 0, 0, 0)  # an archive depends on what is in it alone, not on when it is made
 
 
 @functools.cache
@@ -40,7 +40,7 @@ def archive() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as target:
         for name, content in _files().items():
-            info = zipfile.ZipInfo(f"board_agent/{name}", _EPOCH)
+            info = zipfile.ZipInfo(f"board_agent/{name}", EPOCH)
             target.writestr(info, content, zipfile.ZIP_DEFLATED)  # which info does not take over
     return buffer.getvalue()
 

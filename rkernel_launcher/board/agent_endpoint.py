@@ -10,6 +10,7 @@ from typing import NamedTuple
 from board_agent.link import handshake
 
 from .. import errors
+from .answers import Agent, AgentWithKernels
 
 HANDSHAKE_TIMEOUT = 10.0  # for the handshake
 
@@ -20,6 +21,11 @@ class AgentEndpoint:
 
     port: int
     token: bytes
+
+    @classmethod
+    def of(cls, said: Agent | AgentWithKernels) -> AgentEndpoint:
+        """Return the agent that a board told of."""
+        return cls(said.port, bytes.fromhex(said.token))
 
 
 class ResumeReply(NamedTuple):

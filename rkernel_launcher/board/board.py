@@ -1,6 +1,6 @@
 """A board we have reached: its facts, its agent, and a link to that agent.
 
-Everything here is the same however the board was reached; `ways.reach` does that.
+Everything here is the same however the board was reached; `reach.reach` does that.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ import json
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import errors
-from ..sanitize import escape_controls
 from ..target import Target
 from ..transports.rpyc.session import Session
-from . import agent_archive
+from . import agent_archive, answers
 from .agent_endpoint import AgentEndpoint
+from .answers import Agent, Agents, AgentsWithKernels, Complaint, Done, Facts, Installed, never
 from .kernel_status import KernelStatus
+
+_T = TypeVar("_T")
+Refusal = Callable[[Complaint], errors.RkernelError]
 
 _NO_SPACE = ("ENOSPC", "EDQUOT")
 
@@ -28,9 +31,9 @@ class Board:
 
     `connect` opens a connection to a port of the board's agent, and `bind` is where the agent is
     to listen for it. `close` ends what the way to the board holds open; links made before end too.
-    `redial` opens a connection as well, from the beginning and asking nothing, and `again` reaches
-    the board so: for when all this has broken. `offer_key` asks whether the next login may do
-    without the password that this one needed.
+    `redial` opens a connection as well, from the beginning and asking nothing, and `reconnect`
+    reaches the board so: for when all this has broken. `offer_key` asks whether the next login may
+    do without the password that this one needed.
     """
 
     target: Target
@@ -45,48 +48,50 @@ class Board:
     def prepare(self) -> None:
         """Put our code on the board, unless it is there. Raises NoSpace or CacheUnusable."""
         self.session.execute(agent_archive.install_source())
-        if self.session.call("load", agent_archive.version())["installed"]:
+        version = agent_archive.version()
+        if self._load(version):
             return
-        said = self.session.call("install", agent_archive.version(), agent_archive.archive())
-        if "error" in said:
-            raise unwritable(said)
-        if not self.session.call("load", agent_archive.version())["installed"]:
+        said = self.session.call("install", version, agent_archive.archive())
+        answers.read("install", Done, said, unwritable)
+        if not self._load(version):
             raise errors.CacheUnusable(path="~/.cache/rkernel", detail="it does not keep files")
 
-    def facts(self) -> dict[str, Any]:
-        """Return what the board is. Raises NoPython."""
-        said = self.ask("facts", python=self.target.python)
-        if "error" in said:
-            raise errors.NoPython(detail=_last_line(said["detail"]))
-        return said
+    def _load(self, version: str) -> bool:
+        said = self.session.call("load", version)
+        return answers.read("load", Installed, said, never).installed
 
-    def start_agent(self, idle: float | None = None) -> AgentEndpoint:
+    def facts(self) -> Facts:
+        """Return what the board is. Raises NoPython."""
+        return self.ask(Facts, no_python, "facts", python=self.target.python)
+
+    def start_agent(self) -> AgentEndpoint:
         """Return the agent, started if need be.
 
-        Parameters: idle, seconds after which an agent that is started now ends itself.
         Raises LinkPortTaken, CacheUnusable or AgentFailed.
         """
-        said = self.ask(
+        agent = self.ask(
+            Agent,
+            self._no_agent,
             "ensure_agent",
             code=agent_archive.version(),
             bind=self.bind,
             python=self.target.python,
-            idle=idle,
         )
-        if "error" in said:
-            raise _agent_error(said, self.bind)
-        return _agent(said)
+        return AgentEndpoint.of(agent)
 
     def kernels(self) -> tuple[list[KernelStatus], bool]:
         """Return the kernels that run on the board, and whether all agents there have answered."""
-        found = [_kernels(agent) for agent in self.ask("find_kernels")["agents"]]
-        return [kernel for some in found for kernel in some or []], None not in found
+        agents = self.ask(AgentsWithKernels, never, "find_kernels").agents
+        found = [
+            KernelStatus.of(AgentEndpoint.of(agent), kernel)
+            for agent in agents
+            for kernel in agent.kernels or []
+        ]
+        return found, all(agent.kernels is not None for agent in agents)
 
     def stop(self, kernels: list[str]) -> None:
         """End kernels on the board, by their ids. Raises KernelsStay."""
-        said = self.ask("stop", kernels=kernels)
-        if "error" in said:
-            raise errors.KernelsStay(host=self.target.name, detail=said["error"])
+        self.ask(Done, self._kernels_stay, "stop", kernels=kernels)
 
     def find_agents(self) -> list[AgentEndpoint]:
         """Reach the board anew and return the agents that run there now.
@@ -96,7 +101,8 @@ class Board:
         board = self.reconnect()
         try:
             board.prepare()
-            return [_agent(agent) for agent in board.ask("find_agents")["agents"]]
+            agents = board.ask(Agents, never, "find_agents").agents
+            return [AgentEndpoint.of(agent) for agent in agents]
         finally:
             board.close()
 
@@ -106,54 +112,43 @@ class Board:
 
     def purge(self) -> None:
         """End all that runs there of ours, and remove it. Raises KernelsStay or CacheUnusable."""
-        said = self.ask("purge")
-        if "path" in said:
-            raise errors.CacheUnusable(path=said["path"], detail=said["error"])
-        if "error" in said:
-            raise errors.KernelsStay(host=self.target.name, detail=said["error"])
+        self.ask(Done, self._kernels_stay, "purge")
 
-    def ask(self, name: str, /, **arguments: object) -> dict[str, Any]:
-        """Call a function of our code on the board."""
-        return dict(self.session.call("call", name, json.dumps(arguments)))
+    def ask(self, kind: type[_T], refusal: Refusal, name: str, /, **arguments: object) -> _T:
+        """Call a function of our code on the board.
 
-    def send(self, name: str, data: bytes, *arguments: str | int) -> dict[str, Any]:
-        """Call a function of our code on the board that takes bytes, and then other arguments."""
-        return dict(self.session.call("send", name, data, json.dumps(arguments)))
+        Parameters: kind of its answer; refusal, what makes an error of a complaint.
+        Raises that error, or BoardMisbehaved.
+        """
+        said = self.session.call("call", name, json.dumps(arguments))
+        return answers.read(name, kind, said, refusal)
+
+    def send(
+        self, kind: type[_T], refusal: Refusal, name: str, data: bytes, *arguments: str | int
+    ) -> _T:
+        """Call one that takes bytes, and then other arguments; see `ask`."""
+        said = self.session.call("send", name, data, json.dumps(arguments))
+        return answers.read(name, kind, said, refusal)
+
+    def _no_agent(self, said: Complaint) -> errors.RkernelError:
+        if isinstance(said.error, int):
+            return errors.LinkPortTaken(port=self.bind.rpartition(":")[2], detail=said.detail)
+        if said.error == "no_home":
+            return errors.CacheUnusable(path="a private folder", detail=said.detail)
+        return errors.AgentFailed(detail=said.last_line)
+
+    def _kernels_stay(self, said: Complaint) -> errors.RkernelError:
+        if said.path:
+            return errors.CacheUnusable(path=said.path, detail=said.error)
+        return errors.KernelsStay(host=self.target.name, detail=said.error)
 
 
-def unwritable(said: dict[str, Any]) -> errors.RkernelError:
+def unwritable(said: Complaint) -> errors.RkernelError:
     """Return the error for what the board says of its disk."""
-    wrong = errors.NoSpace if said["error"] in _NO_SPACE else errors.CacheUnusable
-    return wrong(
-        path=escape_controls(str(said["path"])), detail=escape_controls(str(said["detail"]))
-    )
+    wrong = errors.NoSpace if said.error in _NO_SPACE else errors.CacheUnusable
+    return wrong(path=said.path, detail=said.detail)
 
 
-def _agent(said: dict[str, Any]) -> AgentEndpoint:
-    try:
-        return AgentEndpoint(int(said["port"]), bytes.fromhex(said["token"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise errors.BoardMisbehaved(detail="an agent that makes no sense") from error
-
-
-def _kernels(said: dict[str, Any]) -> list[KernelStatus] | None:
-    """Return the kernels of an agent, as far as what is said of them makes sense."""
-    try:
-        if said["kernels"] is None:
-            return None
-        return [KernelStatus.read(_agent(said), about) for about in said["kernels"]]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise errors.BoardMisbehaved(detail="a list of kernels that makes no sense") from error
-
-
-def _agent_error(said: dict[str, Any], bind: str) -> errors.RkernelError:
-    if isinstance(said["error"], int):
-        return errors.LinkPortTaken(port=bind.rpartition(":")[2], detail=said["detail"])
-    if said["error"] == "no_home":
-        return errors.CacheUnusable(path="a private folder", detail=said["detail"])
-    return errors.AgentFailed(detail=_last_line(said["detail"]))
-
-
-def _last_line(text: str) -> str:
-    """Return the line of a traceback, or of another complaint, that says what is wrong."""
-    return text.strip().rpartition("\n")[2] or "it said nothing"
+def no_python(said: Complaint) -> errors.RkernelError:
+    """Return the error for what the board says of its Python."""
+    return errors.NoPython(detail=said.last_line)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import math
 from dataclasses import dataclass
-from typing import Any
 
-from ..sanitize import escape_controls
 from .agent_endpoint import AgentEndpoint
+from .answers import Kernel
 
 
 @dataclass(frozen=True)
 class KernelStatus:
     """A kernel: its agent, and what a person wants to know.
 
-    `age`, and `away` of its launcher, or None if that is connected, are in seconds; `lease`,
-    how long it waits for one, too, or None for ever; `memory` is in bytes, or None if not known.
+    `age`, and `away` of its launcher, or None if that is connected, are in seconds, and so is
+    `lease`, how long it waits for one; `memory` is in bytes, or None if not known.
     """
 
     agent: AgentEndpoint
@@ -26,35 +25,24 @@ class KernelStatus:
     age: float
     memory: int | None
     away: float | None
-    lease: float | None
+    lease: float
 
     @classmethod
-    def read(cls, agent: AgentEndpoint, about: dict[str, Any]) -> KernelStatus:
-        """Return what an agent says of a kernel. Raises TypeError, ValueError, KeyError
-        or OverflowError.
-        """
-
-        def number(name: str) -> float | None:
-            return None if about[name] is None else float(about[name])
-
-        memory = number("memory")
-        if not re.fullmatch("[0-9a-f]{1,32}", about["kernel"]):
-            raise ValueError("a kernel's id that is none")
+    def of(cls, agent: AgentEndpoint, said: Kernel) -> KernelStatus:
+        """Return what an agent says of a kernel."""
         return cls(
             agent=agent,
-            id=about["kernel"],
-            pid=int(about["pid"]),
-            owner=escape_controls(str(about["owner"])),
-            state=escape_controls(str(about["state"])),
-            age=float(about["age"]),
-            memory=None if memory is None else int(memory),
-            away=number("away"),
-            lease=number("lease"),
+            id=said.kernel,
+            pid=said.pid,
+            owner=said.owner,
+            state=said.state,
+            age=said.age,
+            memory=said.memory,
+            away=said.away,
+            lease=math.inf if said.lease is None else said.lease,
         )
 
     @property
-    def left(self) -> float | None:
-        """The seconds until it ends if nobody comes; None if it does not."""
-        if self.away is None or self.lease is None:
-            return None
-        return max(0.0, self.lease - self.away)
+    def left(self) -> float:
+        """The seconds until it ends if nobody comes; infinite if it does not."""
+        return math.inf if self.away is None else max(0.0, self.lease - self.away)

@@ -44,6 +44,7 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
     """
     import paramiko  # only this way needs it, and it takes 60 ms
 
+    from ..transports.ssh import authorized_keys
     from ..transports.ssh import client as ssh
 
     transport = ssh.connect(target, prompts, timeout=CONNECT_SECONDS)
@@ -83,7 +84,7 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
         close=close,
         redial=redial,
         reconnect=lambda: over_ssh(target, None),
-        offer_key=partial(ssh.offer_key, transport, target),
+        offer_key=partial(authorized_keys.offer_key, transport, target),
     )
 
 
@@ -148,18 +149,18 @@ def over_pipe(target: Target, prompts: Prompts | None) -> Board:
 def by_itself(target: Target, prompts: Prompts | None) -> Board:
     """Take ssh when it answers and lets us in, else the board's rpyc service.
 
-    Raises NoWay when neither does, and what is wrong with a host key at once.
+    Raises NoWay when neither does, and at once what is wrong with the host's name or its key.
     """
     try:
         return over_ssh(target, prompts)
-    except (errors.UnknownHost, errors.ChangedHostKey, errors.RevokedHostKey):
+    except (errors.UnknownHost, errors.WrongHostKey):
         raise
     except errors.RkernelError as error:
         refused = error
     try:
         return over_rpyc(replace(target, port=None), prompts)
-    except (errors.PortRefused, errors.ConnectTimeout, errors.NotRpyc) as error:
-        if isinstance(refused, (errors.PortRefused, errors.ConnectTimeout)):
+    except (errors.NobodyAnswers, errors.NotRpyc) as error:
+        if isinstance(refused, errors.NobodyAnswers):
             reasons = {"ssh": _reason(refused), "rpyc": _reason(error)}
             raise errors.NoWay(host=target.host, **reasons) from error
         raise refused from error
@@ -173,11 +174,14 @@ WAYS: dict[str, Callable[[Target, Prompts | None], Board]] = {
 }
 
 
+_REASONS: dict[type[errors.RkernelError], str] = {
+    errors.PortRefused: "refused",
+    errors.ConnectTimeout: "no answer",
+}
+
+
 def _reason(error: errors.RkernelError) -> str:
-    return {
-        errors.PortRefused: "refused",
-        errors.ConnectTimeout: "no answer",
-    }.get(type(error), str(error).split(". ")[0])
+    return _REASONS.get(type(error), str(error).split(". ")[0])
 
 
 def _tcp(host: str, port: int) -> socket.socket:

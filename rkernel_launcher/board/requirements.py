@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
-from ..errors import BadOption, NoIpykernel, NoMemory, OldPackages, UnknownBoard
+from ..errors import BadOption, NoIpykernel, NoMemory, OldPackages, UnfitPackages, UnknownBoard
 from ..target import Target
+from .answers import Facts
 from .bundle import wheels
 
 _MEMORY = {  # of the board's packages, of those sent along: the least that is available when a
@@ -25,7 +24,7 @@ _INSTALLS = {  # by package manager; opkg has no package of ipykernel
 _SYSTEM_PYTHON = ("/usr/bin/", "/bin/")
 
 
-def choose_ipykernel(found: dict[str, Any], target: Target) -> str:
+def choose_ipykernel(found: Facts, target: Target) -> str:
     """Return whose packages a kernel uses: "board" if the board's own will do, or "bundled".
 
     Parameters: found, what `Board.facts` returned. Raises BadOption, UnknownBoard, NoBundle,
@@ -35,21 +34,21 @@ def choose_ipykernel(found: dict[str, Any], target: Target) -> str:
     if target.ipykernel == "bundled" and target.debugger:
         detail = "the debugger needs the board's own ipykernel and debugpy"
         raise BadOption(option="--ipykernel", value="bundled", detail=detail)
-    version = ".".join(str(found["python"]).split(".")[:2])
+    version = ".".join(found.python.split(".")[:2])
     if target.ipykernel == "bundled":
         wheels.pins(version)
         return "bundled"
     try:
         _packages(found, target)
-    except (NoIpykernel, OldPackages):
-        sendable = found["system"] == "Linux" and version in wheels.versions()
+    except UnfitPackages:
+        sendable = found.system == "Linux" and version in wheels.versions()
         if target.ipykernel == "board" or target.debugger or not sendable:
             raise
         return "bundled"
     return "board"
 
 
-def check(found: dict[str, Any], target: Target) -> None:
+def check(found: Facts, target: Target) -> None:
     """Make sure that a kernel can run on a board.
 
     Parameters: found, what `Board.facts` returned; target, `ipykernel` decided. Raises
@@ -61,34 +60,37 @@ def check(found: dict[str, Any], target: Target) -> None:
     least, needed = _MEMORY[target.ipykernel == "bundled"]
     if target.via == "rpyc":
         least += _SESSION
-    available = found["memory_available"]
+    available = found.memory_available
     if available is not None and available < least:
         raise NoMemory(host=target.name, available=available >> 20, needed=needed)
 
 
-def _system(found: dict[str, Any], target: Target) -> None:
+def _system(found: Facts, target: Target) -> None:
     """Make sure that a board is of a kind that kernels run on. Raises UnknownBoard."""
-    if found["system"] not in _SYSTEMS.get(target.via, ("Linux",)):
-        raise UnknownBoard(host=target.name, system=found["system"], machine=found["machine"])
+    if found.system not in _SYSTEMS.get(target.via, ("Linux",)):
+        raise UnknownBoard(host=target.name, system=found.system, machine=found.machine)
 
 
-def _packages(found: dict[str, Any], target: Target) -> None:
+def _packages(found: Facts, target: Target) -> None:
     """Make sure that a board's own packages will do. Raises NoIpykernel or OldPackages."""
     host = target.name
-    if found["missing"]:
-        package = found["missing"][0]
+    if found.missing:
+        package = found.missing[0]
         raise NoIpykernel(host=host, package=package, hint=_how_to_install("ipykernel", found))
-    if target.debugger and not found["packages"]["debugpy"]:
+    if target.debugger and not found.packages.get("debugpy"):
         raise NoIpykernel(host=host, package="debugpy", hint=_how_to_install("debugpy", found))
-    for line, version in found["requires"]:
-        wanted = Requirement(line)
+    for line, version in found.requires:
+        try:
+            wanted = Requirement(line)
+        except InvalidRequirement:
+            continue  # whether nonsense is fulfilled, a trial tells
         least = next((s.version for s in wanted.specifier if s.operator == ">="), None)
         if least and not _is_at_least(version, least):
             raise OldPackages(
-                ipykernel=found["packages"]["ipykernel"],
+                ipykernel=found.packages.get("ipykernel"),
                 needs=f"{wanted.name} {least} or newer",
                 has=version,
-                hint=f'Run there: {found["executable"]} -m pip install "{wanted.name}>={least}"',
+                hint=f'Run there: {found.executable} -m pip install "{wanted.name}>={least}"',
             )
 
 
@@ -100,15 +102,15 @@ def _is_at_least(version: str, least: str) -> bool:
         return False
 
 
-def _how_to_install(package: str, found: dict[str, Any]) -> str:
+def _how_to_install(package: str, found: Facts) -> str:
     """Say how to get a package for that Python on that board."""
-    executable = found["executable"]
-    managers = [name for name in found["installers"] if name in _INSTALLS]
+    executable = found.executable
+    managers = [name for name in found.installers if name in _INSTALLS]
     if package == "ipykernel" and managers and executable.startswith(_SYSTEM_PYTHON):
         return f"Run there, as root: {_INSTALLS[managers[0]]}"
-    if found["pip"]:
+    if found.pip:
         return f"Run there: {executable} -m pip install {package}"
-    if "opkg" in found["installers"]:
+    if "opkg" in found.installers:
         return f"Run there: opkg install python3-pip && {executable} -m pip install {package}"
     return (
         f"It has no pip to install it with; run there: {executable} -m ensurepip "

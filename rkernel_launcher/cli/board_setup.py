@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..board import reach, requirements
+from ..board.answers import Facts
 from ..board.board import Board
 from ..board.bundle import upload
 from ..sanitize import escape_controls
@@ -57,7 +58,7 @@ def at_board(wanted: Target) -> Iterator[Board]:
         reached.close()
 
 
-def look_at(report: Report, reached: Board, prompts: Prompts | None) -> dict[str, Any]:
+def look_at(report: Report, reached: Board, prompts: Prompts | None) -> Facts:
     """Put our code on a board and say what the board is; return its facts."""
     if reached.target.via == "rpyc":
         report.say(NO_AUTHENTICATION, "yellow")
@@ -71,12 +72,12 @@ def look_at(report: Report, reached: Board, prompts: Prompts | None) -> dict[str
     return facts
 
 
-def supply(report: Report, reached: Board, facts: dict[str, Any]) -> Target:
+def supply(report: Report, reached: Board, facts: Facts) -> Target:
     """Send a board the packages that its kernel lacks; return the target, `ipykernel` decided."""
     found = replace(reached.target, ipykernel=requirements.choose_ipykernel(facts, reached.target))
     requirements.check(facts, found)
     if found.ipykernel == "bundled":
         with report.progress("Looking for a kernel's packages") as progress:
             upload.ensure(reached, progress)
-        report.say(f"  {'Kernel:':<14}{upload.packages(facts['python'])}")
+        report.say(f"  {'Kernel:':<14}{upload.packages(facts.python)}")
     return found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Any
 
 from rich.console import Console
@@ -15,19 +15,11 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from ..board.answers import Facts
 from ..board.kernel_status import KernelStatus
 from ..sanitize import escape_controls
 from .kernelspecs import Entry
 
-_NAMES = {
-    "model": "Board",
-    "machine": "Architecture",
-    "os": "System",
-    "python": "Python",
-    "packages": "Kernel",
-    "memory": "Memory",
-    "encoder": "Pictures",
-}
 _KERNEL = ("ipykernel", "pyzmq", "IPython")
 _RUNNING = ("Kernel", "State", "Age", "Memory", "Owner", "Launcher")
 _COLUMNS = ("name", "board", "via", "python", "display_name")
@@ -110,22 +102,25 @@ class Report:
         if self._status is not None:
             self._status.start()
 
-    def board(self, facts: dict[str, Any]) -> None:
+    def board(self, facts: Facts) -> None:
         """Print what a board is."""
+        packages = [f"{name} {facts.packages.get(name) or 'missing'}" for name in _KERNEL]
         told = {
-            **facts,
-            "python": f"{facts['python']} ({facts['executable']})",
-            "packages": ", ".join(f"{n} {facts['packages'][n] or 'missing'}" for n in _KERNEL),
-            "memory": _memory(facts["memory_available"], facts["memory_total"]),
-            "encoder": facts.get("encoder"),
+            "Board": facts.model,
+            "Architecture": facts.machine,
+            "System": facts.os,
+            "Python": f"{facts.python} ({facts.executable})",
+            "Kernel": ", ".join(packages),
+            "Memory": _memory(facts.memory_available, facts.memory_total),
+            "Pictures": facts.encoder,
         }
-        for name, title in _NAMES.items():
-            if told[name]:
-                self.console.print(Text(f"  {title + ':':<14}{escape_controls(str(told[name]))}"))
+        for title, text in told.items():
+            if text:
+                self.console.print(Text(f"  {title + ':':<14}{text}"))
 
     def kernels(self, entries: Iterable[Entry], as_json: bool) -> None:
-        """Print the kernels of ours, as a table or as JSON."""
-        rows = [_row(entry) for entry in entries if entry.ours is not None]
+        """Print kernels of ours, as a table or as JSON."""
+        rows = [_row(entry) for entry in entries]
         if as_json:
             self.console.print_json(json.dumps(rows))
             return
@@ -155,16 +150,17 @@ class Report:
 
 
 def _running(kernel: KernelStatus) -> dict[str, Any]:
-    facts = {field.name: getattr(kernel, field.name) for field in fields(kernel)}
+    facts = {**vars(kernel), "left": kernel.left}
     del facts["agent"]  # its token is nobody's business
-    return {**facts, "left": kernel.left}
+    # JSON has no infinity
+    return {name: None if value == math.inf else value for name, value in facts.items()}
 
 
 def _launcher(kernel: KernelStatus) -> str:
     """Say whether a kernel's launcher is there, and if not, how long the kernel waits for one."""
     if kernel.away is None:
         return "connected"
-    left = "for ever" if kernel.left is None else f"{duration(kernel.left)} more"
+    left = "for ever" if kernel.left == math.inf else f"{duration(kernel.left)} more"
     return f"away for {duration(kernel.away)}, waits {left}"
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import tempfile
 from contextlib import suppress
@@ -18,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from .. import target as targets
+from ..board.answers import Facts
 from ..errors import BadName, ForeignName, KernelsUnusable, NameTaken, NoSuchKernel
 from ..sanitize import escape_controls
 from ..target import Target
@@ -56,15 +56,15 @@ def default_name(target: Target) -> str:
     return "rkernel-" + re.sub(r"[^a-z0-9._-]", "-", (target.host or target.via).lower())
 
 
-def default_display_name(name: str, target: Target, facts: dict[str, Any]) -> str:
+def default_display_name(name: str, target: Target, facts: Facts | None) -> str:
     """Return a name for menus that no other kernel has: VS Code shows two of a name as one.
 
-    Parameters: name, the kernelspec's; facts of the board, empty when they are not known.
+    Parameters: name, the kernelspec's; facts of the board, if they are known.
     """
-    python = ".".join(str(facts.get("python", "")).split(".")[:2])
-    places = dict.fromkeys(filter(None, (str(facts.get("hostname", "")), target.host)))
+    python = [".".join(facts.python.split(".")[:2])] if facts else []
+    places = dict.fromkeys(filter(None, (facts and facts.hostname, target.host)))
     host, *address = places or ["this machine"]
-    text = escape_controls(" ".join(["Python", *filter(None, [python]), "on", host]))
+    text = escape_controls(" ".join(["Python", *python, "on", host]))
     text += f" ({address[0]})" if address else ""
     others = {e.spec.get("display_name") for e in find().values() if e.name != name.lower()}
     return f"{text} [{name}]" if text in others else text
@@ -85,29 +85,39 @@ def check_name(name: str, replace: bool) -> None:
         raise NameTaken(name=name)
 
 
-def make(name: str, display_name: str, target: Target, facts: dict[str, Any]) -> dict[str, Any]:
+def make(name: str, display_name: str, target: Target, facts: Facts | None) -> dict[str, Any]:
     """Return what kernel.json is to say.
 
-    Parameters: facts of the board, empty when they are not known.
+    Parameters: facts of the board, if they are known.
     """
     spec: dict[str, Any] = json.loads(_template("kernel.json"))
     start, rest = spec["argv"][1:3], spec["argv"][3:]
-    own = facts.get("packages", {}) if target.ipykernel != "bundled" else {}
-    version = own.get("ipykernel")
-    old = version and Version(version) < _SIGNAL_BEFORE
-    noted = {"host": target.host, "via": target.via}
-    for fact in ("model", "machine", "python"):
-        noted[fact] = escape_controls(str(facts.get(fact) or ""))
+    own = facts.packages if facts and target.ipykernel != "bundled" else {}
+    noted = {
+        "host": target.host,
+        "via": target.via,
+        "model": facts.model if facts else "",
+        "machine": facts.machine if facts else "",
+        "python": facts.python if facts else "",
+    }
     spec |= {
         "argv": [sys.executable, *start, *targets.to_argv(target), *rest],
         "name": name,
         "display_name": display_name,
-        "interrupt_mode": "signal" if old else "message",
+        "interrupt_mode": "signal" if _is_old(own.get("ipykernel")) else "message",
         "metadata": {"rkernel": {**noted, "added": date.today().isoformat()}},
     }
     if target.debugger:
         spec["metadata"]["debugger"] = True
     return spec
+
+
+def _is_old(ipykernel: str | None) -> bool:
+    """Say whether an ipykernel needs a signal to be interrupted; not if its version is nonsense."""
+    try:
+        return ipykernel is not None and Version(ipykernel) < _SIGNAL_BEFORE
+    except InvalidVersion:
+        return False
 
 
 def write(name: str, spec: dict[str, Any]) -> Path:
@@ -152,17 +162,15 @@ def remove(names: tuple[str, ...]) -> None:
 
     Raises NoSuchKernel or KernelsUnusable.
     """
-    there = find()
-    entries = [there.get(name.lower()) for name in names]
-    ours = [entry for entry in entries if entry is not None and entry.ours is not None]
-    unknown = [n for n, e in zip(names, entries, strict=True) if e is None or e.ours is None]
+    ours = {name: entry for name, entry in find().items() if entry.ours is not None}
+    unknown = [name for name in names if name.lower() not in ours]
     if unknown:
         raise NoSuchKernel(name=", ".join(unknown))
-    for entry in dict.fromkeys(entry.folder for entry in ours):
+    for name in dict.fromkeys(map(str.lower, names)):
         try:
-            shutil.rmtree(entry)
+            KernelSpecManager().remove_kernel_spec(name)
         except OSError as error:
-            raise _unusable(entry.parent, error) from error
+            raise _unusable(ours[name].folder.parent, error) from error
 
 
 def _template(name: str) -> bytes:

@@ -25,11 +25,11 @@ CELL_SECONDS = 30.0
 
 @contextmanager
 def running(
-    target: Target, environment: dict[str, str] | None = None, seconds: float = READY_SECONDS
+    target: Target, environment: dict[str, str] | None = None
 ) -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
     """Run a kernel as a frontend does; give its manager and a client, once it is ready.
 
-    Parameters: environment of the launcher, ours by default; seconds that it may take to start.
+    Parameters: environment of the launcher, ours by default.
     Raises KernelSilent, or CheckFailed with what the launcher said.
     """
     host = target.name
@@ -46,10 +46,10 @@ def running(
             client = manager.client()
             client.start_channels()
             try:
-                client.wait_for_ready(timeout=seconds)
+                client.wait_for_ready(timeout=READY_SECONDS)
             except RuntimeError as error:  # for either: that the launcher has ended, and time-out
                 if manager.is_alive():
-                    raise KernelSilent(host=host, seconds=seconds) from error
+                    raise KernelSilent(host=host, seconds=READY_SECONDS) from error
                 words = escape_controls(said.read_text("utf-8", "replace")).split("\n")
                 raise CheckFailed(host=host, said=" ".join(words).strip()) from error
             yield manager, client
@@ -71,10 +71,10 @@ class _Manager(KernelManager):
         return self.spec
 
 
-def kernel(target: Target, seconds: float = READY_SECONDS) -> None:
+def kernel(target: Target) -> None:
     """Start a kernel on a board, run a cell, and stop it.
 
-    Parameters: seconds that it may take to start. Raises KernelSilent or CheckFailed.
+    Raises KernelSilent or CheckFailed.
     """
     host = target.name
     printed: list[str] = []
@@ -83,7 +83,7 @@ def kernel(target: Target, seconds: float = READY_SECONDS) -> None:
         content = message["content"]
         printed.extend(content.get(key, "") for key in ("text", "evalue"))
 
-    with running(target, seconds=seconds) as (_, client):
+    with running(target) as (_, client):
         try:
             client.execute_interactive("print(6 * 7)", timeout=CELL_SECONDS, output_hook=note)
         except TimeoutError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from board_agent.link import handshake
 
 from ..errors import KernelDied, KernelGone, NoIpykernel
+from ..options import Duration
 
 _SIGKILL = 9
 _NAMES = {  # the board's, which is Linux; this PC's may lack some
@@ -40,11 +41,10 @@ _HINTS = {
 }
 
 
-def gone(status: int, host: str, orphan_timeout: str) -> KernelGone:
+def gone(status: int, host: str, orphan_timeout: Duration) -> KernelGone:
     """Return the error for a kernel that is not there when the link is back.
 
-    Parameters: status of the session, as the agent gives it; host; orphan_timeout, as the user
-    said it.
+    Parameters: status of the session, as the agent gives it; host; orphan_timeout.
     """
     why = _WHYS.get(status, "the board gives no reason that we know")
     hint = _HINTS.get(status, "Its variables are lost; start it again from the frontend.")

@@ -11,6 +11,7 @@ import enum
 import functools
 import getpass
 import logging
+import math
 import signal
 import socket
 import threading
@@ -41,7 +42,6 @@ from board_agent.link.messages import (
 )
 
 from .. import errors, os_support
-from .. import target as targets
 from ..board import agent_endpoint, reach
 from ..board.agent_endpoint import AgentEndpoint, ResumeReply
 from ..board.board import Board
@@ -63,7 +63,6 @@ END_SECONDS = 2.0  # how long the board has to say that the kernel has ended
 DRAIN_SECONDS = 2.0  # of silence in which more of a kernel's last output may still come
 DRAIN_POLL = 0.02
 QUOTED_OUTPUT = 2000  # characters
-FOREVER = float("inf")
 
 
 class State(enum.Enum):
@@ -101,7 +100,7 @@ class Launcher:
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._target = target
-        self._orphan_timeout = targets.seconds(target.orphan_timeout)
+        self._orphan_timeout = target.orphan_timeout.seconds
         self._connection = connection_file.read(path)
         self._attach = attach
         self._on_ready = on_ready
@@ -118,7 +117,7 @@ class Launcher:
             on_disconnect=self._on_disconnect,
             on_ping_overdue=self._reconnect,
         )
-        self._driver.peer_timeout = target.link_timeout
+        self._driver.peer_timeout = target.link_timeout.seconds
         self._reconnection: Reconnection | None = None
         self._outage: Outage | None = None  # while the link is down
         self._latest_frames = LatestFrames(self._on_watched) if target.video == "mjpeg" else None
@@ -184,7 +183,7 @@ class Launcher:
         self._driver.send(self._request())
 
     def _request(self) -> Start | Attach:
-        lease = self._orphan_timeout if self._orphan_timeout < FOREVER else None
+        lease = self._orphan_timeout if self._orphan_timeout < math.inf else None
         if self._attach:
             return Attach(
                 kernel=self._attach.id,
@@ -192,7 +191,7 @@ class Launcher:
                 signature_scheme=self._connection.signature_scheme,
                 owner=_owner(),
                 lease=lease,
-                peer_timeout=self._target.link_timeout,
+                peer_timeout=self._target.link_timeout.seconds,
             )
         return Start(
             key=self._connection.key,
@@ -201,12 +200,12 @@ class Launcher:
             bundle=self._bundle,
             warm_start=self._target.warm_start,
             workdir=self._target.workdir,
-            env=self._target.env,
+            env=dict(self._target.env),
             debugger=self._target.debugger,
             reattach=self._target.reattach,
             owner=_owner(),
             lease=lease,
-            peer_timeout=self._target.link_timeout,
+            peer_timeout=self._target.link_timeout.seconds,
         )
 
     # --- what the board says --------------------------------------------------------------------
@@ -235,7 +234,9 @@ class Launcher:
     def _on_nonsense(self, error: Exception) -> None:
         """End after what no board of ours says; its kernel is left to its lease."""
         self._kernel_stays = True
-        self._finish(errors.BoardMisbehaved(detail=f"what makes no sense ({error})"))
+        broken = isinstance(error, ProtocolError)
+        what = "what breaks the protocol" if broken else "what makes no sense"
+        self._finish(errors.BoardMisbehaved(what="our agent", detail=f"{what} ({error})"))
 
     def _failure(self, message: Failed) -> errors.RkernelError:
         if self._attach and message.reason == "busy":
@@ -308,7 +309,11 @@ class Launcher:
             self._finish(0)
         elif self._orphan_timeout == 0:
             self._finish(
-                errors.LinkLost(host=self._target.name, detail=str(error), orphan_timeout="0")
+                errors.LinkLost(
+                    host=self._target.name,
+                    detail=str(error),
+                    orphan_timeout=self._target.orphan_timeout,
+                )
             )
         else:
             timed_out = isinstance(error, TimeoutError)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from board_agent.link.event_loop import Loop
 
-from .. import target as targets
 from ..errors import LinkLost
 from ..target import Target
 
@@ -36,7 +35,7 @@ class Outage:
         self._give_up = give_up
         self._noticed = False
         self.interrupted = False  # whether an interrupt waits for the link
-        down, lease = self.seconds, targets.seconds(target.orphan_timeout) + LEASE_MARGIN
+        down, lease = self.seconds, target.orphan_timeout.seconds + LEASE_MARGIN
         self._cancel_notice = loop.call_later(max(0.0, NOTICE_SECONDS - down), self._notice)
         self._cancel_over = loop.call_later(lease - down, self._over)
 

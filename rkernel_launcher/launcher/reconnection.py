@@ -18,14 +18,6 @@ log = logging.getLogger(__name__)
 
 DELAY_SHARE = 0.1  # of the time that the link is down, until the next attempt
 DELAYS = (0.2, 4.0)  # seconds, the shortest and the longest
-_NOT_THERE = (
-    errors.AgentRefused,
-    errors.NoForwarding,
-    errors.LinkRefused,
-    errors.WrongToken,
-    errors.NotAnAgent,
-    errors.OtherAgent,
-)
 
 
 def delay(seconds_down: float) -> float:
@@ -85,7 +77,7 @@ class Reconnection:
         """
         try:
             return self._connect()
-        except _NOT_THERE as error:
+        except errors.NoAgent as error:
             self._note(f"the agent does not answer: {error}")
             if self._agent in self._board.find_agents():
                 return False

@@ -87,7 +87,7 @@ def test_add_says_what_it_sends_and_how_long_that_takes(added: Added) -> None:
     assert "ipykernel missing, pyzmq missing, IPython missing" in added.said.stdout
     assert re.search(r"Kernel: +ipykernel [\d.]+, IPython [\d.]+, sent along", added.said.stdout)
     argv = json.loads((added.spec / "kernel.json").read_text())["argv"]
-    assert argv[argv.index("--ipykernel") + 1] == "bundled"
+    assert "--ipykernel=bundled" in argv
 
 
 def test_what_an_idle_kernel_and_the_agent_take(board: Armv7l, kernel: Frontend) -> None:

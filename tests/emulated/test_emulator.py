@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_commands_run_as_either_user_and_fail_loudly(machine: Machine) -> None:
 def test_its_own_rpyc_server_answers_through_the_forwarded_port(machine: Machine) -> None:
     server = machine.start_rpyc()
     try:
-        with over_tcp("127.0.0.1", machine.port(RPYC_PORT), timeout=30) as session:
+        with closing(over_tcp("127.0.0.1", machine.port(RPYC_PORT), timeout=30)) as session:
             session.execute(
                 "import json, platform\ndef which(): return json.dumps(platform.machine())"
             )

@@ -20,16 +20,25 @@ Each of these is one sentence on stderr and a non-zero exit status (that of the 
 `KernelDied`, 1 for the others); nothing is written. `rkernel --debug` shows the traceback as well.
 The launcher adds where its log is. Words in *italics* are filled in.
 
-The table is made from the classes in `rkernel_launcher/errors.py`.
+The tables are made from the classes in `rkernel_launcher/errors.py`.
+"""
+TABLE = """
+## {title}
 
 | Error | What it says | What to do |
 | --- | --- | --- |
 """
+GROUPS = RkernelError.__subclasses__()
 
 
 def page() -> str:
-    """Make the page."""
-    return HEAD + "".join(sorted(row(error) for error in every(RkernelError)))
+    """Make the page: a table for each group that is directly below RkernelError."""
+    tables = []
+    for group in GROUPS:
+        title = str(group.__doc__).partition("\n")[0].rstrip(".")
+        tables.append(TABLE.format(title=title) + "".join(sorted(map(row, worded(group)))))
+    tables.append(TABLE.format(title="Anything else") + row(RkernelError))
+    return HEAD + "".join(tables)
 
 
 def every(error: type[RkernelError]) -> Iterator[type[RkernelError]]:
@@ -37,6 +46,11 @@ def every(error: type[RkernelError]) -> Iterator[type[RkernelError]]:
     yield error
     for below in error.__subclasses__():
         yield from every(below)
+
+
+def worded(error: type[RkernelError]) -> list[type[RkernelError]]:
+    """Return those of a class and what is below it that have words; the others are groups."""
+    return [found for found in every(error) if "message" in vars(found)]
 
 
 def row(error: type[RkernelError]) -> str:
@@ -55,8 +69,14 @@ def test_the_page_is_up_to_date() -> None:
 
 def test_every_error_is_provoked_by_a_test() -> None:
     tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    for error in every(RkernelError):
+    for error in worded(RkernelError):
         assert re.search(rf"\b{error.__name__}\b[,)]", tests), f"no test expects {error.__name__}"
+
+
+def test_every_error_is_in_a_group() -> None:
+    assert [group for group in GROUPS if "message" in vars(group)] == []
+    for group in set(every(RkernelError)) - set(worded(RkernelError)):
+        assert group.__subclasses__(), f"{group.__name__} has neither words nor members"
 
 
 if __name__ == "__main__":

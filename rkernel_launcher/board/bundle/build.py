@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import NamedTuple
 
+from ..agent_archive import EPOCH
 from . import wheels
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the archive depends on the pins alone, not on when it is made
 _UNTIL_3_10 = ("3.8", "3.9", "3.10")
 _CODE_UNTIL_3_10 = 0.38  # bytes of compiled and compressed code for one of its source, at most
 _CODE = 0.6  # the same for newer ones
@@ -117,7 +117,7 @@ def _zipped(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
         for path in sorted(files):
-            target.writestr(zipfile.ZipInfo(path, _EPOCH), files[path], _kind(path))
+            target.writestr(zipfile.ZipInfo(path, EPOCH), files[path], _kind(path))
     return buffer.getvalue()
 
 

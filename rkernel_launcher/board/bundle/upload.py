@@ -6,12 +6,19 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 from ... import errors
-from ...sanitize import escape_controls
 from .. import requirements
-from ..board import Board, unwritable
+from ..answers import (
+    BundleProgress,
+    BundleSize,
+    BundleState,
+    Complaint,
+    Done,
+    PythonVersion,
+    never,
+)
+from ..board import Board, no_python, unwritable
 from . import build, wheels
 
 log = logging.getLogger(__name__)
@@ -31,36 +38,27 @@ def ensure(board: Board, progress: Progress = lambda what, done, size: None) -> 
     Raises NoPython, NoBundle, NoWheels, PcCacheUnusable, NoSpaceForBundle, NoSpace,
     CacheUnusable, BundleFailed or BoardMisbehaved.
     """
-    try:
-        return _ensure(board, progress)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise errors.BoardMisbehaved(detail="what makes no sense of a bundle") from error
-
-
-def _ensure(board: Board, progress: Progress) -> str:
-    said = board.ask("python_version", python=board.target.python)
-    if "error" in said:
-        raise errors.NoPython(detail=escape_controls(str(said["detail"])))
-    version = escape_controls(str(said["version"]))
+    python = board.target.python
+    version = board.ask(PythonVersion, no_python, "python_version", python=python).version
     name = build.name(version)
-    state = _checked(board.ask("bundle_state", name=name))
-    if state["installed"]:
+    state = _state(board, name)
+    if state.installed:
         return name
     progress("Fetching the packages", 0, 0)
     archive = build.build(version)
     size = len(archive.content)
-    have = max(0, min(int(state["have"]), size))
+    have = max(0, min(state.have, size))
     needed = archive.unpacked + size - have
-    if needed > int(state["free"]):
-        board.ask("bundle_drop", name=name)
-        facts = {"needed": needed / (1 << 20), "free": max(0, int(state["free"])) / (1 << 20)}
+    if needed > state.free:
+        _drop(board, name)
+        facts = {"needed": needed / (1 << 20), "free": max(0, state.free) / (1 << 20)}
         raise errors.NoSpaceForBundle(path="~/.cache/rkernel", **facts)
     while have < size:
         progress("Sending them", have, size)
         piece = archive.content[have : have + PIECE]
-        before, have = have, int(_checked(board.send("bundle_add", piece, name, have))["have"])
+        before, have = have, board.send(BundleSize, _failure, "bundle_add", piece, name, have).have
         if not before < have <= size:
-            board.ask("bundle_drop", name=name)
+            _drop(board, name)
             raise errors.BundleFailed(detail="it keeps less than it was sent, or more")
     progress("Sending them", size, size)
     _unpack(board, archive, progress)
@@ -93,24 +91,27 @@ def _unpack(board: Board, archive: build.Archive, progress: Progress) -> None:
     digest = hashlib.sha256(archive.content).hexdigest()
     arguments = {"name": archive.name, "digest": digest, "python": board.target.python}
     progress("Compiling them there", 0, 0)
-    _checked(board.ask("bundle_unpack", **arguments))
+    board.ask(Done, _failure, "bundle_unpack", **arguments)
     deadline = time.monotonic() + COMPILE_SECONDS
     while time.monotonic() < deadline:
-        said = _checked(board.ask("bundle_progress"))
-        if said.get("over"):
-            if not _checked(board.ask("bundle_state", name=archive.name))["installed"]:
+        said = board.ask(BundleProgress, _failure, "bundle_progress")
+        if said.over:
+            if not _state(board, archive.name).installed:
                 raise errors.BundleFailed(detail="it is not where it was put")
             return
-        if said["all"]:
-            progress("Compiling them there", int(said["done"]), int(said["all"]))
+        if said.all:
+            progress("Compiling them there", said.done, said.all)
         time.sleep(POLL_SECONDS)
     raise errors.BundleFailed(detail=f"it did not end within {COMPILE_SECONDS:.0f} s")
 
 
-def _checked(said: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer of the board that is no complaint."""
-    if "error" not in said:
-        return said
-    if not said["error"]:
-        raise errors.BundleFailed(detail=escape_controls(str(said["detail"])))
-    raise unwritable(said)
+def _state(board: Board, name: str) -> BundleState:
+    return board.ask(BundleState, _failure, "bundle_state", name=name)
+
+
+def _drop(board: Board, name: str) -> None:
+    board.ask(Done, never, "bundle_drop", name=name)
+
+
+def _failure(said: Complaint) -> errors.RkernelError:
+    return unwritable(said) if said.error else errors.BundleFailed(detail=said.detail)

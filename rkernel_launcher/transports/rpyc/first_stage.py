@@ -15,6 +15,7 @@ import functools
 import hashlib
 import importlib.resources
 import json
+import re
 import shlex
 import time
 import zlib
@@ -28,6 +29,7 @@ from .streams import CHUNK, ProcessStream, Stream
 # leaves it whole, since it holds no single quote, dollar, exclamation mark or backslash.
 _ONE_LINE = 'import io;exec(eval(io.open(0,"rb",0,closefd=False).readline()))'
 
+_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})")
 _MARKER = "rkernel-first-stage: "
 PEER_TIMEOUT = (
     300.0  # seconds without a request, as while a person thinks, after which a board gives up
@@ -139,12 +141,15 @@ def _heard(stream: Stream, deadline: float) -> dict[str, Any]:
 def _facts(line: bytes) -> dict[str, Any]:
     try:
         facts = json.loads(line)
-        version = tuple(map(int, facts["python"].split(".")))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, RecursionError):
+        facts = None
+    python = facts.get("python") if isinstance(facts, dict) else None
+    match = _VERSION.fullmatch(python) if isinstance(python, str) else None
+    if match is None:
         detail = escape_controls(line[:200].decode("utf-8", "replace"))
-        raise errors.FirstStageFailed(detail=f"it said {detail}") from None
-    if version < (3, 8):
-        raise errors.OldPython(version=".".join(map(str, version[:2])))
+        raise errors.FirstStageFailed(detail=f"it said {detail}")
+    if (int(match[1]), int(match[2])) < (3, 8):
+        raise errors.OldPython(version=f"{match[1]}.{match[2]}")
     return dict(facts)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from types import TracebackType
 from typing import Any
 
 from rpyc.core import consts
@@ -31,16 +30,20 @@ class _OtherDialect(Exception):
 
 
 class Session:
-    """An open session; a context manager that closes it.
+    """An open session, to be closed.
 
     Parameters: stream, which the session owns from then on; timeout, how many seconds each request
-    may take (may be changed between requests); dialect, what the board speaks.
+    may take (may be changed between requests); what is to answer, for people; dialect, what the
+    board speaks.
     Errors: of every method, the constructor included: BoardSilent, BoardLost, BoardMisbehaved; each
     of these closes the session, and BoardError does not.
     """
 
-    def __init__(self, stream: Stream, timeout: float, dialect: Dialect = Dialect.FROM_6) -> None:
+    def __init__(
+        self, stream: Stream, timeout: float, what: str, dialect: Dialect = Dialect.FROM_6
+    ) -> None:
         self.timeout = timeout
+        self._what = what
         self._stream = stream
         self._dialect = dialect
         self._number = 0
@@ -50,19 +53,6 @@ class Session:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Session:
-        """Return the session itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the session."""
-        self.close()
 
     def execute(self, source: str) -> None:
         """Run Python source in the session's namespace on the board.
@@ -165,7 +155,7 @@ class Session:
 
     def _misbehaved(self, detail: str) -> errors.BoardMisbehaved:
         self.close()
-        return errors.BoardMisbehaved(detail=escape_controls(detail))
+        return errors.BoardMisbehaved(what=self._what, detail=escape_controls(detail))
 
 
 def over_stream(stream: Stream, timeout: float) -> Session:
@@ -174,10 +164,11 @@ def over_stream(stream: Stream, timeout: float) -> Session:
     Parameters: stream, after `first_stage.handshake`; timeout in seconds for each request.
     Returns: the session, which owns the stream. Errors: BoardSilent, BoardLost, BoardMisbehaved.
     """
+    what = "our code on the board"
     try:
-        return Session(stream, timeout)
+        return Session(stream, timeout, what)
     except _OtherDialect:
-        raise errors.BoardMisbehaved(detail="a packet of another rpyc") from None
+        raise errors.BoardMisbehaved(what=what, detail="a packet of another rpyc") from None
 
 
 def over_tcp(host: str, port: int, timeout: float) -> Session:
@@ -194,14 +185,14 @@ def over_tcp(host: str, port: int, timeout: float) -> Session:
     for dialect in (Dialect.UP_TO_5, Dialect.FROM_6):
         stream = SocketStream(_connect(host, port, timeout))
         try:
-            return Session(stream, timeout, dialect)
+            return Session(stream, timeout, "a board's rpyc service", dialect)
         except _OtherDialect:
             detail = "it changed its dialect"
         except errors.BoardLost as error:  # Perhaps its way of not understanding us.
             detail = str(error.facts["detail"])
         except errors.BoardSilent:
             raise errors.NotRpyc(host=host, port=port, detail="it says nothing") from None
-        except (errors.BoardMisbehaved, errors.BoardError) as error:
+        except errors.BoardBroken as error:
             detail = str(error.facts["detail"])
             raise errors.NotRpyc(host=host, port=port, detail=detail) from error
     raise errors.NotRpyc(host=host, port=port, detail=detail)

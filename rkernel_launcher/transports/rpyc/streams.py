@@ -141,6 +141,8 @@ class ProcessStream:
     Threads move the bytes, because the pipes of Windows know no time limits.
     """
 
+    end_seconds = 2.0  # for the process to end by itself
+
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._arrived: SimpleQueue[bytes] = SimpleQueue()
@@ -196,21 +198,18 @@ class ProcessStream:
             self._readers[-1].join(timeout)
         return Ending(status, _text(self._stderr))
 
-    def close(self, grace: float = 2.0) -> None:
-        """Close the process's stdin and see to its end.
-
-        Parameters: grace, seconds that it has to end by itself before it is killed.
-        """
+    def close(self) -> None:
+        """Close the process's stdin, and kill the process if it does not end by itself."""
         process = self._process
         if process.stdin and process.poll() is None:
             _close(process.stdin)
             try:
-                process.wait(grace)
+                process.wait(self.end_seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
         process.wait()
         for reader in self._readers:
-            reader.join(grace)
+            reader.join(self.end_seconds)
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe:
                 _close(pipe)

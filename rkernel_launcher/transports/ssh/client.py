@@ -14,12 +14,9 @@ from ...target import Target
 from .. import tcp
 from . import known_hosts
 from .auth import authenticate
-from .authorized_keys import install_key, offer_key
 from .config import Route, resolve
 from .passwords import Prompts
 from .transport import CommandSocket, Connection, Tunnel
-
-__all__ = ["Prompts", "connect", "install_key", "offer_key", "resolve"]
 
 # without a handler, Python would print paramiko's warnings and tracebacks to stderr
 logging.getLogger("paramiko").addHandler(logging.NullHandler())

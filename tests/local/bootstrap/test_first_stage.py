@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,8 @@ def die(): os._exit(9)
 class Counted(ProcessStream):
     """A stream that counts what is sent to the board, and leaves it time to end by itself."""
 
+    end_seconds = TIMEOUT
     sent = 0
-
-    def close(self, grace: float = TIMEOUT) -> None:
-        super().close(grace)
 
     def write(self, data: bytes, timeout: float) -> None:
         self.sent += len(data)
@@ -79,7 +78,7 @@ def test_every_python(version: str, streams: list[ProcessStream]) -> None:
         stream = Counted.start(first_stage.argv(python))
         streams.append(stream)
         facts, session = shaken(stream)
-        with session:
+        with closing(session):
             assert facts["python"].startswith(version + ".") and facts["kept"] is True
             assert session.call("version") == version
             assert session.call("echo", "Grüße, 世界 🙂")[0] == "Grüße, 世界 🙂"
@@ -310,5 +309,6 @@ def test_process_that_ignores_its_stdin_is_ended() -> None:
     assert stream.read(2, TIMEOUT) == b"up"
     with pytest.raises(TimeoutError):
         stream.write(bytes(1 << 20), 0.2)
-    stream.close(grace=0.1)
+    stream.end_seconds = 0.1
+    stream.close()
     assert process.returncode is not None and process.returncode != 0

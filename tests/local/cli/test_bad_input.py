@@ -71,7 +71,6 @@ def local(home: Board, error: type[RkernelError], *arguments: str, words: str = 
     [
         ["--host", "pi", "--port", "99999"],
         ["--host", "pi:0"],
-        ["--host", "a@b@c"],
         ["--host", "-oProxyCommand=touch"],
         ["--host", "pi", "--env", "no value"],
         ["--host", "pi", "--orphan-timeout", "soon"],
@@ -302,6 +301,13 @@ def breaks_off(sock: socket.socket, token: bytes) -> None:
     sock.recv(1 << 10)
 
 
+def breaks_the_protocol(sock: socket.socket, token: bytes) -> None:
+    """Shake hands as an agent does, and send what no agent sends."""
+    breaks_off(sock, token)
+    sock.sendall(b"\xff" * 100)
+    sock.recv(1 << 10)
+
+
 def sends(content: dict[str, Any]) -> Peer:
     """Shake hands as an agent does, send a message, and go."""
 
@@ -325,6 +331,7 @@ def sends(content: dict[str, Any]) -> Peer:
         (says(MAGIC + bytes([VERSION]) + bytes(73)), errors.WrongToken, ""),
         (hangs_up_hard, errors.HandshakeCut, "reset"),
         (breaks_off, errors.LinkLost, ""),
+        (breaks_the_protocol, errors.BoardMisbehaved, "is not our agent: it sent what breaks"),
         (sends({"type": "of tomorrow"}), errors.LinkLost, ""),
         (sends({"type": "note", "text": 5}), errors.LinkLost, ""),
         (sends({"type": "ready", "kernel": "a", "pid": "1"}), errors.BoardMisbehaved, "pid is '1'"),

@@ -20,7 +20,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import run_kernel
 
-from rkernel_launcher import errors, target
+from rkernel_launcher import errors
 from rkernel_launcher.board import board as boards
 from rkernel_launcher.board import reach
 from rkernel_launcher.board.bundle import build, upload, wheels
@@ -379,9 +379,3 @@ def small_disk(home: Board, size: str) -> Iterator[Path]:
     place.parent.mkdir(parents=True, exist_ok=True)
     with disk(place, f"size={size}"):
         yield place
-
-
-def test_the_target_keeps_whose_packages() -> None:
-    wanted = Target("pi", via="ssh", ipykernel="bundled")
-    assert target.from_argv(target.to_argv(wanted)) == wanted
-    assert target.from_argv(["--host", "pi"]).ipykernel == "board"

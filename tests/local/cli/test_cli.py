@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from jupyter_client.manager import run_kernel
 
 from rkernel_launcher import errors
 from rkernel_launcher.cli import board_setup
-from rkernel_launcher.errors import NoForwarding, RkernelError
+from rkernel_launcher.errors import NoForwarding, OldKernelspec, RkernelError
 from tests.support import sshd
 from tests.support.boards import Board
 from tests.support.commands import (
@@ -22,7 +23,9 @@ from tests.support.commands import (
     argv,
     assert_refused,
     at_terminal,
+    connection_file,
     kernels,
+    launcher,
     rkernel,
     slave_service,
     unused_port,
@@ -67,8 +70,8 @@ def test_add_over_ssh_and_find_it_by_itself(home: Board) -> None:
     assert "authentication" not in run.stdout
     written = spec(home, "rkernel-127.0.0.1")
     assert written["argv"] == [
-        *(sys.executable, "-m", "rkernel_launcher", "--via", "ssh", "--host", host),
-        *("--python", sys.executable, "--debugger", "-f", "{connection_file}"),
+        *(sys.executable, "-m", "rkernel_launcher", f"--host={host}", "--via=ssh"),
+        *(f"--python={sys.executable}", "--debugger", "-f", "{connection_file}"),
     ]
     assert written["metadata"]["debugger"] is True
     assert "127.0.0.1" in written["display_name"]
@@ -97,7 +100,7 @@ def test_add_over_rpyc_says_that_nobody_is_kept_out(home: Board) -> None:
     assert board_setup.NO_AUTHENTICATION in run.stdout
     written = spec(home, "rkernel-127.0.0.1")
     assert written["argv"][3:-2] == [
-        *("--via", "rpyc", "--host", f"127.0.0.1:{port}", "--link-port", link_port)
+        *(f"--host=127.0.0.1:{port}", "--via=rpyc", f"--link-port={link_port}")
     ]
     assert "debugger" not in written["metadata"]
 
@@ -112,7 +115,7 @@ def test_auto_takes_rpyc_where_ssh_is_refused(home: Board) -> None:
     assert (run.returncode, run.stderr) == (0, "")
     assert board_setup.NO_AUTHENTICATION in run.stdout and "Architecture:" in run.stdout
     written = spec(home, "rkernel-127.0.0.1")
-    assert written["argv"][3:-2] == ["--via", "rpyc", "--host", "127.0.0.1"]
+    assert written["argv"][3:-2] == ["--host=127.0.0.1", "--via=rpyc"]
     assert written["metadata"]["rkernel"]["via"] == "rpyc"
 
 
@@ -124,9 +127,9 @@ def test_add_what_cannot_be_reached_with_no_check(home: Board) -> None:
     assert "Not checked: " in run.stdout
     written = spec(home, "rkernel-board.invalid")
     assert written["argv"][3:-2] == [
-        *("--via", "ssh", "--host", f"pi@board.invalid:{options[1]}"),
-        *("--identity", str(Path("key").absolute()), "--jump", "gate"),
-        *("--ipykernel", "auto", "--warm-start", "never", "--orphan-timeout", "10m"),
+        *(f"--host=pi@board.invalid:{options[1]}", "--via=ssh"),
+        *(f"--identity={Path('key').absolute()}", "--jump=gate"),
+        *("--ipykernel=auto", "--warm-start=never", "--orphan-timeout=10m"),
     ]
     assert written["display_name"] == "Kitchen"
 
@@ -172,7 +175,7 @@ def test_a_typed_password_is_followed_by_the_offer_of_a_key(home: Board) -> None
 def test_a_name_that_is_there_is_replaced_only_when_wanted(home: Board) -> None:
     def added(run: subprocess.CompletedProcess[str]) -> str:
         assert run.returncode == 0, run.stderr
-        return str(spec(home, "x")["argv"][6])
+        return str(spec(home, "x")["argv"][3]).removeprefix("--host=")
 
     add = ["add", "--name", "x", "--no-check", "--via", "ssh", "--host"]
     assert added(rkernel(*add, "one.invalid")) == "one.invalid"
@@ -207,6 +210,28 @@ def test_list_and_remove(home: Board) -> None:
     assert (run.returncode, run.stderr) == (0, "")
     assert "~/.cache/rkernel" in run.stdout
     assert kernels(home) == []
+
+
+def test_what_an_older_rkernel_wrote_is_listed_and_told_of(home: Board) -> None:
+    rkernel("add", "--host", "new.invalid", "--no-check", "--name", "new")
+    folder = Path(home.environment["JUPYTER_DATA_DIR"], "kernels", "old")
+    shutil.copytree(folder.with_name("new"), folder)
+    old = spec(home, "new")
+    words = ["--via", "ssh", "--host", "pi", "--keep-alive", "10m", "--runtime", "sent"]
+    old["argv"] = [*old["argv"][:3], *words, *old["argv"][-2:]]
+    (folder / "kernel.json").write_text(json.dumps(old))
+
+    listed = rkernel("list", "--json")
+    assert [row["name"] for row in json.loads(listed.stdout)] == ["new", "old"]
+    said = sentence(OldKernelspec, {"words": "--keep-alive 10m --runtime sent"})
+    assert listed.stderr == f"old: {said}\n"
+    for command in (["ps", "old"], ["stop", "old", "--all"], ["attach", "old"], ["view", "old"]):
+        assert_refused(rkernel(*command), OldKernelspec, "--keep-alive 10m")
+    assert_refused(rkernel("remove", "old", "--purge"), OldKernelspec)
+    run = launcher(*words, connection_file=connection_file(home))
+    assert_refused(run, OldKernelspec, "--keep-alive 10m")
+    assert rkernel("remove", "old").returncode == 0
+    assert kernels(home) == ["new"]
 
 
 def test_demo_shows_its_cells_and_leaves_nothing(home: Board) -> None:

@@ -16,8 +16,6 @@ from jupyter_client import BlockingKernelClient
 
 from rkernel_launcher import errors
 from rkernel_launcher.board import reach
-from rkernel_launcher.board.agent_endpoint import AgentEndpoint
-from rkernel_launcher.board.kernel_status import KernelStatus
 from rkernel_launcher.target import Target
 from tests.support import agents
 from tests.support.boards import Board, wait_until
@@ -202,17 +200,6 @@ def test_what_a_board_says_cannot_steer_the_terminal(home: Board) -> None:
                 assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", run.stdout)
             other.say("end")
             other.wait_for("ended")
-
-
-@pytest.mark.parametrize("kernel", ["/../../victim/settings", "zz", "", "a" * 33, 1, None])
-def test_a_kernels_id_is_nothing_but_hexadecimal_digits(kernel: object) -> None:
-    """It is shown, compared with what users type, and may be a part of names."""
-    told = {"pid": 1, "owner": "ann@pc", "state": "idle", "age": 1, "memory": 1}
-    told |= {"away": 1, "lease": 1}
-    agent = AgentEndpoint(1, b"")
-    assert KernelStatus.read(agent, {**told, "kernel": "c0ffee"}).id == "c0ffee"
-    with pytest.raises((ValueError, TypeError)):
-        KernelStatus.read(agent, {**told, "kernel": kernel})
 
 
 INVENT = (

@@ -16,9 +16,12 @@ from tests.support.boards import Board
 from tests.support.commands import wrapper
 
 
-def test_a_kernel_that_says_nothing(home: Board, silent_python: str) -> None:
+def test_a_kernel_that_says_nothing(
+    home: Board, silent_python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "READY_SECONDS", 3.0)
     with pytest.raises(KernelSilent, match="within 3 s"):
-        trial.kernel(Target(via="local", python=silent_python, warm_start="never"), seconds=3)
+        trial.kernel(Target(via="local", python=silent_python, warm_start="never"))
     assert home.kernels() == set()
 
 

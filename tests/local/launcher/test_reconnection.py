@@ -44,7 +44,7 @@ class Script:
     def redial(self, port: int) -> socket.socket:
         return self._dials.pop(0)()
 
-    def look_again(self) -> list[AgentEndpoint]:
+    def find_agents(self) -> list[AgentEndpoint]:
         return self._looks.pop(0)()
 
     @property

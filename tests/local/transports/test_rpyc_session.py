@@ -82,7 +82,7 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.fixture
 def session(port: int) -> Iterator[Session]:
-    with over_tcp("127.0.0.1", port, 20) as session:
+    with closing(over_tcp("127.0.0.1", port, 20)) as session:
         session.execute(FUNCTIONS)
         yield session
 
@@ -119,7 +119,7 @@ def test_exception_is_told_and_the_session_lives_on(session: Session) -> None:
 
 
 def test_sessions_have_namespaces_of_their_own(session: Session, port: int) -> None:
-    with over_tcp("127.0.0.1", port, 20) as other, pytest.raises(errors.BoardError):
+    with closing(over_tcp("127.0.0.1", port, 20)) as other, pytest.raises(errors.BoardError):
         other.call("echo")
     assert session.call("echo") == []
 
@@ -141,7 +141,7 @@ def test_only_text_is_taken(session: Session) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_board_dies_in_a_call(version: str) -> None:
-    with served(version) as port, over_tcp("127.0.0.1", port, 20) as session:
+    with served(version) as port, closing(over_tcp("127.0.0.1", port, 20)) as session:
         session.execute(FUNCTIONS)
         with pytest.raises(errors.BoardLost):
             session.call("die")

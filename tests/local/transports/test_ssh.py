@@ -39,6 +39,8 @@ from rkernel_launcher.errors import (
 from rkernel_launcher.target import Target
 from rkernel_launcher.transports.ssh import client
 from rkernel_launcher.transports.ssh import transport as ssh_transport
+from rkernel_launcher.transports.ssh.authorized_keys import install_key, offer_key
+from rkernel_launcher.transports.ssh.passwords import Prompts
 from tests.support import sshd
 
 PASSPHRASE = "correct horse"
@@ -92,8 +94,8 @@ class Person:
         return self.secrets.pop(0)
 
     @property
-    def prompts(self) -> client.Prompts:
-        return client.Prompts(self.confirm, self.secret)
+    def prompts(self) -> Prompts:
+        return Prompts(self.confirm, self.secret)
 
 
 class Home:
@@ -451,7 +453,7 @@ def test_a_person_may_leave_in_the_middle_of_a_question(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        client.connect(pam_server.target(user=user.name), client.Prompts(lambda _text: True, leave))
+        client.connect(pam_server.target(user=user.name), Prompts(lambda _text: True, leave))
 
 
 # --- dropbear ---------------------------------------------------------------------------------
@@ -462,7 +464,7 @@ def test_dropbear_by_key_by_password_and_without(home: Home, user: sshd.Account)
         home.know(server)
         target = server.target(user=user.name)
         transport = client.connect(target, Person(secrets=[PASSWORD]).prompts)
-        client.install_key(transport, home.key())
+        install_key(transport, home.key())
         transport.close()
         works(target)
         (user.home / ".ssh" / "authorized_keys").unlink()
@@ -803,20 +805,20 @@ def test_a_key_is_installed_once_and_on_a_line_of_its_own(server: sshd.Server, h
     file = server.folder / ".ssh" / "authorized_keys"  # sshd gives its folder as HOME
     new, old = home.key("new"), home.key("old").strip()
     transport = client.connect(server.target())
-    client.install_key(transport, new)
+    install_key(transport, new)
     assert file.read_text() == new
     assert (file.parent.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
     file.write_text(f"#{new}{old}")
-    client.install_key(transport, new)
-    client.install_key(transport, new.replace("\n", " elsewhere\n"))
+    install_key(transport, new)
+    install_key(transport, new.replace("\n", " elsewhere\n"))
     assert file.read_text() == f"#{new}{old}\n{new}"
     file.unlink()
     file.mkdir()
     with pytest.raises(KeyNotInstalled, match="directory"):
-        client.install_key(transport, new)
+        install_key(transport, new)
     for junk in ("", "junk", new + new):
         with pytest.raises(KeyNotInstalled, match="not the line"):
-            client.install_key(transport, junk)
+            install_key(transport, junk)
     transport.close()
 
 
@@ -834,8 +836,8 @@ def test_openwrt_finds_the_key_where_its_dropbear_looks(home: Home) -> None:
         )
         server.argv = ["unshare", "-m", "sh", "-c", script]
         transport = client.connect(server.target())
-        client.install_key(transport, home.key("new"))
-        client.install_key(transport, home.key("newer"))
+        install_key(transport, home.key("new"))
+        install_key(transport, home.key("newer"))
         transport.close()
         both = "".join((home.ssh / f"{name}.pub").read_text() for name in ("new", "newer"))
         assert (copy / "dropbear" / "authorized_keys").read_text() == both
@@ -870,7 +872,7 @@ Login = Callable[[], tuple[paramiko.Transport, Target]]
 def test_a_key_is_made_and_installed(login: Login, home: Home) -> None:
     transport, target = login()
     person = Person(yes=True)
-    client.offer_key(transport, target, person.prompts)
+    offer_key(transport, target, person.prompts)
     assert "Make a key" in person.asked[0] and len(person.asked) == 1
     assert (home.ssh / "id_ed25519").stat().st_mode & 0o777 == 0o600
     works(target)
@@ -881,7 +883,7 @@ def test_a_key_that_needs_no_passphrase_is_installed(login: Login, home: Home) -
     home.key("id_ecdsa", kind="ecdsa", passphrase=PASSPHRASE)
     home.key("id_rsa", kind="rsa")
     person = Person(yes=True)
-    client.offer_key(transport, target, person.prompts)
+    offer_key(transport, target, person.prompts)
     assert len(person.asked) == 1 and "id_rsa.pub" in person.asked[0]
     works(target)
 
@@ -890,9 +892,9 @@ def test_the_password_is_kept_instead(
     login: Login, kept: dict[tuple[str, str], str], home: Home
 ) -> None:
     transport, target = login()
-    client.offer_key(transport, target, Person(yes=[False, False]).prompts)
+    offer_key(transport, target, Person(yes=[False, False]).prompts)
     assert kept == {}
-    client.offer_key(transport, target, Person(yes=[False, True]).prompts)
+    offer_key(transport, target, Person(yes=[False, True]).prompts)
     assert list(kept.values()) == [PASSWORD]
     works(target)
     assert not (home.ssh / "id_ed25519").exists()
@@ -902,11 +904,11 @@ def test_nothing_is_offered_without_need(server: sshd.Server, home: Home, login:
     server.authorize(home.key())
     transport = client.connect(server.target())
     person = Person(yes=False)
-    client.offer_key(transport, server.target(), person.prompts)
+    offer_key(transport, server.target(), person.prompts)
     transport.close()
     assert person.asked == []
     transport, target = login()
-    client.offer_key(transport, target, person.prompts)  # no keyring: only the key is offered
+    offer_key(transport, target, person.prompts)  # no keyring: only the key is offered
     assert len(person.asked) == 1
 
 

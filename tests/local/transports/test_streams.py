@@ -73,7 +73,7 @@ def test_session_over_ssh(transport: paramiko.Transport) -> None:
         stream = run(transport, first_stage.command(sys.executable))
         facts = first_stage.handshake(stream, TIMEOUT)
         assert facts == {"python": "{}.{}.{}".format(*sys.version_info), "kept": True}
-        with over_stream(stream, TIMEOUT) as session:
+        with closing(over_stream(stream, TIMEOUT)) as session:
             # More than a channel's window, so that stderr which nobody reads would stop it all.
             session.execute(
                 "import json, os, hashlib, threading\nfor _ in range(80): print('x' * 65536)"
@@ -89,7 +89,7 @@ def test_session_over_ssh(transport: paramiko.Transport) -> None:
 def test_time_out_and_end_over_ssh(transport: paramiko.Transport) -> None:
     stream = run(transport, first_stage.command(sys.executable))
     first_stage.handshake(stream, TIMEOUT)
-    with over_stream(stream, TIMEOUT) as session:
+    with closing(over_stream(stream, TIMEOUT)) as session:
         session.execute("import json, os\ndef pid(): return json.dumps(os.getpid())")
         pid = session.call("pid")
         session.timeout = 0.3
@@ -99,7 +99,7 @@ def test_time_out_and_end_over_ssh(transport: paramiko.Transport) -> None:
     stream = run(transport, first_stage.command(sys.executable))
     first_stage.handshake(stream, TIMEOUT)
     with (
-        over_stream(stream, TIMEOUT) as session,
+        closing(over_stream(stream, TIMEOUT)) as session,
         pytest.raises(errors.BoardLost, match="status 7: Goodbye"),
     ):
         session.execute("import os; os.write(2, b'Goodbye\\n'); os._exit(7)")
@@ -114,7 +114,7 @@ def test_no_python_over_ssh(transport: paramiko.Transport) -> None:
 def test_connection_lost_over_ssh(transport: paramiko.Transport) -> None:
     stream = run(transport, first_stage.command(sys.executable))
     first_stage.handshake(stream, TIMEOUT)
-    with over_stream(stream, TIMEOUT) as session:
+    with closing(over_stream(stream, TIMEOUT)) as session:
         transport.sock.close()
         with pytest.raises(errors.BoardLost):
             session.execute("")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rkernel_launcher.board import requirements
+from rkernel_launcher.board.answers import Facts
 from rkernel_launcher.errors import (
     BadOption,
     NoBundle,
@@ -20,19 +21,27 @@ from rkernel_launcher.target import Target
 BOARD = Target(host="pi", via="ssh")
 
 
-def found(**more: Any) -> dict[str, Any]:
-    facts = {
-        "system": "Linux",
-        "machine": "armv7l",
-        "executable": "/usr/bin/python3",
-        "packages": {"ipykernel": "7.4.0", "debugpy": "1.8.0"},
-        "missing": [],
-        "requires": [],
-        "installers": [],
-        "pip": False,
-        "memory_available": 100 << 20,
-    }
-    return {**facts, **more}
+FACTS = Facts(
+    model="Raspberry Pi",
+    machine="armv7l",
+    system="Linux",
+    os="Debian",
+    hostname="pi",
+    python="3.11.2",
+    executable="/usr/bin/python3",
+    packages={"ipykernel": "7.4.0", "debugpy": "1.8.0"},
+    missing=[],
+    requires=[],
+    encoder=None,
+    memory_total=128 << 20,
+    memory_available=100 << 20,
+    installers=[],
+    pip=False,
+)
+
+
+def found(**more: Any) -> Facts:
+    return FACTS._replace(**more)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +77,11 @@ def test_how_to_install_ipykernel_on_that_board(facts: dict[str, Any], words: st
         ("", "1", True),
         ("<8", "9", True),  # what is too new shows when it is tried
         (">=1", "unknown", False),
+        (">=", "1", True),  # nonsense
     ],
 )
 def test_packages_too_old_for_ipykernel(demand: str, version: str, enough: bool) -> None:
-    facts = found(requires=[[f"pyzmq{demand}", version]])
+    facts = found(requires=[(f"pyzmq{demand}", version)])
     if enough:
         requirements.check(facts, BOARD)
     else:
@@ -105,7 +115,7 @@ def test_macos_plays_a_board_but_is_none() -> None:
 def test_whose_packages_a_kernel_uses() -> None:
     def chosen(wanted: str, debugger: bool = False, **facts: Any) -> str:
         target = Target(host="pi", via="ssh", ipykernel=wanted, debugger=debugger)
-        return requirements.choose_ipykernel(found(**{"python": "3.11.2", **facts}), target)
+        return requirements.choose_ipykernel(found(**facts), target)
 
     old = [("pyzmq>=25", "24.0.1")]
     assert chosen("auto") == chosen("board") == "board"
@@ -130,6 +140,6 @@ def test_packages_that_are_sent_need_memory_of_their_own(via: str, least: int) -
     board = Target(host="pi", via=via, ipykernel="bundled")
     facts = found(missing=["ipykernel", "zmq"], memory_available=least << 20)
     requirements.check(facts, board)
-    facts["memory_available"] -= 1
+    facts = found(missing=["ipykernel", "zmq"], memory_available=(least << 20) - 1)
     with pytest.raises(NoMemory, match=f"has {least - 1} MB of .* takes about 20 MB"):
         requirements.check(facts, board)

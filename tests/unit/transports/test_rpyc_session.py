@@ -32,6 +32,7 @@ from rkernel_launcher.transports.rpyc.streams import SocketStream
 
 ROOT = (consts.LABEL_REMOTE_REF, ("rpyc.core.service.SlaveService", 1, 2))
 NONE = (consts.LABEL_VALUE, None)
+WHAT = "the board that we wait for"
 Attack = Callable[["Board", int], None]
 
 
@@ -91,7 +92,7 @@ def attacked(dialect: Dialect) -> Iterator[Callable[..., errors.RkernelError]]:
         board = Board(dialect, attack)
         boards.append(board)
         with (
-            Session(SocketStream(board.far), timeout, dialect) as session,
+            closing(Session(SocketStream(board.far), timeout, WHAT, dialect)) as session,
             pytest.raises(errors.RkernelError) as raised,
         ):
             (act or (lambda session: session.execute("pass")))(session)
@@ -186,8 +187,8 @@ def test_token_for_a_function_is_only_handed_back(dialect: Dialect) -> None:
 
     board = Board(dialect, play)
     with (
-        Session(SocketStream(board.far), 20, dialect) as session,
-        pytest.raises(errors.BoardMisbehaved, match="no JSON text"),
+        closing(Session(SocketStream(board.far), 20, WHAT, dialect)) as session,
+        pytest.raises(errors.BoardMisbehaved, match=f"is not {WHAT}: it sent .* no JSON text"),
     ):
         session.call("f", "a")
     board.join()
@@ -348,7 +349,10 @@ def test_board_that_does_not_read() -> None:
     near, far = socket.socketpair()
     with closing(near), closing(far):
         near.sendall(encode(Packet(Dialect.FROM_6, 2, 1, ROOT)))
-        with Session(SocketStream(far), 0.5) as session, pytest.raises(errors.BoardSilent):
+        with (
+            closing(Session(SocketStream(far), 0.5, WHAT)) as session,
+            pytest.raises(errors.BoardSilent),
+        ):
             session.execute("#" * (64 << 20))
 
 

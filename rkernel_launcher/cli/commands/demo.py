@@ -1,4 +1,4 @@
-"""The main job with no board at hand: a process of this machine plays it.
+"""`rkernel demo`: the main job with no board at hand, a process of this machine plays it.
 
 The bootstrap, the agent, the link and the launcher are those of any board, and the launcher is
 started as a kernelspec starts it. All of it lives in a folder that is gone afterwards.
@@ -16,20 +16,20 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.text import Text
 
-from .. import os_support
-from ..errors import DemoFailed, KernelSilent, NotSupportedHere
-from ..sanitize import escape_controls
-from ..target import Target
-from . import trial
-from .console import Report
+from ... import os_support
+from ...errors import DemoFailed, KernelSilent, NotSupportedHere
+from ...sanitize import escape_controls
+from ...target import Target
+from .. import trial
+from ..console import Report
 
-CELL_SECONDS = 30.0
 AGENT_SECONDS = 10.0  # for the agent to end its kernels and itself
 SPINNING = "around it goes"
 PIXEL = (  # a PNG of one orange pixel
@@ -39,14 +39,12 @@ PIXEL = (  # a PNG of one orange pixel
 Message = dict[str, Any]
 
 
-def run(report: Report) -> None:
-    """Run the cells and show them with their outputs.
-
-    Raises NotSupportedHere, the errors of `check.running`, or DemoFailed when a cell does not do
-    what it is there to show.
-    """
+@click.command()
+def demo() -> None:
+    """Run a short notebook on a board that this machine plays."""
     if os_support.WINDOWS:
         raise NotSupportedHere()
+    report = Report()
     start = time.monotonic()
     with _throwaway() as environment, ExitStack() as stack:
         with report.stage("Starting a kernel on a board that this machine plays"):
@@ -134,9 +132,11 @@ class _Notebook:
             end="",
         )
         try:
-            self._client.execute_interactive(code, timeout=CELL_SECONDS, output_hook=on_output)
+            self._client.execute_interactive(
+                code, timeout=trial.CELL_SECONDS, output_hook=on_output
+            )
         except TimeoutError as error:
-            raise KernelSilent(host="this machine", seconds=CELL_SECONDS) from error
+            raise KernelSilent(host="this machine", seconds=trial.CELL_SECONDS) from error
         for text in shown:
             self._console.print(text)
         if expected not in "".join(text.plain for text in shown):
@@ -144,7 +144,7 @@ class _Notebook:
 
     def _complete(self, start: str) -> None:
         """Complete a name and show what is offered."""
-        reply = self._client.complete(start, reply=True, timeout=CELL_SECONDS)
+        reply = self._client.complete(start, reply=True, timeout=trial.CELL_SECONDS)
         matches = reply["content"]["matches"]
         self._console.print()
         self._console.print(Panel(", ".join(matches), title=f"{start}⇥", expand=False))

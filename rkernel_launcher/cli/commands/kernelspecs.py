@@ -1,0 +1,51 @@
+"""`rkernel list` and `remove`: the kernels that were added on this PC."""
+
+from __future__ import annotations
+
+import click
+
+from ... import errors
+from ...target import Target
+from .. import board_setup, kernelspecs
+from ..console import Report
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_kernels(as_json: bool) -> None:
+    """List the kernels that were added."""
+    report = Report()
+    entries = sorted(kernelspecs.find().values(), key=lambda entry: entry.name)
+    ours = [entry for entry in entries if entry.ours is not None]
+    report.kernels(ours, as_json)
+    for entry in ours:
+        try:
+            kernelspecs.target_of(entry.name)
+        except (errors.BadOption, errors.OldKernelspec) as error:
+            report.warn(f"{entry.name}: {error}")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@click.option(
+    "--purge",
+    is_flag=True,
+    help="Remove all of rkernel from their boards, too; ends what kernels run there.",
+)
+def remove(names: tuple[str, ...], purge: bool) -> None:
+    """Remove kernels that were added, from this PC."""
+    report = Report()
+    boards: list[Target] = []
+    for wanted in map(kernelspecs.target_of, names) if purge else ():
+        if wanted not in boards:
+            boards.append(wanted)
+    for wanted in boards:
+        with (
+            report.stage(f"Removing all of rkernel from {wanted.name}"),
+            board_setup.at_board(wanted) as board,
+        ):
+            board.purge()
+    kernelspecs.remove(names)
+    report.say(f"Removed {', '.join(names)}.")
+    if not purge:
+        report.say("Their boards keep a folder, ~/.cache/rkernel, which --purge removes.")
