@@ -1,6 +1,8 @@
-"""Whether a kernel can run on a board, by what the board has."""
+"""What a kernel needs of a board: whether the board has it, and what it is sent if not."""
 
 from __future__ import annotations
+
+import logging
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
@@ -8,7 +10,10 @@ from packaging.version import InvalidVersion, Version
 from ..errors import BadOption, NoIpykernel, NoMemory, OldPackages, UnfitPackages, UnknownBoard
 from ..target import Target
 from .answers import Facts
-from .bundle import wheels
+from .board import Board
+from .bundle import upload, wheels
+
+log = logging.getLogger(__name__)
 
 _MEMORY = {  # of the board's packages, of those sent along: the least that is available when a
     False: (24 << 20, 40),  # session over ssh asks, for a kernel to start in bearable time; and MB
@@ -46,6 +51,23 @@ def choose_ipykernel(found: Facts, target: Target) -> str:
             raise
         return "bundled"
     return "board"
+
+
+def supply(board: Board) -> str | None:
+    """Have a board supplied with what a kernel needs; return the bundle's name.
+
+    It is None for a kernel of the board's own packages. Raises the errors of `choose_ipykernel` and
+    of `upload.ensure`.
+    """
+    wanted = board.target.ipykernel
+    if wanted == "auto":
+        wanted = choose_ipykernel(board.facts(), board.target)
+    return upload.ensure(board, _log) if wanted == "bundled" else None
+
+
+def _log(what: str, done: int, size: int) -> None:
+    if done in (0, size):
+        log.info("%s: %d of %d", what, done, size)
 
 
 def check(found: Facts, target: Target) -> None:

@@ -156,9 +156,9 @@ class Launcher:
             log.info("reached the board")
             reached.prepare()
             if self._target.ipykernel != "board" and not self._attach:
-                from ..board.bundle import upload  # which few launchers need
+                from ..board import requirements  # which few launchers need
 
-                self._bundle = upload.choose(reached)
+                self._bundle = requirements.supply(reached)
             found = self._attach.agent if self._attach else reached.start_agent()
             sock = reached.connect(found.port)
             agent_endpoint.shake_hands(sock, found, self._session, 0, self._target.name)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Callable
 
 from ... import errors
-from .. import requirements
 from ..answers import (
     BundleProgress,
     BundleSize,
@@ -20,8 +18,6 @@ from ..answers import (
 )
 from ..board import Board, no_python, unwritable
 from . import build, wheels
-
-log = logging.getLogger(__name__)
 
 PIECE = 1 << 17  # bytes: seconds of a slow link
 POLL_SECONDS = 0.3  # seconds between looks at how far the board is
@@ -63,22 +59,6 @@ def ensure(board: Board, progress: Progress = lambda what, done, size: None) -> 
     progress("Sending them", size, size)
     _unpack(board, archive, progress)
     return name
-
-
-def choose(board: Board) -> str | None:
-    """Return the name of the bundle that a kernel is to use; None for the board's own packages.
-
-    Raises the errors of `requirements.choose_ipykernel` and `ensure`.
-    """
-    wanted = board.target.ipykernel
-    if wanted == "auto":
-        wanted = requirements.choose_ipykernel(board.facts(), board.target)
-    return ensure(board, _logged) if wanted == "bundled" else None
-
-
-def _logged(what: str, done: int, size: int) -> None:
-    if done in (0, size):
-        log.info("%s: %d of %d", what, done, size)
 
 
 def packages(version: str) -> str:
