@@ -11,7 +11,7 @@ import os
 import struct
 from typing import Any, List, Optional, Tuple
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"rkernel"
 NONCE = 32
 HELLO = len(MAGIC) + 1 + NONCE

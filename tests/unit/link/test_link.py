@@ -54,8 +54,11 @@ from board_agent.link.link import (
     MAX_UNACKED,
     MAX_UNACKED_URGENT,
     PRECEDENCE,
+    TRANSITIONS,
     WINDOW,
     Link,
+    Step,
+    StreamState,
 )
 from tests.support.boards import ROOT
 
@@ -555,6 +558,22 @@ def test_the_document_has_the_same_numbers() -> None:
     for limit in (MAX_STREAMS, compression.SMALLEST, compression.SAMPLE):
         assert f" {limit} " in text
     assert f"a header of {HEADER.size} bytes" in text
+
+
+def test_the_states_of_a_stream_are_those_of_the_page() -> None:
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    steps = re.search(r"^\| state \| may send \|((?: [\w ]+ \|){4})$", text, re.M)
+    assert steps is not None
+    names = [name.strip() for name in steps[1].split("|")[:4]]
+    told = {}
+    for state in StreamState:
+        row = re.search(rf"^\| {state.value}(?::[^|]*)? \|[^|]*\|(.*)\|$", text, re.M)
+        assert row is not None, state
+        for name, cell in zip(names, row[1].split("|"), strict=True):
+            after = cell.split(";")[0].strip()
+            if after and state is not StreamState.OVER and after != "broken":
+                told[state, Step(name)] = StreamState(after)
+    assert told == TRANSITIONS
 
 
 # --- what the hot path promises ------------------------------------------------------------------
