@@ -17,6 +17,8 @@ class RkernelError(Exception):
     message = "Something went wrong: {detail}."
     remedy = "Run the command again with --debug for details."
 
+    retry_after = 0.0  # seconds to wait, at least, before the same is tried again
+
     def __init__(self, **facts: object) -> None:
         self.facts = facts
         super().__init__(f"{self.message.format(**facts)} {self.remedy.format(**facts)}")
@@ -54,6 +56,40 @@ class ConnectTimeout(NobodyAnswers):
     remedy = "Check that the board is on and on this network."
 
 
+class NoRoute(NobodyAnswers):
+    """The network does not lead to the host."""
+
+    message = "{host} cannot be reached on port {port}: {detail}."
+    remedy = "Check that the board is on and on this network."
+
+
+class SshSilent(NobodyAnswers):
+    """Something accepts the connection and says nothing."""
+
+    message = "{host} accepts connections to port {port}, but its SSH server says nothing."
+    remedy = "Check the port number, and that the board is not too busy; restart it if it hangs."
+
+
+class SshBusy(Unreachable):
+    """The server hung up before the login began."""
+
+    message = "The SSH server of {host} hung up before the login began: {detail}."
+    remedy = (
+        "Wait a minute and try again. If it goes on, port {port} is not that of an SSH server, or "
+        "the server does not let this PC in."
+    )
+
+
+class NoCommonAlgorithm(Unreachable):
+    """Client and server have no cipher, key type or the like in common."""
+
+    message = "ssh and the server of {host} have no {what} in common; the server has {offer}."
+    remedy = (
+        "The server is too old, or allows too little. Update it, or add these lines to "
+        "~/.ssh/config: Host {host}, and below it: {setting}"
+    )
+
+
 class NoWay(Unreachable):
     """The board could be reached neither over ssh nor over rpyc."""
 
@@ -65,21 +101,24 @@ class ProxyFailed(Unreachable):
     """The ProxyCommand of the ssh settings did not bring us to a server."""
 
     message = "The ProxyCommand for {host} failed: {detail}."
-    remedy = "Try it by hand: {command}"
+    remedy = "Try it in a terminal: {command}"
 
 
 class JumpFailed(Unreachable):
     """The jump host cannot reach the next host."""
 
-    message = "The jump host {jump} could not reach {host} on port {port}: {detail}."
-    remedy = "Check the address as {jump} sees it, and that sshd there allows TCP forwarding."
+    message = "The way over {jump} did not lead to {host}, port {port}: {detail}."
+    remedy = (
+        "Check the address as {jump} sees it, and that its sshd allows TCP forwarding. "
+        "Try it in a terminal: {command}"
+    )
 
 
 class SshFailed(Unreachable):
     """The SSH connection failed in some other way."""
 
     message = "The SSH connection to {host} failed: {detail}."
-    remedy = "Try: ssh -v -p {port} {user}@{host}"
+    remedy = "Try it in a terminal: {command}"
 
 
 class NotRpyc(Unreachable):
@@ -114,11 +153,18 @@ class AgentRefused(NoAgent):
     remedy = "Check that no firewall closes that port, or use another one with --link-port."
 
 
-class NoForwarding(NoAgent):
-    """The SSH server does not let us through to the agent."""
+class AgentGone(NoAgent):
+    """There is no agent where there was one."""
 
-    message = "The SSH server of {host} does not forward TCP connections ({detail})."
-    remedy = "Set AllowTcpForwarding yes in the sshd_config on the board, or use --via rpyc."
+    message = "The agent on {host} is not there any more."
+    remedy = "Start the kernel again from the frontend."
+
+
+class NoHandover(NoAgent):
+    """The agent could not take a connection over."""
+
+    message = "The agent on {host} could not take the connection over: {detail}."
+    remedy = "Try again; if that does not help, restart the board."
 
 
 class NotAnAgent(NoAgent):
@@ -166,8 +212,11 @@ class NotLetIn(RkernelError):
 class UnknownHostKey(NotLetIn):
     """The host's key is in no known_hosts file."""
 
-    message = "The SSH key of {host} is not known here ({kind} {fingerprint})."
-    remedy = "Run rkernel add --host {address} in a terminal and check the key there."
+    message = "The SSH key of {host} is not known here ({key})."
+    remedy = (
+        "Run rkernel add --host {address} in a terminal and check the key there; "
+        "scripts can say --host-key accept-new."
+    )
 
 
 class WrongHostKey(NotLetIn):
@@ -177,16 +226,17 @@ class WrongHostKey(NotLetIn):
 class ChangedHostKey(WrongHostKey):
     """The host's key differs from the one in known_hosts."""
 
-    message = (
-        "The SSH key of {host} has changed ({kind} {fingerprint}): this may be another machine."
+    message = "The SSH key of {host} has changed ({key}): this may be another machine."
+    remedy = (
+        "If you know why, as when the board was flashed anew, remove the old key with: "
+        "ssh-keygen -f '{path}' -R '{entry}'"
     )
-    remedy = "If you know why, remove the old key with: ssh-keygen -R '{entry}'"
 
 
 class RevokedHostKey(WrongHostKey):
     """The host shows a key that known_hosts marks as revoked."""
 
-    message = "The SSH key of {host} is marked as revoked ({kind} {fingerprint})."
+    message = "The SSH key of {host} is marked as revoked ({key})."
     remedy = "Do not connect; if the mark is wrong, remove the @revoked line for it in {path}."
 
 
@@ -228,10 +278,39 @@ class KeyUnusable(NotLetIn):
     remedy = "Check the file given with --identity and its passphrase."
 
 
+class KeyLocked(KeyUnusable):
+    """A private key has a passphrase that nobody can give."""
+
+    message = "The key {path} has a passphrase, which is neither in the agent nor in the keyring."
+    remedy = (
+        "Run ssh-add '{path}' (on macOS, where the keychain has it: ssh-add --apple-load-keychain), "
+        "or rkernel add in a terminal, and keep the passphrase."
+    )
+
+
+class AgentDeclined(NotLetIn):
+    """The SSH agent did not sign with a key that the server would take."""
+
+    message = "The SSH agent did not use the key that {host} would take for {user}."
+    remedy = "It asks at each use: confirm it, or touch the security key, when the kernel starts."
+    retry_after = 60.0  # seconds: each attempt asks the person again
+
+
+class SecondFactorNeeded(NotLetIn):
+    """The server takes the key, and then wants an answer that changes each time."""
+
+    message = "{host} took the key of {user}, and now wants an answer, such as a code."
+    remedy = (
+        "Keep a connection open for rkernel to use: put ControlMaster auto, ControlPath "
+        "~/.ssh/%C and ControlPersist 8h under Host {host} in ~/.ssh/config, and log in once in "
+        "a terminal with ssh."
+    )
+
+
 class KeyNotInstalled(NotLetIn):
     """The public key could not be put into authorized_keys."""
 
-    message = "The key could not be installed for {user} on {host}: {detail}."
+    message = "The key could not be installed on {place}: {detail}."
     remedy = "Check that the home folder there is writable, or install it by hand."
 
 
@@ -545,8 +624,29 @@ class VideoPortInUse(OnThisPc):
 class SshConfigBroken(OnThisPc):
     """The ssh settings cannot be understood."""
 
-    message = "The ssh settings in {path} cannot be used: {detail}."
-    remedy = "Correct that file; ssh -G {host} shows what ssh makes of it."
+    message = "The ssh settings for {host} cannot be used: {detail}."
+    remedy = "Correct them; ssh -G {host} shows what ssh makes of them."
+
+
+class NoProgram(OnThisPc):
+    """A program that is to carry the bytes is not on this PC."""
+
+    message = "There is no program {program} on this PC."
+    remedy = "Install it, or check its name and PATH."
+
+
+class SshUnusable(OnThisPc):
+    """The `ssh` of this PC cannot be used."""
+
+    message = "The program {program} cannot be used: {detail}."
+    remedy = "Install OpenSSH's client, or use --ssh paramiko."
+
+
+class SettingNotHonoured(OnThisPc):
+    """The ssh settings say what the embedded client cannot do."""
+
+    message = "The ssh settings for {host} say {setting}, which the embedded client cannot do."
+    remedy = "Install OpenSSH's client and use --ssh openssh, or leave that setting out for {host}."
 
 
 class KnownHostsUnusable(OnThisPc):

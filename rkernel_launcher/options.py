@@ -146,7 +146,8 @@ class Option:
 
     Attributes: name, of the field; kind; default; help; many, whether it can be repeated, which
     makes its value a tuple; in_argv, whether it is written to a kernelspec's argv; add_default,
-    what `rkernel add` takes for it when it is not given.
+    what `rkernel add` takes for it when it is not given; variable, that of the environment which
+    then gives it to `rkernel add`, and to nobody else.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Option:
     many: bool
     in_argv: bool
     add_default: Any
+    variable: str | None
 
     @property
     def flag(self) -> str:
@@ -199,16 +201,19 @@ def option(
     *,
     in_argv: bool = True,
     add_default: object = None,
+    variable: str | None = None,
 ) -> _T | _D:
     """Declare an option as a field of a dataclass; see `Option`."""
-    said = {"kind": kind, "help": help, "in_argv": in_argv, "add_default": add_default}
-    return field(default=default, metadata={_OPTION: {**said, "many": False}})
+    said = {"kind": kind, "help": help, "many": False, "in_argv": in_argv}
+    more = {"add_default": add_default, "variable": variable}
+    return field(default=default, metadata={_OPTION: {**said, **more}})
 
 
 def repeated(kind: Kind[_T], help: str) -> tuple[_T, ...]:
     """Declare an option that can be given again and again."""
-    said = {"kind": kind, "help": help, "in_argv": True, "add_default": None}
-    return field(default=(), metadata={_OPTION: {**said, "many": True}})
+    said = {"kind": kind, "help": help, "many": True, "in_argv": True}
+    more = {"add_default": None, "variable": None}
+    return field(default=(), metadata={_OPTION: {**said, **more}})
 
 
 def declared(owner: type[Any]) -> tuple[Option, ...]:

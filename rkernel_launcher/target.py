@@ -67,9 +67,32 @@ class Target:
         PORT, None, "The port of its SSH server or rpyc service.", in_argv=False
     )
     via: str = option(
-        options.choice("auto", "ssh", "rpyc", "local"),
+        options.choice("auto", "ssh", "command", "rpyc", "local"),
         "auto",
         "How to reach it; local lets this machine play the board.",
+    )
+    command: str | None = option(
+        options.text("COMMAND"),
+        None,
+        "With --via command: what runs a program there, such as 'docker exec -i dev'. "
+        "The program's words follow it, or take the place of {}.",
+    )
+    ssh: str = option(
+        options.choice("auto", "openssh", "paramiko"),
+        "auto",
+        "The SSH client: this PC's own, or the one that comes with rkernel; auto prefers the "
+        "first.",
+    )
+    ssh_command: str | None = option(
+        options.text("COMMAND"),
+        None,
+        "How this PC's SSH client is called, such as 'ssh -F FILE'.",
+        variable="RKERNEL_SSH",
+    )
+    host_key: str = option(
+        options.choice("settings", "accept-new"),
+        "settings",
+        "What to do with a host key: as the ssh settings say, or accept it if the host is new.",
     )
     identity: str | None = option(LOCAL_PATH, None, "The private key to log in with.")
     jump: str | None = option(
@@ -126,7 +149,7 @@ class Target:
     @property
     def name(self) -> str:
         """What people call the board."""
-        return self.host or "this machine"
+        return self.host or self.command or "this machine"
 
 
 OPTIONS = options.declared(Target)

@@ -3,38 +3,46 @@
 Started by `bootstrap`, detached; ends itself when it has had nothing to do for a while.
 """
 
-import errno
 import json
 import os
 import signal
 import socket
 import sys
 import time
-from typing import Callable, List
+from typing import Any, Callable, List, Optional
 
 from ..common.agent_lock import AgentLock
 from ..link import handshake
 from ..link.event_loop import Loop
+from ..link.transport import SocketTransport
+from . import listeners
+from .handovers import Handovers
+from .listeners import Acceptor
 from .sessions import Sessions
 from .strangers import Stranger, Strangers
-
-ACCEPT_BACKOFF = 1.0  # seconds without new peers when there is no socket left for them
 
 
 def main(argv: List[str]) -> None:
     """Take the seat, say on stdout how it went, and serve until there is nothing left to do.
 
-    Parameters: argv, of `--code`, the hash of this code; `--bind`, the HOST:PORT to listen at;
-    `--idle`, the seconds until it ends itself; each followed by its value.
+    Parameters: argv, of `--code`, the hash of this code; `--bind`, the HOST:PORT to listen at, if
+    launchers cannot hand over their streams; `--idle`, the seconds until it ends itself; each
+    followed by its value.
     """
     options = {argv[i]: argv[i + 1] for i in range(0, len(argv), 2)}  # argparse would take 200 kB
-    bind, idle = options.get("--bind", "127.0.0.1:0"), float(options.get("--idle", 60.0))
+    bind, idle = options.get("--bind", ""), float(options.get("--idle", 60.0))
     lock = AgentLock(options["--code"], bind)
     if not lock.acquire():
         return  # another one was faster; the launcher will find it
     lock.remove_stale()
     try:
-        listener = _listen(bind)
+        handovers = listeners.unix(lock.socket)
+    except OSError as error:
+        print(json.dumps({"error": "no_home", "detail": str(error)}))
+        lock.clear()
+        return
+    try:
+        listener = listeners.tcp(bind) if bind else None
     except OSError as error:
         print(json.dumps({"error": error.errno, "detail": str(error)}))
         lock.clear()
@@ -42,26 +50,13 @@ def main(argv: List[str]) -> None:
     token = os.urandom(32)
     if os.fork():
         os._exit(0)  # the launcher waits for this process; its child is nobody's
-    lock.write_state({"pid": os.getpid(), "port": listener.getsockname()[1], "token": token.hex()})
-    _detach()
     try:
-        Agent(lock.folder, listener, token, idle).run()
+        port = listener.getsockname()[1] if listener else None
+        lock.write_state({"pid": os.getpid(), "port": port, "token": token.hex()})
+        _detach()
+        Agent(lock.folder, handovers, listener, token, idle).run()
     finally:
         lock.clear()
-
-
-def _listen(bind: str) -> socket.socket:
-    host, port = bind.rsplit(":", 1)
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, int(port)))
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
 
 
 def _detach() -> None:
@@ -87,16 +82,26 @@ def _let_kernels_go_first() -> None:
 class Agent:
     """Accept links, and own the sessions.
 
-    Parameters: folder, for the kernels' folders; listener; token, which a peer must know; idle,
+    Parameters: folder, for the kernels' folders; handovers, the socket at which programs hand over
+    their streams; listener, for TCP connections, or None; token, which a peer must know; idle,
     seconds without sessions and kernels after which `run` returns.
     """
 
-    def __init__(self, folder: str, listener: socket.socket, token: bytes, idle: float) -> None:
+    def __init__(
+        self,
+        folder: str,
+        handovers: socket.socket,
+        listener: Optional[socket.socket],
+        token: bytes,
+        idle: float,
+    ) -> None:
         self._loop = Loop()
         self._guarded = self._loop.guarded(_log_fault)
         self._sessions = Sessions(self._loop, folder, self._check_idle)
-        self._listener = listener
         self._strangers = Strangers(self._loop, token, self._on_proven)
+        self._handovers = Handovers(self._guarded, handovers, self._on_handover)
+        accept = self._on_connection
+        self._acceptor = Acceptor(self._guarded, listener, accept) if listener else None
         self._idle = idle
         self._idle_since = time.monotonic()
         self._cancel_idle_check: Callable[[], None] = lambda: None
@@ -107,28 +112,21 @@ class Agent:
         _let_kernels_go_first()
         self._loop.on_signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._listen()
         self._check_idle()
         self._loop.run()
         self._sessions.close(handshake.STOPPED)
         self._strangers.close()
-        self._listener.close()
+        self._handovers.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         self._loop.close()
 
-    def _listen(self) -> None:
-        self._guarded.watch(self._listener, self._accept, None)
-
-    def _accept(self) -> None:
-        try:
-            sock, address = self._listener.accept()
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                self._guarded.watch(self._listener, None, None)
-                self._guarded.call_later(ACCEPT_BACKOFF, self._listen)
-            return
-        sock.setblocking(False)
+    def _on_connection(self, sock: socket.socket, address: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._strangers.add(sock, address[0])
+        self._strangers.add(SocketTransport(sock), address[0])
+
+    def _on_handover(self, transport: Any) -> None:
+        self._strangers.add(transport, "")
 
     def _on_proven(self, stranger: Stranger, number: bytes, received: int) -> None:
         """Let a peer that has proven itself go on with its session, or begin one."""
@@ -138,7 +136,7 @@ class Agent:
             return
         session.driver.suspend()  # a connection that has not noticed yet is over; what came, came
         data = stranger.accept(status, session.driver.link.last_received)
-        session.resume(stranger.sock, received, data)
+        session.resume(stranger.transport, received, data)
         self._check_idle()
 
     def _stop(self) -> None:

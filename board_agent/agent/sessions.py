@@ -192,21 +192,21 @@ class Session:
             return False
         return not self._fell_silent or time.monotonic() - self.detached_since > SLEEP_ALLOWANCE
 
-    def resume(self, sock: Any, received: int, data: bytes) -> None:
+    def resume(self, transport: Any, received: int, data: bytes) -> None:
         """Go on over a new connection of the launcher's.
 
-        Parameters: sock, past the handshake; received, the number of the last frame that came
+        Parameters: transport, past the handshake; received, the number of the last frame that came
         there; data, that has come behind the handshake.
         """
-        self._loop.call(partial(self._resume, sock, received, data))
+        self._loop.call(partial(self._resume, transport, received, data))
 
-    def _resume(self, sock: Any, received: int, data: bytes) -> None:
+    def _resume(self, transport: Any, received: int, data: bytes) -> None:
         self._cancel_lease()
         self.detached_since = None
         try:
-            self.driver.resume(sock, received)
+            self.driver.resume(transport, received)
         except ProtocolError as error:
-            sock.close()
+            transport.close()
             self.on_disconnect(error)
             return
         self.driver.receive_data(data)

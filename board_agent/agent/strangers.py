@@ -1,10 +1,9 @@
 """Peers at the handshake: little memory, little time, and no information."""
 
 import os
-import socket
 import sys
 from collections import Counter
-from typing import Callable, List
+from typing import Any, Callable, List
 
 from ..link.event_loop import Loop
 from ..link.handshake import AgentHandshake as Handshake
@@ -30,8 +29,8 @@ class Strangers:
         self.on_proven = on_proven
         self._all: List[Stranger] = []
 
-    def add(self, sock: socket.socket, host: str) -> None:
-        """Begin with a new connection; if there are too many, send one away.
+    def add(self, transport: Any, host: str) -> None:
+        """Begin with a new transport; if there are too many, send one away.
 
         That is any of the host that has most, one that has said nothing if there is one: so a flood
         does not wash those out who are on their way to prove themselves.
@@ -42,7 +41,7 @@ class Strangers:
             silent = [stranger for stranger in crowd if stranger.is_silent]
             pool = silent or crowd
             pool[os.urandom(1)[0] % len(pool)].close()
-        self._all.append(Stranger(self, sock, host))
+        self._all.append(Stranger(self, transport, host))
 
     def remove(self, stranger: "Stranger") -> None:
         """Forget one who is past the handshake, one way or the other."""
@@ -58,15 +57,15 @@ class Strangers:
 class Stranger:
     """One peer at the handshake."""
 
-    def __init__(self, strangers: Strangers, sock: socket.socket, host: str) -> None:
-        self.sock = sock
+    def __init__(self, strangers: Strangers, transport: Any, host: str) -> None:
+        self.transport = transport
         self.host = host
         self._strangers = strangers
         self._handshake = Handshake(strangers.token)
         self._room = MAX_BYTES
         self._loop = strangers.loop.guarded(self._on_fault)
         self._cancel = self._loop.call_later(HANDSHAKE_TIMEOUT, self.close)
-        self._loop.watch(sock, self._on_readable, None)
+        transport.watch(self._loop, self._on_readable, None)
 
     @property
     def is_silent(self) -> bool:
@@ -76,7 +75,7 @@ class Stranger:
     def close(self) -> None:
         """Send the peer away."""
         self._leave()
-        self.sock.close()
+        self.transport.close()
 
     def accept(self, status: int, received: int) -> bytes:
         """Answer a peer that has proven itself; return what it has said since."""
@@ -88,16 +87,16 @@ class Stranger:
     def reject(self, status: int) -> None:
         """Tell a peer that has proven itself why its session is over."""
         self.accept(status, 0)
-        self.sock.close()
+        self.transport.close()
 
     def _leave(self) -> None:
         self._cancel()
-        self._loop.watch(self.sock, None, None)
+        self.transport.watch(self._loop, None, None)
         self._strangers.remove(self)
 
     def _on_readable(self) -> None:
         try:
-            data = self.sock.recv(self._room)
+            data = self.transport.recv(self._room)
             if not data:
                 raise HandshakeError("gone")
             self._room -= len(data)
@@ -119,6 +118,6 @@ class Stranger:
 
     def _send(self) -> None:
         try:
-            self.sock.send(self._handshake.data_to_send())
+            self.transport.send(self._handshake.data_to_send())
         except OSError:
             pass  # a hundred bytes always fit a new connection; if it is gone, reading tells

@@ -75,11 +75,14 @@ def _end(state: Dict[str, Any], wanted: List[str]) -> None:
 def _ask(state: Dict[str, Any], to_stop: List[str]) -> List[KernelInfo]:
     """End kernels, and return all that are there. Raises NoAnswer."""
     try:
-        port, token = int(state["port"]), bytes.fromhex(state["token"])
+        path, token = state["socket"], bytes.fromhex(state["token"])
     except (KeyError, TypeError, ValueError):
         raise NoAnswer("its state makes no sense") from None
     try:
-        with socket.create_connection(("127.0.0.1", port), AGENT_TIMEOUT) as sock:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(AGENT_TIMEOUT)
+            sock.connect(path)
+            sock.sendall(b"r")
             session = os.urandom(handshake.SESSION)
             handshake.shake_hands(sock, handshake.LauncherHandshake(token, session, 0))
             link = Link()

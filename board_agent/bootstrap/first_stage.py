@@ -162,4 +162,6 @@ def _serve(incoming: IO[bytes], outgoing: IO[bytes], peer_timeout: float) -> Non
     )
     channel = rpyc["rpyc.core.channel"].Channel(stream)
     config = {"bind_threads": False}  # Which the environment could turn on: another wire format.
-    rpyc["rpyc.core.service"].SlaveService()._connect(channel, config).serve_all()
+    service = rpyc["rpyc.core.service"].SlaveService()
+    service.namespace["stdio"] = incoming.fileno(), outgoing.fileno()
+    service._connect(channel, config).serve_all()

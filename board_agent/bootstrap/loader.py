@@ -20,6 +20,7 @@ unpack.code()
 """
 
 _bootstrap: object = None
+stdio: "tuple[int, int]"  # that the first stage serves rpyc on; a board's rpyc service has none
 
 
 def load(code: str) -> str:
@@ -72,6 +73,12 @@ def call(name: str, arguments: str) -> str:
 def send(name: str, data: bytes, arguments: str) -> str:
     """Call one with bytes, and then the arguments in a JSON array."""
     return json.dumps(getattr(_bootstrap, name)(data, *json.loads(arguments)))
+
+
+def hand_over(path: str, marker: str) -> str:
+    """Hand our stdin and stdout over to the agent at a Unix socket; return only if that fails."""
+    handover = importlib.import_module("board_agent.bootstrap.handover")
+    return json.dumps({"error": handover.hand_over(*stdio, path, marker)})
 
 
 def _folder(code: str) -> str:

@@ -46,9 +46,9 @@ def python_version(python: Optional[str]) -> Dict[str, Any]:
 
 
 def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
-    """Return how to reach the agent that listens at an address, started if need be.
+    """Return how to reach the agent, or that which listens at an address; start it if need be.
 
-    Returns its pid, port and token, or an error and its detail.
+    Returns its pid, port, socket and token, or an error and its detail.
     """
     try:
         lock = AgentLock(code, bind)
@@ -98,6 +98,39 @@ def purge() -> Dict[str, Any]:
     return {}
 
 
+def install_key(public_key: bytes) -> Dict[str, Any]:
+    """Let a key log in to this account; say what went wrong.
+
+    Of OpenWrt and what is made from it, dropbear reads root's keys in /etc/dropbear; another sshd
+    there would not, so the key goes to both places.
+    """
+    line = public_key.strip()
+    body = b" ".join(line.split()[:2])
+    if b"\n" in line or len(body.split()) != 2:
+        return {"error": "EINVAL", "detail": "this is not the line of a public key"}
+    folders = [os.path.join(os.path.expanduser("~"), ".ssh")]
+    if os.path.exists("/etc/openwrt_release") and os.getuid() == 0:
+        folders += filter(os.path.isdir, ["/etc/dropbear"])
+    try:
+        for folder in folders:
+            _append_key(folder, line, body)
+    except OSError as error:
+        return home.failure(error, folder)
+    return {}
+
+
+def _append_key(folder: str, line: bytes, body: bytes) -> None:
+    """Put a line into a folder's authorized_keys, unless the key is there. Raises OSError."""
+    if not os.path.isdir(folder):
+        os.makedirs(folder, 0o700)
+    path = os.path.join(folder, "authorized_keys")
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb+") as file:
+        there = file.read()
+        lines = [one for one in there.splitlines() if not one.lstrip().startswith(b"#")]
+        if not any(body in one for one in lines):
+            file.write((b"" if not there or there.endswith(b"\n") else b"\n") + line + b"\n")
+
+
 def _run(python: Optional[str], *module: str) -> Dict[str, Any]:
     """Run a module of ours, with its arguments, and return what it says. Raises OSError."""
     command = [home.interpreter(python), "-m", *module]
@@ -112,7 +145,7 @@ def _start_agent(
 ) -> Optional[Dict[str, Any]]:
     """Start an agent and wait until one serves; return an error and its detail when none will."""
     command: List[str] = [home.interpreter(python), "-m", "board_agent"]
-    command += ["--code", code, "--bind", bind]
+    command += ["--code", code, *(["--bind", bind] if bind else [])]
     path = os.path.join(folder, "log")
     try:
         with open(path, "ab") as log:

@@ -41,16 +41,15 @@ def _names(folder: str) -> List[str]:
 
 
 class AgentLock:
-    """The place of the one agent of a version that listens at an address.
+    """The place of the one agent of a version, or of those that listen at an address.
 
     Whoever holds its lock is that agent; its state file tells launchers how to reach it.
-    Parameters: code, the hash of the code; bind, "HOST:PORT" as asked for.
+    Parameters: code, the hash of the code; bind, "HOST:PORT" as asked for, or empty.
     """
 
     def __init__(self, code: str, bind: str) -> None:
-        self._set_folder(
-            os.path.join(home.runtime_folder(), "%s-%s" % (code, bind.replace(":", "-")))
-        )
+        name = "-".join(filter(None, (code, bind.replace(":", "-"))))
+        self._set_folder(os.path.join(home.runtime_folder(), name))
 
     @classmethod
     def at(cls, folder: str) -> "AgentLock":
@@ -63,6 +62,7 @@ class AgentLock:
         self.folder = folder
         self._lock_path = os.path.join(self.folder, "lock")
         self._state_path = os.path.join(self.folder, "agent.json")
+        self.socket = os.path.join(self.folder, "link")
         self._lock: Optional[int] = None
 
     def acquire(self) -> bool:
@@ -99,7 +99,9 @@ class AgentLock:
             return False
 
     def remove_stale(self) -> None:
-        """Remove kernels' folders that an agent before us had no time to remove."""
+        """Remove what an agent before us had no time to remove: its socket, kernels' folders."""
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
         entries = os.listdir(self.folder) if os.path.isdir(self.folder) else ()
         for entry in entries:
             if entry.isdigit():
@@ -122,7 +124,7 @@ class AgentLock:
                 state = json.load(file)
         except (OSError, ValueError):
             return None  # it is just starting
-        return dict(state)
+        return dict(state, socket=self.socket)
 
     def release(self) -> None:
         """Give the seat up."""
@@ -133,7 +135,8 @@ class AgentLock:
     def clear(self) -> None:
         """Remove what the agent left, its folder included, and leave."""
         self.remove_stale()
-        for path in (self._state_path, self._lock_path, os.path.join(self.folder, "log")):
+        log = os.path.join(self.folder, "log")
+        for path in (self._state_path, self._lock_path, log):
             try:
                 os.unlink(path)
             except FileNotFoundError:

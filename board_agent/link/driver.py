@@ -87,8 +87,8 @@ class LinkDriver:
     def resume(self, transport: Any, received: int) -> None:
         """Go on over a new transport, in place of one that may be there.
 
-        Parameters: transport, a connected non-blocking socket past the handshake; received, the
-        number of the last frame that came to the peer. Raises ProtocolError.
+        Parameters: transport, see `transport`, past the handshake; received, the number of the
+        last frame that came to the peer. Raises ProtocolError.
         """
         self.suspend()
         self.link.resume(received)
@@ -106,7 +106,7 @@ class LinkDriver:
             return
         transport, self._transport = self._transport, None
         self._cancel_check()
-        self._loop.watch(transport, None, None)
+        transport.watch(self._loop, None, None)
         transport.close()
         self._out = b""
         self._watched = (False, False)
@@ -241,10 +241,9 @@ class LinkDriver:
         wanted = (self.link.queued_bytes < MAX_QUEUED, bool(self._out))
         if wanted != self._watched:
             self._watched = wanted
-            self._loop.watch(
-                self._transport,
-                self._on_readable if wanted[0] else None,
-                self._flush if wanted[1] else None,
+            on_read, on_write = self._on_readable, self._flush
+            self._transport.watch(
+                self._loop, on_read if wanted[0] else None, on_write if wanted[1] else None
             )
 
     # --- the transport --------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import socket
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from board_agent.link import handshake
 
 from .. import errors
+from ..transports.stream import Stream
 from .answers import Agent, AgentWithKernels
 
 HANDSHAKE_TIMEOUT = 10.0  # for the handshake
@@ -17,15 +18,22 @@ HANDSHAKE_TIMEOUT = 10.0  # for the handshake
 
 @dataclass(frozen=True)
 class AgentEndpoint:
-    """An agent: its port on the board, and the token that both ends have to know."""
+    """An agent, as another process reaches it.
 
-    port: int
+    Attributes:
+        port: Its port, if it listens at one.
+        socket: The path of its Unix socket on the board.
+        token: What both ends have to know.
+    """
+
+    port: int | None
+    socket: str
     token: bytes
 
     @classmethod
     def of(cls, said: Agent | AgentWithKernels) -> AgentEndpoint:
         """Return the agent that a board told of."""
-        return cls(said.port, bytes.fromhex(said.token))
+        return cls(said.port, said.socket, bytes.fromhex(said.token))
 
 
 class ResumeReply(NamedTuple):
@@ -41,37 +49,46 @@ def new_session() -> bytes:
 
 
 def shake_hands(
-    sock: socket.socket, agent: AgentEndpoint, session: bytes, received: int, host: str
+    stream: Stream, agent: AgentEndpoint, session: bytes, received: int, host: str
 ) -> ResumeReply:
-    """Prove ourselves to the agent at the other end of `sock`, and have it prove itself.
+    """Prove ourselves to the agent at the other end of a stream, and have it prove itself.
 
-    Parameters: session and received, what goes on there and the last frame that came here; host,
-    its name for people. Closes the connection when it raises NotAnAgent, OtherAgent, LinkRefused,
-    WrongToken or HandshakeCut.
+    Args:
+        stream: The stream, which is closed if this fails.
+        agent: The agent.
+        session: The number of what goes on there.
+        received: The number of the last frame of it that came here.
+        host: The board's name for people.
+
+    Raises:
+        RkernelError: NotAnAgent, OtherAgent, LinkRefused, WrongToken or HandshakeCut.
     """
+    shake = handshake.LauncherHandshake(agent.token, session, received)
     try:
-        return _shake_hands(sock, agent, session, received, host)
-    except BaseException:
-        sock.close()
+        return ResumeReply(*_shake_hands(stream, shake))
+    except BaseException as error:
+        stream.close()
+        if isinstance(error, EOFError):
+            raise errors.LinkRefused(host=host) from error
+        if isinstance(error, handshake.OtherVersion):
+            raise errors.OtherAgent(host=host, version=error.version) from error
+        if isinstance(error, handshake.NotOurs):
+            raise errors.NotAnAgent(host=host) from error
+        if isinstance(error, handshake.HandshakeError):
+            raise errors.WrongToken(host=host) from error
+        if isinstance(error, OSError):
+            raise errors.HandshakeCut(host=host, detail=str(error)) from error
         raise
 
 
-def _shake_hands(
-    sock: socket.socket, agent: AgentEndpoint, session: bytes, received: int, host: str
-) -> ResumeReply:
-    sock.settimeout(HANDSHAKE_TIMEOUT)
-    shake = handshake.LauncherHandshake(agent.token, session, received)
-    try:
-        answer = ResumeReply(*handshake.shake_hands(sock, shake))
-    except EOFError as error:
-        raise errors.LinkRefused(host=host) from error
-    except handshake.OtherVersion as error:
-        raise errors.OtherAgent(host=host, version=error.version) from error
-    except handshake.NotOurs as error:
-        raise errors.NotAnAgent(host=host) from error
-    except handshake.HandshakeError as error:
-        raise errors.WrongToken(host=host) from error
-    except OSError as error:
-        raise errors.HandshakeCut(host=host, detail=str(error)) from error
-    sock.settimeout(None)
-    return answer
+def _shake_hands(stream: Stream, shake: handshake.LauncherHandshake) -> tuple[int, int]:
+    """Go through the handshake, and take nothing of what follows it."""
+    deadline = time.monotonic() + HANDSHAKE_TIMEOUT
+    while shake.reply is None:
+        if out := shake.data_to_send():
+            stream.write(out, deadline - time.monotonic())
+        data = stream.read(1, deadline - time.monotonic())
+        if not data:
+            raise EOFError("it hung up")
+        shake.receive_data(data)
+    return shake.reply

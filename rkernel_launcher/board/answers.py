@@ -86,9 +86,10 @@ class PythonVersion(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """How to reach an agent: its port, and its token in hexadecimal digits."""
+    """How to reach an agent; the token is in hexadecimal digits."""
 
-    port: Port
+    port: Port | None
+    socket: str
     token: Token
 
 
@@ -114,7 +115,8 @@ class Kernel(NamedTuple):
 class AgentWithKernels(NamedTuple):
     """An agent, and its kernels, or None if it does not answer."""
 
-    port: Port
+    port: Port | None
+    socket: str
     token: Token
     kernels: list[Kernel] | None
 

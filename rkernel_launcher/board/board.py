@@ -6,18 +6,19 @@ Everything here is the same however the board was reached; `reach.reach` does th
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .. import errors
 from ..target import Target
-from ..transports.rpyc.session import Session
+from ..transports.stream import Stream
 from . import agent_archive, answers
 from .agent_endpoint import AgentEndpoint
 from .answers import Agent, Agents, AgentsWithKernels, Complaint, Done, Facts, Installed, never
 from .kernel_status import KernelStatus
+from .rpyc.session import Session
+from .ways import Way
 
 _T = TypeVar("_T")
 Refusal = Callable[[Complaint], errors.RkernelError]
@@ -27,23 +28,34 @@ _NO_SPACE = ("ENOSPC", "EDQUOT")
 
 @dataclass
 class Board:
-    """A bootstrap session with a board.
+    """A session with a board.
 
-    `connect` opens a connection to a port of the board's agent, and `bind` is where the agent is
-    to listen for it. `close` ends what the way to the board holds open; links made before end too.
-    `redial` opens a connection as well, from the beginning and asking nothing, and `reconnect`
-    reaches the board so: for when all this has broken. `offer_key` asks whether the next login may
-    do without the password that this one needed.
+    Attributes:
+        target: The target, its way decided.
+        way: The way to it.
+        session: The session.
     """
 
     target: Target
+    way: Way
     session: Session
-    bind: str
-    connect: Callable[[int], socket.socket]
-    close: Callable[[], None]
-    redial: Callable[[int], socket.socket]
-    reconnect: Callable[[], Board]
-    offer_key: Callable[[Any], None] = lambda prompts: None
+
+    @classmethod
+    def open(cls, target: Target, way: Way) -> Board:
+        """Begin a session with a board.
+
+        Args:
+            target: The target, its way decided.
+            way: The way to it.
+
+        Raises:
+            RkernelError: Those of reaching a board, see `errors`.
+        """
+        return cls(target, way, way.open_session())
+
+    def close(self) -> None:
+        """End the session; a link that was made stays. Nothing of rpyc is left on the board."""
+        self.session.close()
 
     def prepare(self) -> None:
         """Put our code on the board, unless it is there. Raises NoSpace or CacheUnusable."""
@@ -74,7 +86,7 @@ class Board:
             self._no_agent,
             "ensure_agent",
             code=agent_archive.version(),
-            bind=self.bind,
+            bind=self.way.bind,
             python=self.target.python,
         )
         return AgentEndpoint.of(agent)
@@ -93,12 +105,38 @@ class Board:
         """End kernels on the board, by their ids. Raises KernelsStay."""
         self.ask(Done, self._kernels_stay, "stop", kernels=kernels)
 
+    def connect(self, agent: AgentEndpoint) -> Stream:
+        """Return a stream to an agent; the session is over then.
+
+        Args:
+            agent: The agent.
+
+        Raises:
+            RkernelError: Those of reaching a board, see `errors`.
+        """
+        try:
+            return self.way.connect(self.session, agent)
+        finally:
+            self.close()
+
+    def redial(self, agent: AgentEndpoint) -> Stream:
+        """Return a stream to an agent, from the beginning and asking nothing.
+
+        Args:
+            agent: The agent.
+
+        Raises:
+            RkernelError: Those of reaching a board, see `errors`.
+        """
+        return self.way.redial(agent)
+
     def find_agents(self) -> list[AgentEndpoint]:
         """Reach the board anew and return the agents that run there now.
 
-        Raises the errors of reaching a board.
+        Raises:
+            RkernelError: Those of reaching a board, see `errors`.
         """
-        board = self.reconnect()
+        board = Board.open(self.target, self.way)
         try:
             board.prepare()
             agents = board.ask(Agents, never, "find_agents").agents
@@ -106,9 +144,20 @@ class Board:
         finally:
             board.close()
 
-    def end_session(self) -> None:
-        """End the bootstrap session; the link stays. Nothing of rpyc is left on the board."""
-        self.session.close()
+    def install_key(self, public_key: bytes) -> None:
+        """Let a key log in to the account on the board; once is enough.
+
+        Args:
+            public_key: The content of a .pub file: one line, in any encoding.
+
+        Raises:
+            KeyNotInstalled: It could not be written there.
+        """
+
+        def refused(said: Complaint) -> errors.RkernelError:
+            return errors.KeyNotInstalled(place=self.target.name, detail=said.detail)
+
+        self.send(Done, refused, "install_key", public_key)
 
     def purge(self) -> None:
         """End all that runs there of ours, and remove it. Raises KernelsStay or CacheUnusable."""
@@ -132,7 +181,8 @@ class Board:
 
     def _no_agent(self, said: Complaint) -> errors.RkernelError:
         if isinstance(said.error, int):
-            return errors.LinkPortTaken(port=self.bind.rpartition(":")[2], detail=said.detail)
+            port = self.way.bind.rpartition(":")[2]
+            return errors.LinkPortTaken(port=port, detail=said.detail)
         if said.error == "no_home":
             return errors.CacheUnusable(path="a private folder", detail=said.detail)
         return errors.AgentFailed(detail=said.last_line)

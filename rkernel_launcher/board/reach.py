@@ -1,177 +1,89 @@
-"""The ways to a board: ssh, its own rpyc service, or a child process of this machine."""
+"""The ways to a board, by name: what carries the bytes, and what is made of that."""
 
 from __future__ import annotations
 
-import socket
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .. import errors, os_support
+from .. import errors
 from ..target import RPYC_PORT, Target
-from ..transports import tcp
-from ..transports.rpyc import first_stage
-from ..transports.rpyc import session as rpyc_session
-from ..transports.rpyc.streams import ChannelStream
-from ..transports.ssh.forwarded_socket import through
-from ..transports.ssh.passwords import Prompts
+from ..transports import command, local, rpyc, ssh
+from ..transports.prompts import Prompts
+from ..transports.stream import Start
 from .board import Board
+from .ways import PortWay, StreamWay, Way
 
-if TYPE_CHECKING:
-    from paramiko import Channel, Transport
-
-CONNECT_SECONDS = 15.0
-SESSION_SECONDS = 60.0  # for a slow board to start its Python, or to answer a question
-LOOPBACK = "127.0.0.1:0"
+Transport = Callable[[Target, Prompts | None], Start]
 
 
 def reach(target: Target, prompts: Prompts | None = None) -> Board:
-    """Return a session with the board that `target` names, its way decided.
+    """Begin a session with the board that a target names.
 
-    Parameters: prompts, how to ask a person, or None to ask nothing.
-    Raises the errors of reaching a board, see `errors`.
+    Args:
+        target: The target.
+        prompts: How to ask a person; None to ask nothing.
+
+    Returns:
+        The board, the way to it decided.
+
+    Raises:
+        RkernelError: Those of reaching a board, see `errors`.
     """
-    return WAYS[target.via](target, prompts)
+    if target.via == "auto":
+        return _by_itself(target, prompts)
+    return Board.open(target, _WAYS[target.via](target, prompts))
 
 
-def over_ssh(target: Target, prompts: Prompts | None) -> Board:
-    """Log in over ssh, and start our first stage there; the link goes through the same login.
+def _over_streams(transport: Transport) -> Callable[[Target, Prompts | None], Way]:
+    """Make ways of a transport that starts programs on a board."""
 
-    Raises the errors of `ssh.connect` and of the first stage.
-    """
-    import paramiko  # only this way needs it, and it takes 60 ms
-
-    from ..transports.ssh import authorized_keys
-    from ..transports.ssh import client as ssh
-
-    transport = ssh.connect(target, prompts, timeout=CONNECT_SECONDS)
-    try:
-        channel = transport.open_session(timeout=SESSION_SECONDS)
-        channel.exec_command(first_stage.command(target.python or "python3"))
-        stream = ChannelStream(channel)
-        first_stage.handshake(stream, SESSION_SECONDS)
-        session = rpyc_session.over_stream(stream, SESSION_SECONDS)
-    except (paramiko.SSHException, EOFError, OSError) as error:
-        transport.close()
-        raise errors.BoardLost(detail=str(error) or "it closed the connection") from error
-    except BaseException:
-        transport.close()
-        raise
-
-    def connect(port: int) -> socket.socket:
-        return through(_forwarded(transport, target.host, port), transport.close)
-
-    def redial(port: int) -> socket.socket:
-        anew = ssh.connect(target, None, timeout=CONNECT_SECONDS)
-        try:
-            return through(_forwarded(anew, target.host, port), anew.close)
-        except BaseException:
-            anew.close()
-            raise
-
-    def close() -> None:
-        session.close()
-        transport.close()
-
-    return Board(
-        target=replace(target, via="ssh"),
-        session=session,
-        bind=LOOPBACK,
-        connect=connect,
-        close=close,
-        redial=redial,
-        reconnect=lambda: over_ssh(target, None),
-        offer_key=partial(authorized_keys.offer_key, transport, target),
-    )
-
-
-def _forwarded(transport: Transport, host: str, port: int) -> Channel:
-    """Return a channel to a port of the board's loopback."""
-    import paramiko
-
-    where = ("127.0.0.1", port)
-    try:
-        return transport.open_channel(
-            "direct-tcpip", where, ("127.0.0.1", 0), timeout=CONNECT_SECONDS
+    def way(target: Target, prompts: Prompts | None) -> Way:
+        return StreamWay(
+            start=transport(target, prompts),
+            restart=transport(target, None),
+            python=target.python or "python3",
+            host=target.name,
+            attended=prompts is not None,
         )
-    except paramiko.ChannelException as error:
-        raise errors.NoForwarding(host=host, detail=error.text) from error
-    except (paramiko.SSHException, EOFError, OSError) as error:
-        raise errors.BoardLost(detail=str(error)) from error
+
+    return way
 
 
-def over_rpyc(target: Target, prompts: Prompts | None) -> Board:
-    """Use the board's own rpyc service; the link goes straight to the agent's port.
-
-    Raises the errors of `rpyc_session.over_tcp`.
-    """
+def _over_rpyc(target: Target, prompts: Prompts | None) -> Way:
+    """Use the board's own rpyc service, and the agent's port."""
     port = target.port or RPYC_PORT
-    session = rpyc_session.over_tcp(target.host, port, CONNECT_SECONDS)
-    session.timeout = SESSION_SECONDS
-    connect = partial(_tcp, target.host)
-    return Board(
-        target=replace(target, via="rpyc"),
-        session=session,
-        bind=f"0.0.0.0:{target.link_port}",
-        connect=connect,
-        close=session.close,
-        redial=connect,
-        reconnect=lambda: over_rpyc(target, None),
+    return PortWay(
+        dial=rpyc.dial(target, prompts), service=port, host=target.host, agent_port=target.link_port
     )
 
 
-def over_pipe(target: Target, prompts: Prompts | None) -> Board:
-    """Let a child process of this machine play the board."""
-    if os_support.WINDOWS:
-        raise errors.NotSupportedHere()
-    stream = first_stage.start(str(Path(target.python or sys.executable).expanduser()))
-    try:
-        first_stage.handshake(stream, SESSION_SECONDS)
-        session = rpyc_session.over_stream(stream, SESSION_SECONDS)
-    except BaseException:
-        stream.close()
-        raise
-    connect = partial(_tcp, "127.0.0.1")
-    return Board(
-        target=target,
-        session=session,
-        bind=LOOPBACK,
-        connect=connect,
-        close=session.close,
-        redial=connect,
-        reconnect=lambda: over_pipe(target, None),
-    )
+_WAYS: dict[str, Callable[[Target, Prompts | None], Way]] = {
+    "ssh": _over_streams(ssh.transport),
+    "command": _over_streams(command.transport),
+    "local": _over_streams(local.transport),
+    "rpyc": _over_rpyc,
+}
 
 
-def by_itself(target: Target, prompts: Prompts | None) -> Board:
+def _by_itself(target: Target, prompts: Prompts | None) -> Board:
     """Take ssh when it answers and lets us in, else the board's rpyc service.
 
-    Raises NoWay when neither does, and at once what is wrong with the host's name or its key.
+    Raises:
+        RkernelError: NoWay when neither does; at once what is wrong with the host's name or key.
     """
     try:
-        return over_ssh(target, prompts)
+        return reach(replace(target, via="ssh"), prompts)
     except (errors.UnknownHost, errors.WrongHostKey):
         raise
     except errors.RkernelError as error:
         refused = error
     try:
-        return over_rpyc(replace(target, port=None), prompts)
+        return reach(replace(target, via="rpyc", port=None), prompts)
     except (errors.NobodyAnswers, errors.NotRpyc) as error:
         if isinstance(refused, errors.NobodyAnswers):
             reasons = {"ssh": _reason(refused), "rpyc": _reason(error)}
             raise errors.NoWay(host=target.host, **reasons) from error
         raise refused from error
-
-
-WAYS: dict[str, Callable[[Target, Prompts | None], Board]] = {
-    "auto": by_itself,
-    "ssh": over_ssh,
-    "rpyc": over_rpyc,
-    "local": over_pipe,
-}
 
 
 _REASONS: dict[type[errors.RkernelError], str] = {
@@ -182,12 +94,3 @@ _REASONS: dict[type[errors.RkernelError], str] = {
 
 def _reason(error: errors.RkernelError) -> str:
     return _REASONS.get(type(error), str(error).split(". ")[0])
-
-
-def _tcp(host: str, port: int) -> socket.socket:
-    try:
-        return tcp.connect(host, port, CONNECT_SECONDS)
-    except ConnectionRefusedError as error:
-        raise errors.AgentRefused(host=host, port=port) from error
-    except OSError as error:
-        raise errors.ConnectTimeout(host=host, port=port, seconds=CONNECT_SECONDS) from error

@@ -14,9 +14,9 @@ from ..board import reach, requirements
 from ..board.answers import Facts
 from ..board.board import Board
 from ..board.bundle import upload
-from ..sanitize import escape_controls
 from ..target import Target
-from ..transports.ssh.passwords import Prompts
+from ..transports.prompts import Prompts
+from . import login
 from .console import Report
 
 NO_AUTHENTICATION = (
@@ -35,15 +35,18 @@ def terminal_prompts(report: Report) -> Prompts:
     def paused(ask: Callable[[str], Any]) -> Callable[[str], Any]:
         def question(text: str) -> Any:
             with report.pause():
-                return ask(escape_controls(text))
+                return ask(text)
 
         return question
 
+    def line(text: str, hide: bool) -> str:
+        return str(click.prompt(text.rstrip(" "), "", hide, show_default=False, prompt_suffix=" "))
+
     return Prompts(
         confirm=paused(lambda text: click.confirm(text, default=False)),
-        secret=paused(
-            lambda text: click.prompt(text, default="", show_default=False, hide_input=True)
-        ),
+        ask=paused(lambda text: line(text, False)),
+        secret=paused(lambda text: line(text, True)),
+        say=paused(report.say),
     )
 
 
@@ -68,7 +71,7 @@ def look_at(report: Report, reached: Board, prompts: Prompts | None) -> Facts:
         facts = reached.facts()
     report.board(facts)
     if prompts is not None:
-        reached.offer_key(prompts)
+        login.offer_key(reached, prompts)
     return facts
 
 

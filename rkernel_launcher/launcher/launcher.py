@@ -40,6 +40,7 @@ from board_agent.link.messages import (
     Start,
     from_json,
 )
+from board_agent.link.transport import SocketTransport
 
 from .. import errors, os_support
 from ..board import agent_endpoint, reach
@@ -48,6 +49,7 @@ from ..board.board import Board
 from ..board.kernel_status import KernelStatus
 from ..sanitize import escape_controls
 from ..target import Target
+from ..transports.stream import Stream
 from . import connection_file, endings
 from .channels import Channels
 from .outage import Outage
@@ -160,9 +162,8 @@ class Launcher:
 
                 self._bundle = requirements.supply(reached)
             found = self._attach.agent if self._attach else reached.start_agent()
-            sock = reached.connect(found.port)
-            agent_endpoint.shake_hands(sock, found, self._session, 0, self._target.name)
-            reached.end_session()
+            stream = reached.connect(found)
+            agent_endpoint.shake_hands(stream, found, self._session, 0, self._target.name)
         except errors.RkernelError as error:
             self._loop.call_soon(functools.partial(self._finish, error))
         except Exception as error:
@@ -170,16 +171,15 @@ class Launcher:
             failure = errors.RkernelError(detail=repr(error))
             self._loop.call_soon(functools.partial(self._finish, failure))
         else:
-            self._loop.call_soon(functools.partial(self._start, reached, found, sock))
+            self._loop.call_soon(functools.partial(self._start, reached, found, stream))
 
-    def _start(self, reached: Board, found: AgentEndpoint, sock: socket.socket) -> None:
+    def _start(self, reached: Board, found: AgentEndpoint, stream: Stream) -> None:
         self._board, self._agent = reached, found
         if self._state is not State.REACHING:
-            sock.close()  # asked to end meanwhile
+            stream.close()  # asked to end meanwhile
             return
         self._enter(State.STARTING)
-        sock.setblocking(False)
-        self._driver.resume(sock, 0)
+        self._driver.resume(SocketTransport(stream), 0)
         self._driver.send(self._request())
 
     def _request(self) -> Start | Attach:
@@ -338,8 +338,8 @@ class Launcher:
             self._agent,
             self._session,
             prepare=self._prepare_to_resume,
-            on_connected=lambda sock, reply: self._loop.call_soon(
-                functools.partial(self._on_reconnected, sock, reply)
+            on_connected=lambda stream, reply: self._loop.call_soon(
+                functools.partial(self._on_reconnected, stream, reply)
             ),
             on_gone=lambda: self._loop.call_soon(self._on_agent_gone),
         )
@@ -363,19 +363,18 @@ class Launcher:
         self._loop.call_soon(prepare)
         return future
 
-    def _on_reconnected(self, sock: socket.socket, reply: ResumeReply) -> None:
+    def _on_reconnected(self, stream: Stream, reply: ResumeReply) -> None:
         self._reconnection = None
         if self._state is State.OVER:
-            sock.close()
+            stream.close()
             return
         begun = self._driver.link.last_received > 0  # else a new session is as good as the old one
         if reply.status != handshake.RESUMED and (begun or reply.status != handshake.NEW):
-            sock.close()
+            stream.close()
             self._finish(endings.gone(reply.status, self._target.name, self._target.orphan_timeout))
             return
-        sock.setblocking(False)
         try:
-            self._driver.resume(sock, reply.received)
+            self._driver.resume(SocketTransport(stream), reply.received)
         except ProtocolError as error:
             self._on_nonsense(error)
             return
@@ -440,8 +439,6 @@ class Launcher:
         self._driver.close()
         if self._channels is not None:  # after the driver: what that has passed on can come first
             self._channels.close()
-        if self._board is not None:
-            self._board.close()
         self._loop.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from concurrent.futures import Future
 from .. import errors
 from ..board.agent_endpoint import AgentEndpoint, ResumeReply, shake_hands
 from ..board.board import Board
+from ..transports.stream import Stream
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Reconnection:
         agent: AgentEndpoint,
         session: bytes,
         prepare: Callable[[], Future[int | None]],
-        on_connected: Callable[[socket.socket, ResumeReply], None],
+        on_connected: Callable[[Stream, ResumeReply], None],
         on_gone: Callable[[], None],
     ) -> None:
         self._board = board
@@ -61,14 +61,16 @@ class Reconnection:
     def _run(self) -> None:
         start = time.monotonic()
         while not self._stopped.is_set():
+            pause = 0.0
             try:
                 if self._attempt():
                     return
             except errors.RkernelError as error:
                 self._note(f"not back yet: {error}")
+                pause = error.retry_after
             except Exception:
                 log.exception("an attempt to reconnect failed")
-            self._stopped.wait(delay(time.monotonic() - start))
+            self._stopped.wait(max(pause, delay(time.monotonic() - start)))
 
     def _attempt(self) -> bool:
         """Try once, and ask the board itself if it is there and the agent is not.
@@ -85,14 +87,14 @@ class Reconnection:
         return True
 
     def _connect(self) -> bool:
-        sock = self._board.redial(self._agent.port)
+        stream = self._board.redial(self._agent)
         received = self._prepare().result()
         if received is None or self._stopped.is_set():
-            sock.close()
+            stream.close()
             return True
         name = self._board.target.name
-        reply = shake_hands(sock, self._agent, self._session, received, name)
-        self._on_connected(sock, reply)
+        reply = shake_hands(stream, self._agent, self._session, received, name)
+        self._on_connected(stream, reply)
         return True
 
     def _note(self, text: str) -> None:

@@ -33,6 +33,8 @@ def _declare(option: Option) -> Callable[[_Command], _Command]:
         default=option.kind.write(default) if default else None,
         show_default=bool(default),
         help=option.help,
+        envvar=option.variable,
+        show_envvar=True,
     )
 
 
@@ -83,7 +85,9 @@ def add(name: str | None, display_name: str | None, yes: bool, no_check: bool, *
 def _target(said: dict[str, Any]) -> Target:
     """Return what the options say. Raises BadOption and click.UsageError."""
     wrong = ""
-    if said["via"] != "local" and not said["host"]:
+    if said["via"] == "command" and not said["command"]:
+        wrong = "--command is missing."
+    if said["via"] not in ("local", "command") and not said["host"]:
         wrong = "--host is missing."
     if said["via"] == "local" and any(said[name] for name in ("host", "user", "port")):
         wrong = "--via local is this machine: leave out --host, --user and --port."

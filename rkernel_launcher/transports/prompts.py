@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,21 +17,31 @@ SERVICE = "rkernel"
 
 @dataclass(frozen=True)
 class Prompts:
-    """How to ask a person.
+    """How to talk with a person at a terminal. All texts are shown as they are.
 
-    Parameters: `confirm` puts a yes-or-no question, `secret` reads a line without showing it. Both
-    take the text without a trailing colon or question mark's "[y/n]".
+    Attributes:
+        confirm: Puts a yes-or-no question.
+        ask: Reads a line.
+        secret: Reads a line and does not show it.
+        say: Shows a text.
+        typed: The passwords that were typed in this visit, by the name that the keyring gives them.
     """
 
     confirm: Callable[[str], bool]
+    ask: Callable[[str], str]
     secret: Callable[[str], str]
+    say: Callable[[str], None]
+    typed: dict[str, str] = field(default_factory=dict)
 
 
 def recall(name: str) -> str | None:
-    """Look a secret up.
+    """Look a secret up in the keyring.
 
-    Parameters: `name`, what it opens: "user@host:port", or a key's path.
-    Returns: the secret, or None when the keyring has none or there is no keyring.
+    Args:
+        name: What it opens: "user@host:port", or the path of a key.
+
+    Returns:
+        The secret, or None when the keyring has none or there is no keyring.
     """
     keyring = _keyring()
     if keyring is None:
@@ -43,10 +53,15 @@ def recall(name: str) -> str | None:
 
 
 def offer_to_keep(name: str, secret: str, prompts: Prompts) -> bool:
-    """Ask whether to keep a secret in the keyring, and do so; a no-op where there is no keyring.
+    """Ask whether to keep a secret in the keyring, and do so; nothing is asked without a keyring.
 
-    Parameters: `name` as for `recall`; `secret`; `prompts` to ask with.
-    Returns: whether it is kept now.
+    Args:
+        name: As for `recall`.
+        secret: The secret.
+        prompts: To ask with.
+
+    Returns:
+        Whether it is kept now.
     """
     keyring = _keyring()
     if keyring is None or not prompts.confirm(f"Keep the secret of {name} in the keyring"):

@@ -10,16 +10,17 @@ handed back and never looked into. Anything else ends the session with an error.
 from __future__ import annotations
 
 import json
-import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rpyc.core import consts
 
 from ... import errors
 from ...sanitize import escape_controls
+from ...transports.stream import CHUNK, Stream
 from .packets import HEADER, Dialect, Malformed, Packet, body_size, decode, encode
-from .streams import CHUNK, SocketStream, Stream
 
 Plain = str | bytes | int | float | bool | None
 _TRACEBACK = 20_000  # Characters of a remote traceback that are kept: its end says what happened.
@@ -47,7 +48,8 @@ class Session:
         self._stream = stream
         self._dialect = dialect
         self._number = 0
-        self._functions: dict[str, Any] = {}
+        self._handed_over = False
+        self._functions: dict[str, tuple[int, Any]] = {}
         try:
             self._root = self._reference(self._request(consts.HANDLE_GETROOT))
         except BaseException:
@@ -69,20 +71,47 @@ class Session:
         Parameters: name of the function; args for it.
         Returns: what the string says, decoded. Errors: BoardError when it raises there.
         """
-        if name not in self._functions:
-            self._functions[name] = self._reference(self._ask_root("eval", name))
-        function = self._functions[name]
-        label, text = self._request(consts.HANDLE_CALL, function, _value(args))
-        try:
-            if label == consts.LABEL_VALUE and type(text) is str:
-                return json.loads(text)
-        except (ValueError, RecursionError):
-            pass
-        raise self._misbehaved("a reply that is no JSON text")
+        return self._json(self._request(consts.HANDLE_CALL, self._function(name), _value(args)))
+
+    def hand_over(self, line: bytes, name: str, *args: Plain) -> Any:
+        """Call a function that gives the session's stream to somebody else, and then says a line.
+
+        Args:
+            line: What it says in place of a reply: nothing that can begin a packet.
+            name: The function; if it cannot do so, it returns a JSON string.
+            *args: Its arguments.
+
+        Returns:
+            The stream, which is the caller's from then on; or what that string says.
+        """
+        function = self._function(name)
+        deadline = self._send(consts.HANDLE_CALL, function, _value(args))
+        with self._failures():
+            begin = self._take(HEADER.size, deadline)
+            if begin == line[: HEADER.size]:
+                if self._take(len(line) - len(begin), deadline) != line[len(begin) :]:
+                    raise Malformed("an unknown line")
+                self._handed_over = True
+                return self._stream
+            reply = self._answer(decode(begin, self._take(body_size(begin), deadline)))
+        return self._json(reply)
 
     def close(self) -> None:
         """End the session: the board sees its stream close and forgets the namespace."""
-        self._stream.close()
+        if not self._handed_over:
+            self._stream.close()
+
+    def _function(self, name: str) -> tuple[int, Any]:
+        if name not in self._functions:
+            self._functions[name] = self._reference(self._ask_root("eval", name))
+        return self._functions[name]
+
+    def _json(self, reply: tuple[Any, Any]) -> Any:
+        label, text = reply
+        with suppress(ValueError, RecursionError):
+            if label == consts.LABEL_VALUE and type(text) is str:
+                return json.loads(text)
+        raise self._misbehaved("a reply that is no JSON text")
 
     def _ask_root(self, method: str, text: str) -> Any:
         return self._request(consts.HANDLE_CALLATTR, self._root, _value(method), _value((text,)))
@@ -94,15 +123,29 @@ class Session:
             raise self._misbehaved("a value where an object is due")
         return consts.LABEL_LOCAL_REF, token
 
-    def _request(self, handler: int, *args: Any) -> Any:
+    def _request(self, handler: int, *args: Any) -> tuple[Any, Any]:
         """Send a request and wait for the boxed value that answers it."""
+        deadline = self._send(handler, *args)
+        with self._failures():
+            header = self._take(HEADER.size, deadline)
+            reply = decode(header, self._take(body_size(header), deadline))
+        return self._answer(reply)
+
+    def _send(self, handler: int, *args: Any) -> float:
+        """Send a request; return when its answer is due."""
         deadline = time.monotonic() + self.timeout
         self._number += 1
         content = (handler, (consts.LABEL_TUPLE, args))
         data = encode(Packet(self._dialect, consts.MSG_REQUEST, self._number, content))
-        try:
+        with self._failures():
             self._stream.write(data, self.timeout)
-            reply = self._receive(deadline)
+        return deadline
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Have what goes wrong with the stream end the session, with a named error."""
+        try:
+            yield
         except TimeoutError:
             self.close()
             raise errors.BoardSilent(seconds=self.timeout) from None
@@ -110,11 +153,6 @@ class Session:
             raise self._lost(str(error)) from error
         except Malformed as error:
             raise self._misbehaved(str(error)) from error
-        return self._answer(reply)
-
-    def _receive(self, deadline: float) -> Packet:
-        header = self._take(HEADER.size, deadline)
-        return decode(header, self._take(body_size(header), deadline))
 
     def _take(self, count: int, deadline: float) -> bytes:
         data = bytearray()
@@ -127,7 +165,7 @@ class Session:
             data += part
         return bytes(data)
 
-    def _answer(self, reply: Packet) -> Any:
+    def _answer(self, reply: Packet) -> tuple[Any, Any]:
         if reply.dialect is not self._dialect:
             if self._number == 1:
                 raise _OtherDialect
@@ -143,7 +181,8 @@ class Session:
         shaped = type(reply.content) is tuple and len(reply.content) == 2
         if reply.kind != consts.MSG_REPLY or not shaped:
             raise self._misbehaved("a reply of another shape")
-        return reply.content
+        label, value = reply.content
+        return label, value
 
     def _lost(self, detail: str) -> errors.BoardLost:
         status, stderr = self._stream.ending(min(self.timeout, 1.0))
@@ -161,7 +200,7 @@ class Session:
 def over_stream(stream: Stream, timeout: float) -> Session:
     """Open a session with our own first stage, whose rpyc is the one of this PC.
 
-    Parameters: stream, after `first_stage.handshake`; timeout in seconds for each request.
+    Parameters: stream, after `bootstrap.handshake`; timeout in seconds for each request.
     Returns: the session, which owns the stream. Errors: BoardSilent, BoardLost, BoardMisbehaved.
     """
     what = "our code on the board"
@@ -171,21 +210,26 @@ def over_stream(stream: Stream, timeout: float) -> Session:
         raise errors.BoardMisbehaved(what=what, detail="a packet of another rpyc") from None
 
 
-def over_tcp(host: str, port: int, timeout: float) -> Session:
+def over_service(dial: Callable[[], Stream], host: str, port: int, timeout: float) -> Session:
     """Open a session with the board's own SlaveService, of rpyc 4.1 to 6.
 
     A service that gets a packet of the other dialect says goodbye at once, in its own: then we
     connect again. The old dialect is tried first, since boards seldom have rpyc 6.
 
-    Parameters: host, port; timeout in seconds, for connecting and for each request.
-    Returns: the session. Errors: UnknownHost, PortRefused, ConnectTimeout; NotRpyc when something
-    else answers, or nothing does.
+    Args:
+        dial: Connects to the service.
+        host: Its name for people.
+        port: The same of its port.
+        timeout: Seconds for each request.
+
+    Raises:
+        NotRpyc: Something else answers, or nothing does.
+        RkernelError: What `dial` raises.
     """
     detail = ""
     for dialect in (Dialect.UP_TO_5, Dialect.FROM_6):
-        stream = SocketStream(_connect(host, port, timeout))
         try:
-            return Session(stream, timeout, "a board's rpyc service", dialect)
+            return Session(dial(), timeout, "a board's rpyc service", dialect)
         except _OtherDialect:
             detail = "it changed its dialect"
         except errors.BoardLost as error:  # Perhaps its way of not understanding us.
@@ -196,20 +240,6 @@ def over_tcp(host: str, port: int, timeout: float) -> Session:
             detail = str(error.facts["detail"])
             raise errors.NotRpyc(host=host, port=port, detail=detail) from error
     raise errors.NotRpyc(host=host, port=port, detail=detail)
-
-
-def _connect(host: str, port: int, timeout: float) -> socket.socket:
-    try:
-        sock = socket.create_connection((host, port), timeout)
-    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name could be like that.
-        raise errors.UnknownHost(host=host) from error
-    except ConnectionRefusedError as error:
-        service = "the rpyc service"
-        raise errors.PortRefused(host=host, port=port, service=service) from error
-    except OSError as error:
-        raise errors.ConnectTimeout(host=host, port=port, seconds=timeout) from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
 
 
 def _value(value: Any) -> tuple[int, Any]:

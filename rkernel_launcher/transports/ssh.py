@@ -1,0 +1,54 @@
+"""Programs on a host over SSH, by the client that is there: this PC's own, or the embedded one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import os_support
+from ..errors import NoProgram, SshUnusable
+from ..target import Target
+from .openssh import arguments, settings
+from .openssh import client as openssh
+from .openssh.program import OLDEST_TRIED, find
+from .prompts import Prompts
+from .stream import Start
+
+
+def transport(target: Target, prompts: Prompts | None) -> Start:
+    """Return what starts programs on a host over SSH.
+
+    Args:
+        target: Where, as whom, and how.
+        prompts: How to ask a person; None to ask nothing.
+
+    Raises:
+        RkernelError: NoProgram or SshUnusable if this PC's own client is asked for and unfit.
+    """
+    if engine(target) == "openssh":
+        return openssh.transport(target, prompts)
+    from .paramiko import client as paramiko  # which takes 60 ms to load
+
+    return paramiko.transport(target, prompts)
+
+
+def engine(target: Target) -> str:
+    """Return the client that a target gets, "openssh" or "paramiko"."""
+    if target.ssh != "auto":
+        return target.ssh
+    if os_support.WINDOWS:
+        return "paramiko"  # until somebody has tried the other one there
+    try:
+        return "openssh" if find(target.ssh_command).version >= OLDEST_TRIED else "paramiko"
+    except (NoProgram, SshUnusable):
+        return "paramiko"
+
+
+def login(target: Target) -> tuple[str, list[Path]]:
+    """Return the account of a login as the keyring knows it, and the files of its private keys."""
+    if engine(target) == "openssh":
+        found = settings.read(find(target.ssh_command), arguments.destination(target), target.host)
+        return found.account, found.identities
+    from .paramiko import settings as paramiko
+
+    route = paramiko.resolve(target)
+    return route.account, list(route.identities)
