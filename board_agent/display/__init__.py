@@ -1,8 +1,10 @@
 """Live pictures: in the kernel process, from the first `show` on.
 
+Cells use them like this; until the first call, nothing else of them is loaded::
+
     from board_agent.display import show
 
-is for users; nothing else is loaded until they call it.
+    show(image)
 """
 
 from typing import Any
