@@ -1,6 +1,6 @@
 """The agent: one small process on the board that starts kernels and serves links to them.
 
-Started by `bootstrap`, detached; ends itself when it has had nothing to do for a while.
+The bootstrap session starts it, detached. It ends when it has had nothing to do for a while.
 """
 
 import json
@@ -23,11 +23,14 @@ from .strangers import Stranger, Strangers
 
 
 def main(argv: List[str]) -> None:
-    """Take the seat, say on stdout how it went, and serve until there is nothing left to do.
+    """Be the only agent of this code at an address, until there is nothing left to do.
 
-    Parameters: argv, of `--code`, the hash of this code; `--bind`, the HOST:PORT to listen at, if
-    launchers cannot hand over their streams; `--idle`, the seconds until it ends itself; each
-    followed by its value.
+    If it cannot listen there, it prints `{"error": why, "detail": text}` and returns.
+
+    Args:
+        argv: Options, each followed by its value: `--code`, the hash of this code; `--bind`, the
+            HOST:PORT to listen at, if launchers cannot hand over their streams; `--idle`, the
+            seconds without work after which the agent ends.
     """
     options = {argv[i]: argv[i + 1] for i in range(0, len(argv), 2)}  # argparse would take 200 kB
     bind, idle = options.get("--bind", ""), float(options.get("--idle", 60.0))
@@ -60,7 +63,7 @@ def main(argv: List[str]) -> None:
 
 
 def _detach() -> None:
-    """Let go of what the launcher waits on; complaints go to the file that stderr is."""
+    """Close stdin and stdout, which the launcher waits on; errors go to the file that stderr is."""
     sys.stdout.flush()
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -69,10 +72,8 @@ def _detach() -> None:
 
 
 def _let_kernels_go_first() -> None:
-    """Have the scheduler not break off a kernel for us at each message it writes.
-
-    On a single core, several messages are then passed on at one go: less work, and sooner done.
-    """
+    """Have the scheduler not interrupt a kernel for us at each message that it writes."""
+    # On a single core, the agent then passes several messages on at once: less work, sooner done.
     try:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     except (AttributeError, OSError):
@@ -82,9 +83,12 @@ def _let_kernels_go_first() -> None:
 class Agent:
     """Accept links, and own the sessions.
 
-    Parameters: folder, for the kernels' folders; handovers, the socket at which programs hand over
-    their streams; listener, for TCP connections, or None; token, which a peer must know; idle,
-    seconds without sessions and kernels after which `run` returns.
+    Args:
+        folder: Holds the kernels' folders.
+        handovers: A non-blocking Unix socket that listens, for streams that are handed over.
+        listener: The same for TCP connections; None if there are to be none.
+        token: What a peer must prove to know.
+        idle: Seconds without sessions and kernels after which `run` returns.
     """
 
     def __init__(

@@ -28,8 +28,8 @@ def opening_length(data: bytes) -> Optional[int]:
 def first_message(data: bytes) -> int:
     """Return where the first whole message in a part of the stream begins; its length if nowhere.
 
-    It is found by its delimiter and the frame before, which is the topic. Nothing in a message can
-    look like that but a binary buffer made to, since JSON spells control characters out.
+    It is found by its delimiter and the frame before, the topic. Nothing in a message looks like
+    that but a binary buffer made to, since JSON escapes control characters.
     """
     found = data.find(_DELIMITER)
     while found >= 0:
@@ -57,7 +57,7 @@ class IopubRecorder:
         self._again = False  # that launcher has taken over: the kernel knows an opening already
 
     def outgoing(self, data: bytes) -> bytes:
-        """Take what the kernel says; return what is to be passed on of it."""
+        """Take what the kernel sends; return what to pass on of it."""
         if not self._opened:
             self.opening += data
             length = opening_length(self.opening)
@@ -80,10 +80,12 @@ class IopubRecorder:
         return data[start:]
 
     def prepare_for_takeover(self, sent: List[bytes]) -> None:
-        """Prepare for another launcher: `opening` is for it, and then what the spool holds.
+        """Prepare for another launcher: it gets `opening`, and then what the spool holds.
 
-        Parameters: sent, what was sent to the former launcher and may not have come to it. Of a
-        message that it had got a part of, the rest is left out.
+        If the former launcher got a part of a message, the rest of that is left out.
+
+        Args:
+            sent: What was sent to the former launcher and may not have reached it.
         """
         data = b"".join(sent)
         start = first_message(data)
@@ -104,11 +106,15 @@ class IopubRecorder:
         return self.spool.room
 
     def keep(self, data: bytes) -> None:
-        """Keep what the peer cannot get now: no more than `room`."""
+        """Keep what the peer cannot get now: no more bytes than `room`."""
         self.spool.append(data)
 
     def take(self, size: int) -> bytes:
-        """Return and forget at most so many bytes of what is kept. Raises OSError."""
+        """Return and forget at most `size` bytes of what is kept.
+
+        Raises:
+            OSError: The disk failed.
+        """
         return self.spool.popleft(size)
 
     def close(self) -> None:
@@ -117,16 +123,16 @@ class IopubRecorder:
 
     @property
     def is_open(self) -> bool:
-        """Whether the kernel has said its opening and heard one: else a connection is no use."""
+        """Whether the kernel has sent its opening and got one: else a connection is no use."""
         return self._opened and (self._again or self._hearing is None)
 
     @property
     def awaits_peer(self) -> bool:
-        """Whether another launcher has not said its opening yet: until then, libzmq takes none."""
+        """Whether another launcher has yet to send its opening: until then, libzmq takes none."""
         return self._again and self._hearing is not None
 
     def incoming(self, data: bytes) -> bytes:
-        """Return what the kernel is to be told of what a launcher says: no second opening."""
+        """Return what to pass to the kernel of what a launcher sends: no second opening."""
         if self._hearing is None:
             return data
         self._hearing += data

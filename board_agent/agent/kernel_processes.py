@@ -12,15 +12,17 @@ from ..link.event_loop import Loop
 from ..link.messages import Start
 
 FORK_TIMEOUT = 5.0  # seconds that the template may take to fork
-POLL_SECONDS = 1.0  # seconds between looks at kernels whose template has gone
+POLL_SECONDS = 1.0  # seconds between polls of kernels whose template has gone
 IMPORT_TIMEOUT = 60.0  # seconds that the template may take to import all
 
 
 class Process:
     """A kernel's process.
 
-    Parameters: pid; output, the file to read it from, which does not block; poll, returns the exit
-    status as subprocess gives it, or None while the process runs.
+    Args:
+        pid: Its id.
+        output: A file to read what it writes, made non-blocking here.
+        poll: Returns the exit status as subprocess gives it, or None while the process runs.
     """
 
     def __init__(self, pid: int, output: Any, poll: Callable[[], Optional[int]]) -> None:
@@ -40,8 +42,9 @@ class Process:
 class KernelProcesses:
     """Start processes for kernels.
 
-    Parameters: loop; on_change, called when processes may have ended or can be started that could
-    not be.
+    Args:
+        loop: The agent's.
+        on_change: Called when processes may have ended, or can be started that could not be.
     """
 
     def __init__(self, loop: Loop, on_change: Callable[[], None]) -> None:
@@ -55,11 +58,15 @@ class KernelProcesses:
         self._forked: List[int] = []  # those that run
 
     def prepare(self, request: Start) -> bool:
-        """Say whether a kernel can be started now; if not, `on_change` is called when it can.
+        """Return whether a kernel can start now; if not, `on_change` is called when it can.
 
-        Parameters: request, the launcher's; its `warm_start` says whether there is to be a
-        template: always, never, or where there is memory for it. Raises OSError, or ValueError
-        for what the request says.
+        Args:
+            request: The launcher's; its `warm_start` says whether to keep a template: always,
+                never, or where there is memory for it.
+
+        Raises:
+            OSError: The template cannot be started.
+            ValueError: The request makes no sense.
         """
         wish = request.warm_start
         wanted = wish == "always" or (wish != "never" and available(0) >= SHORT)
@@ -68,10 +75,16 @@ class KernelProcesses:
         return not self._warming
 
     def start(self, request: Start, arguments: List[str], agent_socket: socket.socket) -> Process:
-        """Start a kernel. Raises OSError, or ValueError for what the request says.
+        """Fork a kernel from the template if that fits, else start one by itself.
 
-        Parameters: request, the launcher's; arguments, those of `kernel` but for the first;
-        agent_socket, the kernel's end of its socket to us.
+        Args:
+            request: The launcher's.
+            arguments: Those of `kernel.main`, but for the first.
+            agent_socket: The kernel's end of its socket to the agent.
+
+        Raises:
+            OSError: It cannot be started.
+            ValueError: The request makes no sense.
         """
         fits = self._template is not None and _is_plain(request)
         fits = fits and self._command == _command(request)
@@ -87,7 +100,7 @@ class KernelProcesses:
         return Process(pid, output, partial(_wait, pid))
 
     def close(self) -> None:
-        """Let the template go."""
+        """End the template."""
         if self._template is not None:
             self._loop.watch(self._template, None, None)
             self._template.close()
@@ -112,35 +125,35 @@ class KernelProcesses:
             self._on_disconnect()
 
     def _ask_to_fork(self, arguments: List[str], descriptors: List[int]) -> int:
-        """Return the pid of a kernel that was forked; 0 when there is none."""
+        """Return the pid of a kernel that the template forked; 0 if it did not."""
         self._send({"start": arguments}, descriptors)
         while self._template is not None:
-            said = self._read_message()
-            if "pid" in said:
-                if said["pid"]:
-                    self._forked.append(int(said["pid"]))
-                return int(said["pid"])
+            reply = self._read_message()
+            if "pid" in reply:
+                if reply["pid"]:
+                    self._forked.append(int(reply["pid"]))
+                return int(reply["pid"])
         return 0
 
     def _on_readable(self) -> None:
         self._read_message()
 
     def _read_message(self) -> Dict[str, Any]:
-        """Take one message of the template's; nothing when it is gone."""
+        """Return one message of the template; an empty one when it is gone."""
         assert self._template is not None
         try:
-            said, _ = fork_protocol.receive(self._template)
+            message, _ = fork_protocol.receive(self._template)
         except OSError:
-            said = None
-        if said is None:
+            message = None
+        if message is None:
             self._on_disconnect()
             return {}
-        if "ended" in said:
-            self._ended[said["ended"]] = said["status"]
-            self._forked.remove(said["ended"])
-        self._warming = self._warming and "ready" not in said
+        if "ended" in message:
+            self._ended[message["ended"]] = message["status"]
+            self._forked.remove(message["ended"])
+        self._warming = self._warming and "ready" not in message
         self._loop.call_later(0, self._on_change)  # not now: a kernel may just be being started
-        return said
+        return message
 
     def _send(self, content: Dict[str, Any], descriptors: List[int]) -> None:
         assert self._template is not None
@@ -150,7 +163,7 @@ class KernelProcesses:
             self._on_disconnect()
 
     def _on_disconnect(self) -> None:
-        """Do without a template; what it has forked is looked at from time to time."""
+        """Do without a template; poll what it has forked."""
         self.close()
         self._warming = False
         self._loop.call_later(0, self._poll)
@@ -174,27 +187,43 @@ def _wait(pid: int) -> Optional[int]:
 
 
 def _is_plain(request: Start) -> bool:
-    """Say whether a kernel can be had from a template: nothing is special about its process."""
+    """Return whether a template can fork the kernel: nothing is special about its process."""
     return not request.env and not request.debugger
 
 
 def _command(request: Start) -> List[str]:
-    """Return what tells templates apart. Raises ValueError."""
+    """Return what tells templates apart.
+
+    Raises:
+        ValueError: The request names no bundle of ours.
+    """
     return [home.interpreter(request.python), *bundle_options(request)]
 
 
 def bundle_options(request: Start) -> List[str]:
-    """Return the arguments that say where to import from. Raises ValueError."""
+    """Return the arguments that say where to import from.
+
+    Raises:
+        ValueError: The request names no bundle of ours.
+    """
     return ["--bundle", home.bundle_folder(request.bundle)] if request.bundle else []
 
 
 def _spawn(
     module: str, request: Start, arguments: List[str], sock: socket.socket, output: int
 ) -> int:
-    """Start a module of ours as a process; return its pid.
+    """Start a module of ours, by its name within board_agent; return the process's pid.
 
-    Parameters: arguments, but for the first: the descriptor of sock, that it inherits; output, a
-    descriptor for what it writes. Raises OSError, or what the request's nonsense raises.
+    Args:
+        module: Such as `kernel`.
+        request: The launcher's.
+        arguments: But for the first, the descriptor of `sock`.
+        sock: Inherited by the process.
+        output: The descriptor that it writes to.
+
+    Raises:
+        OSError: It cannot be started.
+        ValueError: The request makes no sense.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JPY_")}
     environment.update(request.env or {})

@@ -26,7 +26,7 @@ from .kernel_processes import KernelProcesses, bundle_options
 KILL_AFTER = 1.5  # seconds between asking a kernel to end and making it end
 MAX_OUTPUT_KEPT = 1 << 16  # bytes of what a kernel wrote outside its cells
 OUTPUT_READ_SIZE = 1 << 14  # bytes of that in one message: messages go before all else
-BACKLOG_POLL_SECONDS = 0.05  # between looks at a link that is behind
+BACKLOG_POLL_SECONDS = 0.05  # between polls of a link that is behind
 DISCONNECTED_POLL_SECONDS = 2.0  # the same while it is down
 MAX_FORMER_KEYS = 8  # that are remembered
 MAX_LINE = 4096  # bytes that a kernel says to us at once
@@ -36,11 +36,11 @@ _TEMPORARY = os.environ.get("TMPDIR", "/tmp")  # where a debugger's kernel keeps
 
 
 class CannotStart(Exception):
-    """The kernel's process cannot even be started."""
+    """The kernel's process cannot be started."""
 
 
 class Owner(Protocol):
-    """Whom a kernel belongs to: what it needs of its session."""
+    """What a kernel needs of the session that it belongs to."""
 
     @property
     def connected(self) -> bool:
@@ -54,17 +54,24 @@ class Owner(Protocol):
         """Send the launcher a message."""
 
     def on_video(self) -> None:
-        """Take notice that the kernel shows pictures from now on."""
+        """Note that the kernel shows pictures from now on."""
 
     def on_fault(self, error: Exception) -> None:
-        """Take notice of a fault of ours that concerns this kernel."""
+        """Note a fault in our code that concerns this kernel."""
 
 
 class Kernel:
     """One kernel process and what belongs to it.
 
-    Parameters: loop; folder, made here and removed with the kernel, closed to other users; request,
-    the launcher's; owner, whose kernel it is; processes, that start it. Raises CannotStart.
+    Args:
+        loop: The agent's.
+        folder: Made here, closed to other users, removed with the kernel.
+        request: The launcher's.
+        owner: The session that it belongs to.
+        processes: Starts its process.
+
+    Raises:
+        CannotStart: The folder or the process cannot be made.
     """
 
     def __init__(
@@ -120,7 +127,14 @@ class Kernel:
         lease: Optional[float] = 0.0,
         away: Optional[float] = 0.0,
     ) -> KernelInfo:
-        """Return what a person wants to know; by default, of a kernel that has no session."""
+        """Return what a person wants to know; by default, of a kernel that has no session.
+
+        Args:
+            owner: Who started it; empty for the one in the request.
+            state: `starting`, `idle`, `busy` or `ending`.
+            lease: Seconds that it waits for its launcher; None means for ever.
+            away: Seconds since its launcher was connected; None while it is.
+        """
         return KernelInfo(
             kernel=self.id,
             pid=self.pid,
@@ -133,7 +147,11 @@ class Kernel:
         )
 
     def connect(self, channel: str) -> socket.socket:
-        """Return a connection to one of the kernel's channels. Raises OSError."""
+        """Return a non-blocking connection to one of the kernel's channels.
+
+        Raises:
+            OSError: The kernel does not serve it.
+        """
         sock = socket.socket(socket.AF_UNIX)
         sock.setblocking(False)  # a kernel that takes no connections must not stop the agent
         try:
@@ -148,18 +166,18 @@ class Kernel:
         self._signal(signal.SIGINT)
 
     def end(self) -> None:
-        """End the kernel: politely, and for good a moment later."""
+        """Send the kernel SIGTERM, and a moment later SIGKILL."""
         if not self.ending:
             self.ending = True
             self._signal(signal.SIGTERM)
             self._loop.call_later(KILL_AFTER, self.kill)
 
     def kill(self) -> None:
-        """End the kernel at once, if it is still there."""
+        """End the kernel at once, if it still runs."""
         self._signal(signal.SIGKILL)
 
     def poll(self) -> bool:
-        """Say whether the process is over; if so, clean up after it and tell the launcher."""
+        """Return whether the process is over; if so, clean up after it and tell the launcher."""
         if self._process.poll() is None:
             return False
         self.over = True
@@ -174,8 +192,8 @@ class Kernel:
         for folder in (self._folder, "%s/ipykernel_%d" % (_TEMPORARY, self.pid)):
             remove_tree(folder)
         assert self._process.returncode is not None
-        said = self._output.decode("utf-8", "replace")
-        self.owner.send(Exited(self._process.returncode, said))
+        output = self._output.decode("utf-8", "replace")
+        self.owner.send(Exited(self._process.returncode, output))
         return True
 
     def _signal(self, number: int) -> None:
@@ -183,9 +201,10 @@ class Kernel:
             _signal_group(self.pid, number)
 
     def change_key(self, key: str, signature_scheme: str) -> None:
-        """Have the kernel sign with the key of another launcher; its owner is told when it does.
+        """Have the kernel sign with another launcher's key; its owner gets a `Ready` when it does.
 
-        Raises OSError when the kernel does not listen.
+        Raises:
+            OSError: The kernel does not listen.
         """
         wanted = {"key": key, "signature_scheme": signature_scheme}
         self._socket.send(json.dumps(wanted).encode() + b"\n")  # fits: nothing else is sent
@@ -206,7 +225,7 @@ class Kernel:
             self._handle_message(_object(line))
 
     def _handle_message(self, content: Dict[str, Any]) -> None:
-        """Take what the kernel says: it is ready; then, it shows pictures or has a new key."""
+        """Note what the kernel says: it is ready; later, it shows pictures or has a new key."""
         if self._ready is None:
             if content.get("ready"):
                 self._ready = Ready(self.id, self.pid, str(content.get("ipykernel")))
@@ -239,7 +258,7 @@ class Kernel:
             self._loop.watch(self._pipe, None, None)
 
     def _read_output(self) -> Optional[bool]:
-        """Pass one message's worth of output on; False when no more can come, None not now."""
+        """Pass on one message's worth of output; return False at its end, None if none has come."""
         try:
             data = os.read(self._pipe.fileno(), OUTPUT_READ_SIZE)
         except OSError:
@@ -251,7 +270,7 @@ class Kernel:
 
 
 def _object(line: bytes) -> Dict[str, Any]:
-    """Return the JSON object in a line; an empty one if it is none."""
+    """Return the JSON object in a line; an empty one if it holds none."""
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
@@ -278,7 +297,12 @@ def _write_connection_file(folder: str, request: Start) -> str:
 
 
 def _arguments(request: Start, connection_file: str) -> List[str]:
-    """Return a kernel's arguments but for the first. Raises OSError and ValueError."""
+    """Return a kernel's arguments but for the first.
+
+    Raises:
+        OSError: The working folder cannot be used.
+        ValueError: The request makes no sense.
+    """
     workdir = os.path.expanduser(request.workdir or "~")
     os.stat(os.path.join(workdir, ""))  # what is wrong with it is easier to say here than there
     arguments = [connection_file, workdir]
@@ -291,9 +315,11 @@ def _arguments(request: Start, connection_file: str) -> List[str]:
 class Kernels:
     """All kernels of an agent.
 
-    Parameters: loop; folder, where each kernel gets one of its own; make_room, called before one is
-    started for an owner, to end others if there is no memory for it; on_change, called when one has
-    ended.
+    Args:
+        loop: The agent's.
+        folder: Holds a folder for each kernel.
+        make_room: Called before a kernel starts for an owner, to end others if memory is short.
+        on_change: Called when a kernel has ended.
     """
 
     def __init__(
@@ -323,14 +349,17 @@ class Kernels:
     def start(self, request: Start, owner: Owner, on_start: Callable[[Kernel], None]) -> None:
         """Start a kernel, once all that are ending are gone and the template is ready.
 
-        Its owner is told if it cannot be; `on_start` is called with the kernel.
+        Args:
+            request: The launcher's.
+            owner: Gets a `Failed` if the kernel cannot be started.
+            on_start: Called with the kernel.
         """
         if not any(kernel.ending for kernel in self._all):
             self._make_room(owner)
         try:
             ready = self._processes.prepare(request)
         except (OSError, ValueError):
-            ready = True  # to be told what is wrong
+            ready = True  # the start below reports what is wrong
         if not ready or any(kernel.ending for kernel in self._all):
             self._waiting.append(partial(self._start_for, request, owner, on_start))
             return
@@ -345,7 +374,7 @@ class Kernels:
             on_start(kernel)
 
     def end(self) -> None:
-        """End all kernels, and start none that waits."""
+        """End all kernels, and start none of those that wait."""
         self._waiting.clear()
         for kernel in self._all:
             kernel.end()
@@ -368,7 +397,7 @@ class Kernels:
             return kernel.poll()
         except Exception as error:
             kernel.owner.on_fault(error)
-            self._loop.call_later(KILL_AFTER, self._poll)  # nothing else may come to make us look
+            self._loop.call_later(KILL_AFTER, self._poll)  # no signal may come for it
             known = kernel in self._faulty
             self._faulty.add(kernel)
             return known  # it cannot even be cleaned up after

@@ -33,19 +33,21 @@ from ..link.messages import (
 from .iopub_recorder import IopubRecorder
 from .kernels import Kernel, Kernels, Owner
 
-CLOSED_SESSIONS_KEPT = 256  # of which it is known why they are over
+CLOSED_SESSIONS_KEPT = 256  # of which the reason is kept
 KERNEL_MEMORY = 32 << 20  # bytes that a kernel takes, besides files that can be read again
 SLEEP_ALLOWANCE = 60.0  # seconds of silence after which a launcher counts as gone, not asleep
-FOREVER = 1e9  # seconds, from which on nobody counts
-OUTPUT_KEPT_SECONDS = 3600.0  # the most seconds that what a dead kernel said waits
+FOREVER = 1e9  # seconds; a longer lease does not end
+OUTPUT_KEPT_SECONDS = 3600.0  # the most seconds that the output of a dead kernel waits
 PEER_TIMEOUTS = (1.0, 3600.0)  # seconds, of which a launcher may choose
 
 
 class Sessions:
     """All sessions of an agent, and their kernels.
 
-    Parameters: loop; folder, where each kernel gets one of its own; on_change, called when there
-    may be fewer sessions or kernels than before.
+    Args:
+        loop: The agent's.
+        folder: Holds a folder for each kernel.
+        on_change: Called when there may be fewer sessions or kernels than before.
     """
 
     def __init__(self, loop: Loop, folder: str, on_change: Callable[[], None]) -> None:
@@ -59,9 +61,13 @@ class Sessions:
         return len(self._all)
 
     def open(self, number: bytes) -> Tuple[Optional["Session"], int]:
-        """Return a launcher's session, begun if it is new, and its status.
+        """Find or begin the session of a launcher.
 
-        It is None if it is over, or cannot go on; the status says why.
+        Args:
+            number: The 16 bytes that the launcher chose.
+
+        Returns:
+            The session and its status; None and the reason if it is over or cannot go on.
         """
         session = self._all.get(number)
         if session is None:
@@ -72,12 +78,12 @@ class Sessions:
         return (session if session.status == RESUMED else None), session.status
 
     def close(self, status: int) -> None:
-        """Close all; `status` is why."""
+        """Close all sessions; `status` is the reason."""
         for session in tuple(self._all.values()):
             session.close(status)
 
     def remove(self, session: "Session") -> None:
-        """Forget a session that is over, except for why."""
+        """Forget a session that is over, but for the reason."""
         if self._all.pop(session.number, None) is not None and session.status != NEW:
             self._closed[session.number] = session.status
             if len(self._closed) > CLOSED_SESSIONS_KEPT:
@@ -85,18 +91,18 @@ class Sessions:
         self._on_change()
 
     def replace(self, session: "Session", key: str) -> None:
-        """End the kernel that has the key of a session that starts one, or is yet to be started."""
+        """Close other sessions with this connection key, and end their kernels."""
         for other in tuple(self._all.values()):
             if key and other is not session and other.key == key:
                 other.close(handshake.REPLACED)
 
     def session_of(self, kernel: str) -> Optional["Session"]:
-        """Return the session that a kernel belongs to."""
+        """Return the session of the kernel with an id, if there is one."""
         found = (s for s in self._with_kernels() if s.kernel and s.kernel.id == kernel)
         return next(found, None)
 
     def orphan_like(self, request: Start) -> Optional["Session"]:
-        """Return the youngest that has lost its launcher, of those that a request could mean."""
+        """Return the last abandoned session that fits a request: same owner, python and workdir."""
 
         def fits(kernel: Optional[Kernel]) -> bool:
             if kernel is None or not kernel.ready:
@@ -109,13 +115,13 @@ class Sessions:
         return orphans[-1] if orphans else None
 
     def stop(self, kernel: str) -> None:
-        """End a kernel, whoever has it."""
+        """End the kernel with an id, whoever has it."""
         session = self.session_of(kernel)
         if session is not None:
             session.close(STOPPED)
 
     def describe(self) -> List[KernelInfo]:
-        """Return what a person wants to know of the kernels."""
+        """Return what a person wants to know of each kernel."""
         sessions = {session.kernel: session for session in self._with_kernels()}
         return [sessions.get(kernel, kernel).describe() for kernel in self.kernels]
 
@@ -124,7 +130,7 @@ class Sessions:
         return [s for s in sessions if s.kernel is not None and not s.kernel.over]
 
     def _abandoned(self) -> List["Session"]:
-        """Return those whose launchers are likely to be gone for good, the oldest first."""
+        """Return the sessions whose launchers are likely gone for good, the longest gone first."""
         found = [session for session in self._all.values() if session.abandoned]
         return sorted(found, key=lambda session: session.detached_since or 0.0)
 
@@ -145,15 +151,18 @@ class Sessions:
 
 
 class Session:
-    """What there is of one launcher, whether its connection stands or not.
+    """What the agent keeps for one launcher, through any number of connections.
 
-    A fault of ours in one session ends that one alone.
-    Parameters: sessions, that it belongs to; number, which the launcher chose for it.
+    A fault in our code in one session ends that one alone.
+
+    Args:
+        sessions: All of them.
+        number: The 16 bytes that the launcher chose.
     """
 
     def __init__(self, sessions: Sessions, number: bytes) -> None:
         self.number = number
-        self.status = RESUMED  # to be told to the launcher when it comes back
+        self.status = RESUMED  # what the launcher learns when it comes back
         self.kernel: Optional[Kernel] = None
         self.detached_since: Optional[float] = None  # monotonic; None while the connection stands
         self._sessions = sessions
@@ -175,19 +184,19 @@ class Session:
 
     @property
     def key(self) -> str:
-        """The connection key of the kernel that is there or wanted; empty if none is."""
+        """The connection key of the kernel that runs or is wanted; empty if none is."""
         if self.kernel is not None:
             return "" if self.kernel.over else self.kernel.key
         return self._request.key if self._request is not None else ""
 
     @property
     def detached(self) -> bool:
-        """Whether a kernel is there, and its launcher is not."""
+        """Whether it has a kernel that runs, and no launcher."""
         return self.detached_since is not None and self.kernel is not None and not self.kernel.over
 
     @property
     def abandoned(self) -> bool:
-        """Whether that is likely to stay so: a launcher that fell silent may just be asleep."""
+        """Whether its launcher is probably gone for good; one that fell silent may be asleep."""
         if self.detached_since is None or not self.detached:
             return False
         return not self._fell_silent or time.monotonic() - self.detached_since > SLEEP_ALLOWANCE
@@ -195,8 +204,10 @@ class Session:
     def resume(self, transport: Any, received: int, data: bytes) -> None:
         """Go on over a new connection of the launcher's.
 
-        Parameters: transport, past the handshake; received, the number of the last frame that came
-        there; data, that has come behind the handshake.
+        Args:
+            transport: The connection, past the handshake; see `link.transport`.
+            received: The number of the last frame that the launcher received.
+            data: What came behind the handshake.
         """
         self._loop.call(partial(self._resume, transport, received, data))
 
@@ -212,7 +223,7 @@ class Session:
         self.driver.receive_data(data)
 
     def close(self, status: int) -> None:
-        """End the session and its kernel; `status` is what the launcher is told."""
+        """End the session and its kernel; `status` is the reason that the launcher gets."""
         self._cancel_lease()
         self.status = status
         self.driver.close()
@@ -289,7 +300,7 @@ class Session:
             kernel.end()
 
     def _take_over(self, other: "Session", request: Union[Start, Attach]) -> bool:
-        """Have the kernel of another session, which has lost its launcher; say whether we do."""
+        """Adopt the kernel of another session, whose launcher is gone; return whether it worked."""
         kernel = other.kernel
         if kernel is None or not kernel.ready or kernel.ending:
             return False
@@ -305,7 +316,7 @@ class Session:
         return True
 
     def release_kernel(self) -> Tuple[Optional[IopubRecorder], Any]:
-        """Let go of the kernel; return its iopub connection, as far as there is one."""
+        """Give up the kernel; return its iopub recorder and connection, if there are any."""
         self.kernel = None
         iopub, sock = self._iopub, self._iopub_socket
         recorder, self._recorder, self._iopub_socket = self._recorder, None, None
@@ -336,7 +347,7 @@ class Session:
             self._recorder = IopubRecorder()
         if self._iopub_socket is None:
             sock = kernel.connect("iopub")
-        else:  # a kernel that was taken over has said its opening long ago
+        else:  # a kernel that was taken over has sent its opening long ago
             sock, self._iopub_socket = self._iopub_socket, None
             self.driver.link.send(number, self._recorder.opening)
         self._iopub = self._forward(number, sock, self._recorder)
@@ -382,7 +393,7 @@ class Session:
             self._connect_video(self.kernel)
 
     def on_fault(self, error: Exception) -> None:
-        """End this session, and no other, after a fault of ours; the log has its traceback."""
+        """End this session, and no other, after a fault in our code; the log has its traceback."""
         sys.excepthook(type(error), error, error.__traceback__)
         try:
             self.close(FAULT)
@@ -393,7 +404,7 @@ class Session:
     # --- when the launcher is gone --------------------------------------------------------------
 
     def on_disconnect(self, error: Exception) -> None:
-        """Wait for the launcher to come back; after a ProtocolError, only for its time to be up."""
+        """Wait for the launcher to come back; after a ProtocolError, only for the lease to end."""
         if self._leaving or self._request is None:
             self.close(STOPPED if self._leaving else NEW)
             return
@@ -407,10 +418,10 @@ class Session:
             self.schedule_lease_expiry()
 
     def _said_all(self) -> bool:
-        """Say whether the kernel is over, and the launcher knows all that it had to say."""
+        """Return whether the kernel is over, and the launcher has all that it had to say."""
         link, over = self.driver.link, self.kernel is not None and self.kernel.over
-        said = all(end.has_said_all for end in self.driver.ends.values())
-        return over and said and not (link.unacked_bytes or link.queued_bytes)
+        sent = all(end.has_said_all for end in self.driver.ends.values())
+        return over and sent and not (link.unacked_bytes or link.queued_bytes)
 
     def schedule_lease_expiry(self) -> None:
         """See that the session ends when its launcher has been away for too long."""
@@ -421,7 +432,7 @@ class Session:
             self._cancel_lease = self._loop.call_later(left, self._expire)
 
     def _lease(self) -> Optional[float]:
-        """Return the seconds that the launcher may be away; None for ever."""
+        """Return the seconds that the launcher may be away; None means for ever."""
         assert self._request is not None
         lease = self._request.lease
         if lease is not None and not 0 <= lease < FOREVER:

@@ -15,8 +15,11 @@ MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs", "devtmpfs")  # file systems that are me
 class Spool:
     """A queue of bytes.
 
-    Parameters: limit, the bytes that it may keep on disk; folders that its file may be in, of which
-    the first that is on a disk counts. The file loses its name at once, so that nothing is left.
+    Its file loses its name at once, so that nothing is left behind.
+
+    Args:
+        limit: The bytes that it may keep on disk.
+        folders: Where its file may be; the first that is on a disk counts.
     """
 
     def __init__(self, limit: int = MAX_DISK, folders: Optional[List[str]] = None) -> None:
@@ -63,7 +66,11 @@ class Spool:
             self._in_memory += len(data)
 
     def popleft(self, size: int) -> bytes:
-        """Return and remove at most so many bytes from the beginning, and at least one."""
+        """Return and remove at most `size` bytes from the beginning, and at least one.
+
+        Raises:
+            OSError: The disk failed.
+        """
         if self._before:
             data = self._before.popleft()
             if len(data) > size:
@@ -81,7 +88,7 @@ class Spool:
         return data[:size]
 
     def close(self) -> None:
-        """Give the file up, with what is in it."""
+        """Give up the file, with what is in it."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -105,7 +112,11 @@ class Spool:
 
 
 def is_disk(folder: str) -> bool:
-    """Say whether a folder is on a disk, and not in memory that looks like one. Raises OSError."""
+    """Return whether a folder is on a disk, and not in memory that looks like one.
+
+    Raises:
+        OSError: The folder or the list of mounts cannot be read.
+    """
     device = os.stat(folder).st_dev
     number = "%d:%d" % (os.major(device), os.minor(device))
     with open("/proc/self/mountinfo", errors="replace") as file:  # names may be anything
@@ -120,7 +131,7 @@ def is_disk(folder: str) -> bool:
 
 
 def _is_upper_on_disk(options: str) -> bool:
-    """Say the same of where an overlay keeps what is written to it, as far as that can be seen."""
+    """Return whether the folder that an overlay writes to is on a disk; True if nobody knows."""
     for option in options.split(","):
         if option.startswith("upperdir=") and os.path.isdir(option[9:]):
             return is_disk(option[9:])

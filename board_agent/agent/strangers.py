@@ -15,10 +15,13 @@ MAX_BYTES = 1024  # that one may send
 
 
 class Strangers:
-    """All who are at the handshake.
+    """All peers at the handshake.
 
-    Parameters: loop; token, which they have to prove that they know; on_proven, called with one who
-    has, the number of its session, and the number of the last frame that came to it.
+    Args:
+        loop: The agent's.
+        token: What they have to prove that they know.
+        on_proven: Called with a stranger that has proven it, its session's number, and the number
+            of the last frame that it received.
     """
 
     def __init__(
@@ -30,10 +33,10 @@ class Strangers:
         self._all: List[Stranger] = []
 
     def add(self, transport: Any, host: str) -> None:
-        """Begin with a new transport; if there are too many, send one away.
+        """Begin with a new connection; if there are too many, close one.
 
-        That is any of the host that has most, one that has said nothing if there is one: so a flood
-        does not wash those out who are on their way to prove themselves.
+        That is any of the host that has most, if possible one that has sent nothing. So a flood
+        does not drive out those that are about to prove themselves.
         """
         if len(self._all) >= MAX_STRANGERS:
             most = Counter(stranger.host for stranger in self._all).most_common(1)[0][0]
@@ -44,12 +47,12 @@ class Strangers:
         self._all.append(Stranger(self, transport, host))
 
     def remove(self, stranger: "Stranger") -> None:
-        """Forget one who is past the handshake, one way or the other."""
+        """Forget a peer that is past the handshake, one way or the other."""
         if stranger in self._all:
             self._all.remove(stranger)
 
     def close(self) -> None:
-        """Send all away."""
+        """Close all connections."""
         for stranger in tuple(self._all):
             stranger.close()
 
@@ -69,16 +72,21 @@ class Stranger:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the peer has said nothing."""
+        """Whether the peer has sent nothing."""
         return self._room == MAX_BYTES
 
     def close(self) -> None:
-        """Send the peer away."""
+        """Close the connection."""
         self._leave()
         self.transport.close()
 
     def accept(self, status: int, received: int) -> bytes:
-        """Answer a peer that has proven itself; return what it has said since."""
+        """Answer a peer that has proven itself; return what it has sent since.
+
+        Args:
+            status: Of its session, such as RESUMED.
+            received: The number of the last frame received in it.
+        """
         self._leave()
         self._handshake.accept(status, received)
         self._send()
@@ -112,7 +120,7 @@ class Stranger:
             self._strangers.on_proven(self, *self._handshake.request)
 
     def _on_fault(self, error: Exception) -> None:
-        """Send the peer away after a fault of ours; the log has its traceback."""
+        """Close the connection after a fault in our code; the log has its traceback."""
         sys.excepthook(type(error), error, error.__traceback__)
         self.close()
 

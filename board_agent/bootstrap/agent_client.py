@@ -1,7 +1,7 @@
 """Ask the agents that run on this board, without a launcher.
 
-Run by the bootstrap session as `python -m board_agent.bootstrap.agent_client find`, or `stop` with
-kernels' ids; says what came of it on stdout, as JSON.
+The bootstrap session runs it as `python -m board_agent.bootstrap.agent_client find`, or `stop` with
+kernels' ids. It prints the result as JSON.
 """
 
 import json
@@ -34,11 +34,11 @@ _TROUBLES = (OSError, EOFError, ProtocolError, handshake.HandshakeError, BadMess
 
 
 class NoAnswer(Exception):
-    """The agent does not answer as one of ours does."""
+    """The agent does not answer, or not as one of ours does."""
 
 
 def find() -> Dict[str, Any]:
-    """Return how to reach the agents that run here, each with its kernels, or None."""
+    """Return how to reach each agent that runs here, with its kernels, or None if it is silent."""
     found = []
     for state in agents():
         try:
@@ -50,7 +50,14 @@ def find() -> Dict[str, Any]:
 
 
 def stop(*kernels: str) -> Dict[str, Any]:
-    """End kernels of any agent here; say what went wrong."""
+    """End kernels of any agent here.
+
+    Args:
+        kernels: Their ids.
+
+    Returns:
+        An `error`, if one of them may still run.
+    """
     left, trouble = set(kernels), ""
     for state in agents():
         try:
@@ -64,7 +71,11 @@ def stop(*kernels: str) -> Dict[str, Any]:
 
 
 def _end(state: Dict[str, Any], wanted: List[str]) -> None:
-    """End kernels of an agent, by their ids, and wait until they are gone. Raises NoAnswer."""
+    """End kernels of an agent, by their ids, and wait until they are gone.
+
+    Raises:
+        NoAnswer: The agent is silent, or they do not end.
+    """
     deadline = time.monotonic() + AGENT_TIMEOUT
     while any(found.kernel in wanted for found in _ask(state, wanted)):
         if time.monotonic() > deadline:
@@ -73,7 +84,11 @@ def _end(state: Dict[str, Any], wanted: List[str]) -> None:
 
 
 def _ask(state: Dict[str, Any], to_stop: List[str]) -> List[KernelInfo]:
-    """End kernels, and return all that are there. Raises NoAnswer."""
+    """End kernels by their ids, and return all that the agent has.
+
+    Raises:
+        NoAnswer: The agent is silent.
+    """
     try:
         path, token = state["socket"], bytes.fromhex(state["token"])
     except (KeyError, TypeError, ValueError):

@@ -1,8 +1,8 @@
-"""Take a bundle that the launcher sends: in pieces, whole or not at all.
+"""Receive a bundle from the launcher: in pieces, whole or not at all.
 
-Called from the bootstrap session. What has come is kept in a file until all of it has, so that a
-cut upload goes on where it was; then a child process unpacks it, with the kernel's Python: the code
-is compiled for that one.
+The bootstrap session calls these functions. A file keeps what has come until all of it has, so that
+a cut upload goes on where it was. Then a child process unpacks it with the kernel's Python, for
+which the code is compiled.
 """
 
 from __future__ import annotations
@@ -26,14 +26,27 @@ _said = b""
 
 
 def python_version(python: Optional[str]) -> str:
-    """Return the version of an interpreter, such as 3.8. Raises OSError or CalledProcessError."""
+    """Return the version of an interpreter, such as 3.8.
+
+    Args:
+        python: Its path, or None for this one.
+
+    Raises:
+        OSError: It cannot be started.
+        CalledProcessError: It failed.
+    """
     if python is None:
         return "%d.%d" % sys.version_info[:2]
     return subprocess.check_output([home.interpreter(python), "-c", _ASK]).decode().strip()
 
 
 def state(name: str) -> Dict[str, Any]:
-    """Say whether a bundle is installed; if not, how much has come, and how much space is left."""
+    """Return whether a bundle is installed, and if not, what has come of it.
+
+    Returns:
+        Whether it is `installed`; if not, the bytes that have come (`have`) and that are `free`. Or
+        an `error`, as `home.failure` gives it.
+    """
     place = home.bundle_folder(name)
     if os.path.isdir(place):
         return {"installed": True}
@@ -47,7 +60,17 @@ def state(name: str) -> Dict[str, Any]:
 
 
 def add(data: bytes, name: str, offset: int) -> Dict[str, Any]:
-    """Write a piece of the archive; say how much there is of it now."""
+    """Write a piece of the archive.
+
+    Args:
+        data: The piece.
+        name: The bundle's name.
+        offset: Bytes of the archive before the piece; it is not written if some of them are
+            missing.
+
+    Returns:
+        The bytes that have come (`have`), or an `error`, as `home.failure` gives it.
+    """
     place = home.bundle_folder(name)
     part = _part(place)
     try:
@@ -71,7 +94,16 @@ def drop(name: str) -> Dict[str, Any]:
 
 
 def unpack(name: str, digest: str, python: Optional[str]) -> Dict[str, Any]:
-    """Have the archive checked, unpacked and compiled by a child process."""
+    """Have a child process check, unpack and compile the archive.
+
+    Args:
+        name: The bundle's name.
+        digest: The archive's SHA-256, in hex.
+        python: The interpreter to compile for, or None for this one.
+
+    Returns:
+        Nothing, or an `error`, as `home.failure` gives it.
+    """
     global _child, _said
     place = home.bundle_folder(name)
     command = [home.interpreter(python), "-m", "board_agent.bootstrap.unpack"]
@@ -94,7 +126,12 @@ def unpack(name: str, digest: str, python: Optional[str]) -> Dict[str, Any]:
 
 
 def progress() -> Dict[str, Any]:
-    """Say how far the child process is: "done" of "all" files, or what came of it."""
+    """Return how far the child process is.
+
+    Returns:
+        How many files are `done`, of `all`. At the end that it is `over`, with an `error`, `path`
+        and `detail` if it failed.
+    """
     global _said
     assert _child is not None and _child.stdout is not None
     status = _child.poll()

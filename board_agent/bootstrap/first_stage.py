@@ -1,8 +1,8 @@
 """Serve rpyc over stdin and stdout on a board that may have nothing but Python.
 
-The launcher feeds this file to `python3 -c` over stdin and calls `main`. rpyc's modules come after
-it on the same way, the first time; then they are kept, compiled, in the user's cache folder. They
-are made by hand, without a package's own `__init__`, which would import all of rpyc and plumbum.
+The launcher feeds this file to `python3 -c` over stdin and calls `main`. rpyc's modules follow on
+the same stream, the first time; then they are kept, compiled, in the user's cache folder. They are
+loaded without a package's own `__init__`, which would import all of rpyc and plumbum.
 """
 
 import json
@@ -18,16 +18,19 @@ from typing import IO, Any, Callable, List, Tuple
 
 Modules = List[Tuple[str, types.CodeType]]
 _GRACE = 1.0  # Seconds in which an idle first stage ends by itself.
-_LOOK = 60.0  # Seconds between looks at how long the launcher has been silent, at most.
+_LOOK = 60.0  # Seconds, at most, between polls of how long the launcher has been silent.
 
 
 def main(marker: str, key: str, size: int, packages: List[str], peer_timeout: float) -> None:
-    """Report, get the modules if need be, and serve until stdin ends.
+    """Report, receive the modules if need be, and serve until stdin ends.
 
-    Parameters: marker that starts each line for the launcher; key that names this version of the
-    modules; size in bytes of what has to be sent for them; names of those that are packages;
-    peer_timeout, the seconds that the launcher may be silent, after which it is given up: no server
-    need ever tell us that a network has gone.
+    Args:
+        marker: Begins each line for the launcher.
+        key: Names this version of the modules.
+        size: Bytes that have to be sent for them.
+        packages: Names of those that are packages.
+        peer_timeout: Seconds of silence after which the launcher is given up: no server need ever
+            tell us that a network has gone.
     """
     incoming = os.fdopen(os.dup(0), "rb", 0)
     outgoing = os.fdopen(os.dup(1), "wb", 0)
@@ -101,7 +104,7 @@ def _check(data: bytes) -> bytes:
 
 
 def _received(incoming: IO[bytes], size: int) -> Modules:
-    """Take the modules' sources from the launcher, JSON packed with zlib, and compile them."""
+    """Receive the modules' sources, JSON packed with zlib, and compile them."""
     data = b""
     while len(data) < size:
         part = incoming.read(size - len(data))
@@ -129,8 +132,8 @@ def _load(modules: Modules, packages: List[str]) -> None:
         sys.modules["ssl"] = ssl
 
 
-def _end_with(incoming: IO[bytes], is_silent: Callable[[], bool], look: float) -> None:
-    """See to it that this process ends with the launcher, even while a request hangs."""
+def _end_with(incoming: IO[bytes], is_silent: Callable[[], bool], pause: float) -> None:
+    """End this process with the launcher, even while a request hangs."""
     if not hasattr(select, "poll"):  # Windows, where this is a child that the launcher kills.
         return
     watched = os.dup(incoming.fileno())
@@ -138,7 +141,7 @@ def _end_with(incoming: IO[bytes], is_silent: Callable[[], bool], look: float) -
     def watch() -> None:
         hangup = select.poll()
         hangup.register(watched, 0)  # The end of the stream is always reported.
-        while not hangup.poll(look * 1000) and not is_silent():
+        while not hangup.poll(pause * 1000) and not is_silent():
             pass
         time.sleep(_GRACE)
         os._exit(1)

@@ -1,8 +1,8 @@
 """Put our code on the board, and load it.
 
-Executed from its source in the bootstrap session before anything of ours is there: it stands alone.
-Each function returns JSON, since only plain strings may cross that session. A board's rpyc service
-keeps for good what is imported here, so that is little.
+The bootstrap session executes this source before anything of ours is there: it stands alone. Each
+function returns JSON, since only plain strings may cross that session. A board's rpyc service keeps
+for good what is imported here, so that is little.
 """
 
 import errno
@@ -24,7 +24,7 @@ stdio: "tuple[int, int]"  # that the first stage serves rpyc on; a board's rpyc 
 
 
 def load(code: str) -> str:
-    """Import the code with a given hash; say whether it is there."""
+    """Import the code with a given hash; return whether it is installed."""
     global _bootstrap
     folder = _folder(code)
     if not os.path.isdir(folder):
@@ -43,6 +43,9 @@ def install(code: str, archive: bytes) -> str:
     """Have a child process unpack a zip archive as the code with a given hash.
 
     The program that does so is in the archive.
+
+    Returns:
+        An empty object, or an `error`, `path` and `detail`.
     """
     folder = _folder(code)
     path = "%s.%s.zip" % (folder, os.urandom(4).hex())
@@ -71,7 +74,7 @@ def call(name: str, arguments: str) -> str:
 
 
 def send(name: str, data: bytes, arguments: str) -> str:
-    """Call one with bytes, and then the arguments in a JSON array."""
+    """Call one with bytes, and then with the arguments in a JSON array."""
     return json.dumps(getattr(_bootstrap, name)(data, *json.loads(arguments)))
 
 

@@ -30,7 +30,7 @@ bundle_progress = bundle_receiver.progress
 
 
 def facts(python: Optional[str]) -> Dict[str, Any]:
-    """Return what the board and the given Python are; see `facts.py`."""
+    """Return what the board and the given Python are, as `kernel.facts` has it, or an error."""
     try:
         return _run(python, "board_agent.kernel.facts")
     except OSError as error:
@@ -38,7 +38,7 @@ def facts(python: Optional[str]) -> Dict[str, Any]:
 
 
 def python_version(python: Optional[str]) -> Dict[str, Any]:
-    """Return the version of the given Python, such as 3.8."""
+    """Return the version of the given Python, such as 3.8, or an error."""
     try:
         return {"version": bundle_receiver.python_version(python)}
     except (OSError, subprocess.CalledProcessError) as error:
@@ -46,9 +46,15 @@ def python_version(python: Optional[str]) -> Dict[str, Any]:
 
 
 def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
-    """Return how to reach the agent, or that which listens at an address; start it if need be.
+    """Return how to reach the agent, started if need be.
 
-    Returns its pid, port, socket and token, or an error and its detail.
+    Args:
+        code: The hash of its code.
+        bind: The HOST:PORT that it listens at; empty if it gets the streams of launchers.
+        python: The interpreter to start it with, or None for this one.
+
+    Returns:
+        Its `pid`, `port`, `socket` and `token`, or an `error` and its `detail`.
     """
     try:
         lock = AgentLock(code, bind)
@@ -73,17 +79,17 @@ def find_agents() -> Dict[str, Any]:
 
 
 def find_kernels() -> Dict[str, Any]:
-    """Return the same, each with its kernels, or None if it is mum."""
+    """Return the same, each with its kernels, or None if it is silent."""
     return _run(None, "board_agent.bootstrap.agent_client", "find")
 
 
 def stop(kernels: List[str]) -> Dict[str, Any]:
-    """End kernels of any agent here; say what went wrong."""
+    """End kernels of any agent here, by their ids; return what went wrong."""
     return _run(None, "board_agent.bootstrap.agent_client", "stop", *kernels)
 
 
 def purge() -> Dict[str, Any]:
-    """End all agents here with their kernels, and remove our folders; say what went wrong."""
+    """End all agents here with their kernels, and remove our folders; return what went wrong."""
     for state in agents():
         os.kill(state["pid"], signal.SIGTERM)
     deadline = time.monotonic() + END_SECONDS
@@ -132,7 +138,11 @@ def _append_key(folder: str, line: bytes, body: bytes) -> None:
 
 
 def _run(python: Optional[str], *module: str) -> Dict[str, Any]:
-    """Run a module of ours, with its arguments, and return what it says. Raises OSError."""
+    """Run a module of ours, with its arguments, and return the JSON object that it prints.
+
+    Raises:
+        OSError: It cannot be started, or failed.
+    """
     command = [home.interpreter(python), "-m", *module]
     run = subprocess.run(command, cwd=home.code(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if run.returncode:

@@ -1,8 +1,8 @@
 """Unpack an archive beside the place that its content is to have: whole or not at all.
 
-Run as a child process by the bootstrap session, which may be in a service that runs on: with our
+The bootstrap session, which may be in a service that runs on, runs it as a child process: with our
 code from the archive that is unpacked, or as `python -m board_agent.bootstrap.unpack ARCHIVE FOLDER
-DIGEST` with the kernel's Python. What there is to say is said on stdout, as lines of JSON.
+DIGEST` with the kernel's Python. It reports on stdout, as lines of JSON.
 """
 
 import compileall
@@ -22,7 +22,7 @@ from ..common.home import failure
 
 
 def code() -> None:
-    """Unpack our code, and compile it; say what went wrong.
+    """Unpack our code, and compile it; print what went wrong.
 
     The arguments of the process are the archive and the folder.
     """
@@ -31,17 +31,17 @@ def code() -> None:
 
 
 def bundle() -> None:
-    """Unpack a bundle, and compile it; say how far that is, and what went wrong.
+    """Unpack a bundle, and compile it; print how far that is, and what went wrong.
 
-    The arguments of the process are the archive, the folder, and the archive's hash.
+    The arguments of the process are the archive, the folder, and the archive's SHA-256 in hex.
     """
     archive, place, digest = sys.argv[1:]
-    said = _put(place, partial(_unpack_bundle, archive, digest, place))
-    if said.get("error", "") in ("", "ENOSPC"):  # else it may be unpacked some other time
+    report = _put(place, partial(_unpack_bundle, archive, digest, place))
+    if report.get("error", "") in ("", "ENOSPC"):  # else it may be unpacked another time
         with contextlib.suppress(FileNotFoundError):
             os.unlink(archive)
-    if said:
-        _say(said)
+    if report:
+        _say(report)
 
 
 def _put(place: str, fill: Callable[[str], None]) -> Dict[str, Any]:
@@ -85,7 +85,7 @@ def _unpack_bundle(archive: str, digest: str, place: str, new: str) -> None:
 def _compiled(
     sources: zipfile.ZipFile, paths: List[str], place: str
 ) -> Iterator[Tuple[str, CodeType]]:
-    """Give the code of modules; what tracebacks call them is where they will be."""
+    """Yield the code of modules; tracebacks name the place where the sources will be."""
     for done, path in enumerate(paths):
         _say({"done": done, "all": len(paths)})
         with contextlib.suppress(SyntaxError):  # it is for another version of Python

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def agents() -> List[Dict[str, Any]]:
-    """Return what each agent of ours that runs here wrote, whatever its version and address.
+    """Return what each of our agents that runs here wrote, whatever its version and address.
 
-    What those have left that were killed is removed.
+    It removes what agents have left that were killed.
     """
     found = []
     for path in home.candidates():
@@ -41,10 +41,16 @@ def _names(folder: str) -> List[str]:
 
 
 class AgentLock:
-    """The place of the one agent of a version, or of those that listen at an address.
+    """The lock of the one agent of a version, or of those that listen at an address.
 
-    Whoever holds its lock is that agent; its state file tells launchers how to reach it.
-    Parameters: code, the hash of the code; bind, "HOST:PORT" as asked for, or empty.
+    Whoever holds it is that agent; its state file tells launchers how to reach it.
+
+    Args:
+        code: The hash of the agent's code.
+        bind: "HOST:PORT", as asked for, or empty.
+
+    Raises:
+        NoHome: No folder can hold it.
     """
 
     def __init__(self, code: str, bind: str) -> None:
@@ -53,7 +59,7 @@ class AgentLock:
 
     @classmethod
     def at(cls, folder: str) -> "AgentLock":
-        """Return the seat that has a folder."""
+        """Return the lock that has a folder."""
         lock = cls.__new__(cls)
         lock._set_folder(folder)
         return lock
@@ -66,7 +72,11 @@ class AgentLock:
         self._lock: Optional[int] = None
 
     def acquire(self) -> bool:
-        """Take the seat; False when an agent has it. Raises NoHome."""
+        """Acquire the lock; return False if an agent holds it.
+
+        Raises:
+            NoHome: Its folder cannot be made.
+        """
         import fcntl  # not on Windows, where this module serves the PC's end
 
         for _ in range(home.TRIES):
@@ -92,14 +102,16 @@ class AgentLock:
         raise home.NoHome("%s cannot be made" % self.folder)
 
     def _is_current(self, lock: int) -> bool:
-        """Say whether the file that was locked is still the one that others will find."""
+        """Return whether the file that was locked is still the one that others will find."""
         try:
             return os.path.samestat(os.fstat(lock), os.stat(self._lock_path))
         except FileNotFoundError:
             return False
 
     def remove_stale(self) -> None:
-        """Remove what an agent before us had no time to remove: its socket, kernels' folders."""
+        """Remove what an agent before this one had no time to remove: its socket, and kernels'
+        folders.
+        """
         if os.path.exists(self.socket):
             os.unlink(self.socket)
         entries = os.listdir(self.folder) if os.path.isdir(self.folder) else ()
@@ -108,14 +120,14 @@ class AgentLock:
                 home.remove_tree(os.path.join(self.folder, entry))
 
     def write_state(self, state: Dict[str, Any]) -> None:
-        """Tell launchers how to reach the agent; holds the token, so nobody else may read it."""
+        """Write how launchers reach the agent; with the token, so only this user may read it."""
         partial = self._state_path + ".new"
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(state, file)
         os.replace(partial, self._state_path)
 
     def read_state(self) -> Optional[Dict[str, Any]]:
-        """Return what the agent in this seat wrote, or None when there is none."""
+        """Return what the agent that holds the lock wrote; None if none does, or none yet."""
         if self.acquire():
             self.release()
             return None
@@ -127,13 +139,13 @@ class AgentLock:
         return dict(state, socket=self.socket)
 
     def release(self) -> None:
-        """Give the seat up."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def clear(self) -> None:
-        """Remove what the agent left, its folder included, and leave."""
+        """Remove what the agent left, its folder included, and release the lock."""
         self.remove_stale()
         log = os.path.join(self.folder, "log")
         for path in (self._state_path, self._lock_path, log):

@@ -1,6 +1,6 @@
-"""The kernel's end of the lifeline: a socket to the agent, on which the two exchange JSON lines.
+"""The kernel's socket to its agent, on which the two exchange JSON lines.
 
-Its end means that the other one is gone.
+When it ends, the other one is gone.
 """
 
 import json
@@ -17,18 +17,29 @@ def adopt(descriptor: int) -> None:
 
 
 def is_open() -> bool:
-    """Say whether this process is a kernel that an agent started."""
+    """Return whether this process is a kernel that an agent started."""
     return _socket is not None
 
 
 def send(content: Dict[str, Any]) -> None:
-    """Tell the agent something. Raises OSError."""
+    """Send the agent a JSON object.
+
+    Raises:
+        OSError: The agent is gone.
+    """
     assert _socket is not None
     _socket.sendall(json.dumps(content).encode() + b"\n")
 
 
 def lines() -> Iterator[bytes]:
-    """Yield what the agent says, until it is gone. Raises OSError."""
+    """Read what the agent sends, until it is gone.
+
+    Yields:
+        Lines, each a JSON object.
+
+    Raises:
+        OSError: The socket failed.
+    """
     assert _socket is not None
     with _socket.makefile("rb") as file:
         yield from file

@@ -23,8 +23,10 @@ HEAD = 10  # digits of the index's length
 def pack(file: BinaryIO, modules: Iterable[Tuple[str, CodeType]], others: Iterable[str]) -> None:
     """Write the file `code`.
 
-    Parameters: modules, each with its path below the folder, such as IPython/core/magic.py;
-    others, the paths of those that are not compiled.
+    Args:
+        file: Where to write it.
+        modules: Each with its path below the folder, such as IPython/core/magic.py.
+        others: The paths of those that are not compiled.
     """
     index, parts, offset = ["%s %d %d\n" % (path, *NOT_COMPILED) for path in others], [], 0
     for path, code in modules:

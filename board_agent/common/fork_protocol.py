@@ -3,9 +3,9 @@
 JSON, one object a packet:
 
     {"ready": true}     the template's first: it has imported all
-    {"start": [...]}    fork a kernel with these arguments of `kernel`, but for the first; with two
-                        descriptors: of its socket to the agent, and for its output
-    {"pid": ...}        the answer; 0 when it cannot, or what it has imported is no longer current
+    {"start": [...]}    fork a kernel with these arguments of `kernel.main`, but for the first;
+                        with two descriptors: of its socket to the agent, and for its output
+    {"pid": ...}        the reply; 0 when it cannot, or what it has imported is no longer current
     {"ended": PID, "status": ...}    a kernel has ended; the status is as subprocess has it
 """
 
@@ -19,13 +19,21 @@ LONGEST = 1 << 16  # bytes of a message
 
 
 def send(sock: socket.socket, content: Dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """Send a message, with copies of descriptors. Raises OSError."""
+    """Send a message, with copies of descriptors.
+
+    Raises:
+        OSError: The other end is gone.
+    """
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
     sock.sendmsg([json.dumps(content).encode()], [rights] if descriptors else [])
 
 
 def receive(sock: socket.socket) -> Tuple[Optional[Dict[str, Any]], List[int]]:
-    """Receive a message and its descriptors; None at the end. Raises OSError."""
+    """Receive a message and its descriptors; None in place of the message at the end.
+
+    Raises:
+        OSError: The socket failed.
+    """
     descriptors = array.array("i")
     space = socket.CMSG_SPACE(2 * descriptors.itemsize)
     data, ancillary, _, _ = sock.recvmsg(LONGEST, space, socket.MSG_CMSG_CLOEXEC)
@@ -35,5 +43,5 @@ def receive(sock: socket.socket) -> Tuple[Optional[Dict[str, Any]], List[int]]:
 
 
 def exit_status(status: int) -> int:
-    """Return what subprocess makes of a wait status: the signal that ended it is negative."""
+    """Return a wait status as subprocess does: the signal that ended the process is negative."""
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

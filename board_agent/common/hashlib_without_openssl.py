@@ -8,9 +8,9 @@ _OWN += ["_sha2"] if sys.version_info >= (3, 12) else ["_sha256", "_sha512"]
 
 
 def use_builtin_hashes() -> bool:
-    """Have hashlib and hmac use Python's own hashes; say whether that can be, and was not before.
+    """Have hashlib and hmac use Python's own hashes; return whether this call achieved it.
 
-    Not in all ways are they as good: `complete` gives later users the modules as they ought to be.
+    They are not as good in all ways: `restore_openssl` gives later users the usual modules.
     """
     if "hashlib" in sys.modules:
         return False
@@ -21,6 +21,6 @@ def use_builtin_hashes() -> bool:
 
 
 def restore_openssl() -> None:
-    """Have who imports hashlib or hmac from now on get them with OpenSSL's hashes."""
+    """Give whoever imports hashlib or hmac from now on OpenSSL's hashes."""
     for name in ("_hashlib", "hashlib", "hmac"):
         sys.modules.pop(name, None)

@@ -15,7 +15,7 @@ TRIES = 1000  # at a folder that others may be making and removing
 
 
 class NoHome(Exception):
-    """There is no folder that is ours alone."""
+    """No folder is ours alone."""
 
 
 def cache() -> str:
@@ -31,19 +31,23 @@ def code() -> str:
 
 
 def interpreter(python: Optional[str]) -> str:
-    """Return the Python that runs a part of ours, where a certain one may be wished for."""
+    """Return the Python to run a part of ours: the given one, or else this one."""
     return os.path.expanduser(python or "") or sys.executable or "python3"
 
 
 def bundle_folder(name: str) -> str:
-    """Return where a bundle that was sent is, or would be. Raises ValueError."""
+    """Return where a bundle that was sent is, or would be.
+
+    Raises:
+        ValueError: It is no bundle's name.
+    """
     if not name.startswith("bundle-") or name != os.path.basename(name):
         raise ValueError("%r is no bundle" % name)
     return os.path.join(cache(), name)
 
 
 def failure(error: OSError, place: str) -> Dict[str, Any]:
-    """Return what the launcher is told when something of ours cannot be written."""
+    """Return what the launcher gets when something of ours cannot be written."""
     name = errno.errorcode.get(error.errno or 0, "")
     return {"error": name, "path": place, "detail": str(error)}
 
@@ -51,7 +55,10 @@ def failure(error: OSError, place: str) -> Dict[str, Any]:
 def runtime_folder() -> str:
     """Return the folder for sockets and state, made if need be: ours, and closed to others.
 
-    Short, since the path of a Unix socket may have 107 characters. Raises NoHome.
+    Its path is short, since that of a Unix socket may have 107 characters.
+
+    Raises:
+        NoHome: None of `candidates` will do.
     """
     tried = candidates()
     for path in tried:
@@ -61,7 +68,11 @@ def runtime_folder() -> str:
 
 
 def remove() -> None:
-    """Remove all that is ours here, while no agent runs. Raises OSError."""
+    """Remove all that is ours here, while no agent runs.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
     import shutil
 
     for path in [*candidates(), cache()]:
@@ -73,7 +84,7 @@ def remove() -> None:
 
 
 def remove_tree(folder: str) -> None:
-    """Remove a folder with all that is in it, as far as can be."""
+    """Remove a folder with all that is in it, as far as possible."""
     import shutil  # not before: it takes 150 kB of an agent
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -82,7 +93,7 @@ def remove_tree(folder: str) -> None:
 def candidates() -> List[str]:
     """Return the folders that `runtime_folder` may be, best first.
 
-    Not the one that a login gets: it may go with the login, and kernels are to stay.
+    The one that a login gets is not among them: it may go with the login, and kernels stay.
     """
     paths = ["/tmp/rkernel-%d" % os.getuid(), os.path.join(cache(), "run")]
     folder = os.environ.get("XDG_RUNTIME_DIR", "")
@@ -92,7 +103,7 @@ def candidates() -> List[str]:
 
 
 def is_private(path: str) -> bool:
-    """Make a folder unless it is there; say whether it is ours, and closed to others."""
+    """Make a folder unless it exists; return whether it is ours, and closed to others."""
     try:
         found = _make(path)
     except OSError:
@@ -102,9 +113,13 @@ def is_private(path: str) -> bool:
 
 
 def _make(path: str) -> os.stat_result:
-    """Make a folder unless it is there, even while agents that end take it away.
+    """Make a folder unless it exists, even while agents that end take it away.
 
-    Returns what is there; a link that somebody else laid is not followed. Raises OSError.
+    Returns:
+        What is there; a link that somebody else made is not followed.
+
+    Raises:
+        OSError: It cannot be made.
     """
     for _ in range(TRIES):
         try:

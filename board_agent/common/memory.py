@@ -7,7 +7,7 @@ SHORT = 64 << 20  # available bytes, below which memory is not to be spent for s
 
 
 def memory_of_board() -> Dict[str, int]:
-    """Return /proc/meminfo in bytes; nothing where there is none."""
+    """Return /proc/meminfo in bytes; nothing where it does not exist."""
     try:
         with open("/proc/meminfo") as file:
             rows = (line.split() for line in file)
@@ -17,12 +17,15 @@ def memory_of_board() -> Dict[str, int]:
 
 
 def available(unknown: int) -> int:
-    """Return the bytes that are free or can be had at once, or `unknown` where nobody says."""
+    """Return the bytes of memory that can be had at once, or `unknown` where nobody says."""
     return memory_of_board().get("MemAvailable", unknown)
 
 
 def memory_of_process(pid: int) -> Optional[int]:
-    """Return the bytes that a process takes: its share (PSS), or all it has where Linux is old."""
+    """Return the bytes that a process takes: its share (PSS), or all it has where Linux is old.
+
+    None means that it has ended, or that /proc does not exist.
+    """
     try:
         with open("/proc/%d/smaps_rollup" % pid) as file:
             fields = (line.split() for line in file)

@@ -16,7 +16,7 @@ class AnyType:
 
 
 class _NamedTupleMeta(type):
-    """Makes of a class body with annotations a tuple with names, as `typing.NamedTuple` does."""
+    """Make of a class body with annotations a tuple with names, as `typing.NamedTuple` does."""
 
     def __new__(mcs, name: str, bases: "tuple[type, ...]", body: "dict[str, object]") -> type:
         if not bases:
@@ -51,5 +51,5 @@ class _Typing(ModuleType):
 
 
 def install() -> None:
-    """Have what is imported from now on get the stand-in, unless something has the real one."""
+    """Give the stand-in to what is imported from now on, unless something has the real one."""
     sys.modules.setdefault("typing", _Typing("typing"))

@@ -1,9 +1,10 @@
 """Which picture is sent next, and how good it is. No I/O.
 
-Each stream has room for one picture, the newest: what was there is forgotten. The viewer grants
-pictures one by one, so that no more are under way than it asked for. When it grants them more
+Each stream has room for one picture, the newest; it replaces the one before. The viewer grants
+pictures one by one, so that no more are on their way than it asked for. When it grants them more
 slowly than they are due, first their quality falls, then their number; what is sent is always new.
-Encoding has half of one core at most: there may be no other, for the cell's code and for answers.
+Encoding takes half of one core at most: the board may have no other for the cell's code and for
+replies.
 """
 
 from typing import Dict, NamedTuple, Optional
@@ -20,7 +21,15 @@ CALM = 4  # pictures after a change of quality that show its effect
 
 
 class Shown(NamedTuple):
-    """A picture that was shown; `cell` is the request that ran, `at` the time (monotonic)."""
+    """A picture that was shown.
+
+    Args:
+        stream: The user's name for the stream.
+        cell: The msg_id of the request that ran; empty if the picture is not for the notebook.
+        display: Its display_id.
+        picture: Its pixels.
+        at: When, in seconds of the monotonic clock.
+    """
 
     stream: str
     cell: str
@@ -30,7 +39,10 @@ class Shown(NamedTuple):
 
 
 class FrameScheduler:
-    """The pictures of a kernel on their way to one viewer."""
+    """The pictures of a kernel on their way to one viewer.
+
+    Times are in seconds of the monotonic clock.
+    """
 
     def __init__(self) -> None:
         self.quality = BEST
@@ -42,7 +54,7 @@ class FrameScheduler:
         self._since_change = self._streak = 0
 
     def receive_grants(self, data: bytes) -> None:
-        """Take what the viewer says."""
+        """Take what the viewer sends: the pictures a second that it wants, then a byte a grant."""
         if self._interval is None and data:
             self._interval = 1.0 / max(1, data[0])
             data = data[1:]
@@ -54,27 +66,27 @@ class FrameScheduler:
         self.quality = BEST
 
     def put(self, shown: Shown) -> bool:
-        """Take a picture in place of the last one; say whether `wait` has to be asked anew."""
+        """Take a picture in place of its stream's last one; return whether to ask `wait` again."""
         was_due = self._due.get(shown.stream, 0.0) <= shown.at
         waited = shown.stream in self._waiting
         if waited and was_due and self._interval and not self.granted:
             self._skipped()
         self._waiting[shown.stream] = shown
         if len(self._waiting) > MAX_STREAMS:
-            oldest = min(self._waiting.values(), key=lambda one: one.at).stream
+            oldest = min(self._waiting.values(), key=lambda waiting: waiting.at).stream
             del self._waiting[oldest]
             self._due.pop(oldest, None)
         return self.granted > 0 and not waited
 
     def wait(self, now: float) -> Optional[float]:
-        """Return the seconds until `take` has a picture; None if something has to happen first."""
+        """Return the seconds until `popleft` has a picture; None if something must happen first."""
         if not self.granted or not self._waiting:
             return None
         due = min(self._due.get(stream, 0.0) for stream in self._waiting)
         return max(0.0, max(due, self._rest) - now)
 
     def popleft(self, now: float) -> Optional[Shown]:
-        """Return the picture to be sent now, if there is one."""
+        """Return the picture to send now, or None."""
         if self.wait(now) != 0.0 or self._interval is None:
             return None
         stream = min(self._waiting, key=lambda name: self._due.get(name, 0.0))
@@ -85,7 +97,7 @@ class FrameScheduler:
         return self._waiting.pop(stream)
 
     def encoded(self, now: float, seconds: float) -> None:
-        """Say what the last picture cost: as long as that, the processor is for others."""
+        """Note what encoding the last picture cost: for as long, the processor is for others."""
         self._rest = now + seconds
 
     def take_back(self) -> None:
@@ -108,7 +120,13 @@ class FrameScheduler:
 
 
 def head(shown: Shown, data: bytes, delay: float) -> bytes:
-    """Return what goes before a picture's data; `delay` is in seconds, since it was shown."""
+    """Return what goes before a picture's data on the `video` stream.
+
+    Args:
+        shown: The picture.
+        data: Its bytes, encoded.
+        delay: Seconds since it was shown.
+    """
     picture = shown.picture
     facts = video_format.facts(
         *(shown.stream, shown.cell, shown.display, picture.mime, picture.width, picture.height)

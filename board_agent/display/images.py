@@ -15,10 +15,15 @@ _WANTED = (
 
 
 class Picture(NamedTuple):
-    """A picture, as nobody will change it any more.
+    """A picture that nobody will change any more.
 
-    `mode` is L, RGB, BGR or RGBA for pixels, and "" for data that is a file of type `mime`.
-    `pixels` are bytes or a bytearray, row by row, or an image of PIL with these pixels.
+    Args:
+        mode: L, RGB, BGR or RGBA for pixels, empty for the content of a file.
+        width: In pixels.
+        height: In pixels.
+        pixels: Bytes or a bytearray, row by row; an image of PIL with these pixels; or the file's
+            bytes.
+        mime: The type of the file.
     """
 
     mode: str
@@ -31,9 +36,15 @@ class Picture(NamedTuple):
 def copy(image: Any, bgr: bool = False, into: Optional[Picture] = None) -> Picture:
     """Return a copy of a picture.
 
-    Parameters: bgr, whether the colours of an array are in the order of OpenCV; into, a copy that
-    nobody needs any more, in whose memory the new one is put if it fits: fresh memory costs a slow
-    board more than the copy. Raises TypeError or ValueError, which say what was expected.
+    Args:
+        image: What `show` takes.
+        bgr: Whether the colours of an array are in the order of OpenCV.
+        into: A copy that nobody needs any more. The new one uses its memory if it fits: fresh
+            memory costs a slow board more than the copy.
+
+    Raises:
+        TypeError: It is no picture; the error says what was expected.
+        ValueError: Its size, shape, colours or bytes cannot be shown; the error says why.
     """
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _file(bytes(image))
@@ -109,7 +120,7 @@ def _of_maix(image: Any) -> Picture:
 
 
 def _represented(image: Any, name: str) -> Optional[bytes]:
-    """Return what an object gives to be shown in notebooks, if it has that to give."""
+    """Return what an object offers to notebooks to show, or None."""
     method = getattr(image, name, None)
     data = None if method is None or isinstance(image, type) else method()
     if isinstance(data, tuple):

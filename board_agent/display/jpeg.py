@@ -1,4 +1,4 @@
-"""JPEG encoders: the best of those that are on the board.
+"""JPEG encoders: the best of those that the board has.
 
 Each is a function of a picture and a quality (1 to 100) that returns a JPEG. libjpeg-turbo by
 itself is the fastest; OpenCV and Pillow bring a copy of it along, with more around it. The one of
@@ -20,14 +20,19 @@ log = logging.getLogger(__name__)
 
 
 class Encoder(NamedTuple):
-    """A way to make a JPEG; `name` is for people."""
+    """A way to make a JPEG.
+
+    Args:
+        name: For people.
+        encode: Returns a picture as JPEG, in a quality from 1 to 100.
+    """
 
     name: str
     encode: Callable[[Picture, int], bytes]
 
 
 class NoEncoder(ValueError):
-    """There is nothing on this board that makes a JPEG."""
+    """Nothing on this board makes a JPEG."""
 
 
 _LIBRARIES = ("libturbojpeg.so.0", "libturbojpeg.so")
@@ -38,7 +43,16 @@ _lock = threading.Lock()  # the cell's thread and the one that sends both encode
 
 
 def encode(picture: Picture, quality: int) -> bytes:
-    """Return a picture as JPEG, or as it is if it is a file already. Raises NoEncoder."""
+    """Return a picture as JPEG, or as it is if it is a file already.
+
+    Args:
+        picture: What to encode.
+        quality: 1 to 100.
+
+    Raises:
+        NoEncoder: Nothing on this board makes a JPEG.
+        ValueError: The encoder refused the picture.
+    """
     global _chosen
     if not picture.mode:
         return bytes(picture.pixels)
@@ -50,7 +64,11 @@ def encode(picture: Picture, quality: int) -> bytes:
 
 
 def choose() -> Encoder:
-    """Return the best encoder that works here. Raises NoEncoder."""
+    """Return the best encoder that works here.
+
+    Raises:
+        NoEncoder: None does.
+    """
     for name, make in _MAKERS.items():
         try:
             return Encoder(name, make())
@@ -179,7 +197,7 @@ def _make_pillow() -> Callable[[Picture, int], bytes]:
 
 
 def _file() -> Any:
-    """Open a file with a descriptor: only while it encodes to one does Pillow let others run."""
+    """Open a file with a descriptor: only while it encodes to one does Pillow let threads run."""
     if hasattr(os, "memfd_create"):  # since Linux 3.17, if Python knows it
         return open(os.memfd_create("picture"), "w+b", buffering=0)
     return importlib.import_module("tempfile").TemporaryFile(buffering=0)

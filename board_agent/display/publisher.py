@@ -1,8 +1,8 @@
 """Show pictures under the cell that runs: `from board_agent.display import show`.
 
-A cell's first picture of a stream and its last one are ordinary output of the kernel: they come in
-order, whatever happens to the link. Those between them go over a lane of their own, on which only
-the newest counts.
+A cell's first picture of a stream and its last one are ordinary output of the kernel: they arrive
+in order, whatever happens to the link. Those between them take the link's `video` stream, on which
+only the newest counts.
 """
 
 import base64
@@ -25,24 +25,17 @@ from .jpeg import encode
 
 log = logging.getLogger(__name__)
 
-SOCKET = 6  # of the kernel's sockets, see SOCKETS in `kernels`
+SOCKET = 6  # of the kernel's sockets, see SOCKETS in `agent.kernels`
 LONGEST_NAME = 100  # characters of a stream's name
 ACCEPT_BACKOFF = 0.2  # seconds before a viewer that could not be let in is tried again
-NICE = 5  # of the thread that encodes: on one core, the user's code and answers go first
+NICE = 5  # of the thread that encodes: on one core, the user's code and replies go first
 _lock = threading.Lock()
 _display: Optional["Display"] = None
 _forked = False
 
 
 def show(image: Any, stream: str = "", bgr: bool = False) -> None:
-    """Show a picture under the cell, in place of the one before it.
-
-    Returns at once; the picture may be changed afterwards.
-    Parameters: image, of PIL, NumPy (uint8: height x width, or with 3 or 4 colours) or maix, the
-    bytes of a JPEG or PNG, or an object with `_repr_jpeg_` or `_repr_png_`; stream, a name, to show
-    several pictures in one cell; bgr, whether an array's colours are in the order of OpenCV.
-    Raises TypeError or ValueError for what is no picture, RuntimeError outside a kernel.
-    """
+    """Show a picture under the cell: what `board_agent.display.show` does."""
     if not isinstance(stream, str) or len(stream) > LONGEST_NAME:
         raise TypeError("stream is a name of up to %d characters, not %r" % (LONGEST_NAME, stream))
     (_display or _instance()).show(image, stream, bgr)
@@ -69,7 +62,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def _depth_now() -> int:
-    """Return how many cells run in the main thread, one in the other."""
+    """Return how many cells run in the main thread, one inside the other; at least 1."""
     depth, frame = 0, sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None:
         depth += frame.f_code.co_name == "run_cell_async"
@@ -112,7 +105,7 @@ class Display:
         agent_socket.send({"video": True})
 
     def show(self, image: Any, stream: str, bgr: bool) -> None:
-        """Show a picture: publish it if it is the first, else leave it for who sends it."""
+        """Publish a stream's first picture in a cell; leave the others to the thread that sends."""
         with self._guard:
             now, cell = time.monotonic(), self._cell()
             known = self._now.get((cell, stream))
@@ -131,7 +124,7 @@ class Display:
             self._wake()
 
     def _cell(self) -> str:
-        """Return the cell that runs; an empty name if none does, as for threads that were left."""
+        """Return the id of the cell that runs; empty if none does, as for a thread that goes on."""
         cell = self._request()
         return cell if cell in self._depth else ""
 
@@ -167,7 +160,7 @@ class Display:
             self._depth[self._request()] += 1
 
     def _on_cell_end(self) -> None:
-        """Publish each stream's last picture, before the frontend hears that the cell ended."""
+        """Publish each stream's last picture, before the frontend knows that the cell has ended."""
         cell = self._request()
         with self._guard:
             self._depth[cell] -= 1
@@ -175,10 +168,10 @@ class Display:
                 return
             del self._depth[cell]
             shown = [self._now.pop(key) for key in list(self._now) if key[0] == cell]
-            last = [one for one in shown if one.picture is not self._complete.pop(one.display)]
-        for one in last:
-            picture = self._at_full_quality(one.picture)
-            self._publish("update_display_data", one.display, picture, LAST)
+            last = [item for item in shown if item.picture is not self._complete.pop(item.display)]
+        for item in last:
+            picture = self._at_full_quality(item.picture)
+            self._publish("update_display_data", item.display, picture, LAST)
 
     # --- to the viewer --------------------------------------------------------------------------
 
@@ -224,7 +217,7 @@ class Display:
                 self._scheduler.take_back()
 
     def _listen(self, wait: Optional[float]) -> None:
-        """Wait for anything to happen, at most so many seconds."""
+        """Wait for anything to happen, at most `wait` seconds, and handle it."""
         if self._viewer is not None:
             # What it grants is worth waking for once nothing is left; its end always is.
             self._poll.modify(self._viewer, 0 if self._scheduler.granted else select.POLLIN)

@@ -20,22 +20,22 @@ MAX_QUEUED_EVENTS = 64  # iopub messages that may wait in the kernel before a ce
 FLUSH_TEXT = 1 << 17  # characters of printed text that are sent at once, not after a while
 MAX_QUEUED_TEXT = 1 << 18  # characters of printed text that may wait in the kernel
 IOPUB_HWM = 16  # messages that libzmq may hold back
-POLL_SECONDS = 0.1  # seconds between looks at whether anybody passes on what is printed
-FULL_QUEUE_POLL_SECONDS = 0.005  # seconds between looks at a queue that is full
+POLL_SECONDS = 0.1  # seconds between polls of whether anybody passes on what is printed
+FULL_QUEUE_POLL_SECONDS = 0.005  # seconds between polls of a queue that is full
 
 
 class OutStream(iostream.OutStream):  # type: ignore[misc]
     """The stock stream, but a print waits while the link has not taken what was printed before.
 
-    Also cheaper: the stock stream finds the buffer of the cell anew for each piece of text; here,
-    pieces that follow each other in one cell are put together once, when they are sent.
+    It is also cheaper: the stock stream looks up the buffer of the cell again for each piece of
+    text; here, pieces that follow each other in one cell are put together once, when they are sent.
     """
 
     _written = 0  # characters since the last flush began
     _called_early = False  # a flush is under way before its time
     _gathers = hasattr(iostream.OutStream, "_rotate_buffers") or hasattr(
         iostream.OutStream, "_rotate_buffer"
-    )  # other versions of ipykernel keep their text in ways of their own
+    )  # other versions of ipykernel keep their text elsewhere
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._pieces: List[str] = []
@@ -60,7 +60,7 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
         return super().write(string)
 
     def flush(self) -> None:
-        """Wait until what was printed is passed on: as long as that takes, and somebody does it.
+        """Wait until what was printed is passed on, as long as the thread that does so lives.
 
         The stock stream waits for 10 s, and then prints a complaint into the cell.
         """
@@ -111,7 +111,7 @@ def _stop_gathering() -> None:
 
 
 class KernelApp(IPKernelApp):  # type: ignore[misc]
-    """The stock application; its iopub socket blocks where the stock one drops."""
+    """The stock application; its iopub socket blocks where the stock one drops messages."""
 
     @property
     def blocking_class(self) -> Any:
@@ -121,7 +121,7 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
         return BlockingKernelClient
 
     def parse_command_line(self, argv: Any = None) -> None:
-        """Be spared a parser of fifty arguments, of which there are none."""
+        """Skip a parser of fifty arguments: a kernel of ours gets none."""
 
     def _configure_logging(self) -> None:
         """Log to stderr, as traitlets does by default, without the 300 kB of logging.config."""
@@ -137,7 +137,7 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
         self._logging_configured = True
 
     def init_pdb(self) -> None:
-        """Put IPython's debugger in the place of Python's, once there is either."""
+        """Put IPython's debugger in the place of Python's, once either is loaded."""
         for name in ("pdb", "IPython.core.debugger"):
             lazy_imports.when_loaded(name, super().init_pdb)
 
@@ -171,7 +171,7 @@ def make(connection_file: str) -> Any:
     app = KernelApp.instance(
         connection_file=connection_file,
         outstream_class="board_agent.kernel.app.OutStream",
-        parent_handle=1,  # somebody minds us (the lifeline), so ipykernel need not
+        parent_handle=1,  # a parent that ipykernel does not poll: the agent's socket tells its end
     )
     with history.opened_later():
         app.initialize([])

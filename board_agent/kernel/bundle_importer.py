@@ -1,6 +1,6 @@
 """Import from a bundle: compiled modules, all in one file; the others from their sources.
 
-`bundle_format` has what is in the files.
+`bundle_format` describes the files.
 """
 
 import importlib.util
@@ -33,7 +33,7 @@ def use(folder: str) -> str:
 
 
 class _Finder:
-    """Finds for sys.path what is in a bundle, at its root and in its packages."""
+    """Find for sys.path what is in a bundle, at its root and in its packages."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -63,7 +63,7 @@ class _Finder:
         return importlib.util.spec_from_loader(fullname, found)  # up to Python 3.9
 
     def read(self, path: str) -> bytes:
-        """Return a module's code as it was marshalled."""
+        """Return a module's code as it was marshalled; its path is that in the index."""
         place = self._place(path)
         assert place
         with open(self._code, "rb") as file:
@@ -91,11 +91,11 @@ class _Loader(SourcelessFileLoader):
         return code
 
     def get_source(self, fullname: str) -> Optional[str]:  # type: ignore[override]
-        """Return its source, for tracebacks and for people."""
+        """Return the source of the module, for tracebacks and for people."""
         source: Optional[str] = _in_archive(self._finder.sources, fullname).get_source(fullname)
         return source
 
 
 def _in_archive(sources: str, fullname: str) -> Any:
-    """Return what imports from the folder, within the archive, that a module is in."""
+    """Return the importer for the folder, within the archive, that a module is in."""
     return zipimport.zipimporter(os.path.join(sources, *fullname.split(".")[:-1]))

@@ -11,9 +11,10 @@ JEDI_MEMORY = 24 << 20  # bytes that are to be free
 
 
 def limit_jedi(app: Any) -> None:
-    """Look, before each completion, whether there is memory for Jedi.
+    """Have completion do without Jedi whenever there is no memory for it.
 
-    Parameters: app, an application that has a shell.
+    Args:
+        app: An application that has a shell.
     """
     completer, real = app.shell.Completer, app.kernel.do_complete
 

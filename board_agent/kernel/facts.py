@@ -17,7 +17,7 @@ MODULES = ("ipykernel", "zmq", "tornado", "jupyter_client", "IPython", "traitlet
 
 
 def collect() -> Dict[str, Any]:
-    """Return the facts."""
+    """Return the facts; amounts of memory are in bytes."""
     memory = memory_of_board()
     return {
         "model": _model(),
@@ -71,7 +71,7 @@ def _version(package: str) -> Optional[str]:
 
 
 def _requires(package: str) -> List[Tuple[str, str]]:
-    """Return what a package asks for always and finds here: the requirement, and the version.
+    """Return what a package always asks for and finds here: the requirement, and the version.
 
     Not what it finds without metadata: whether that will do, only a trial tells.
     """

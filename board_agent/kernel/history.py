@@ -1,6 +1,6 @@
 """IPython's history, from the first cell on: an idle kernel needs no database.
 
-Until then the shell has a history that is not stored; what is in it is taken over.
+Until then the shell has a history that is not stored; the stored one takes over what it contains.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ _KEPT = (
 
 @contextlib.contextmanager
 def opened_later() -> Iterator[None]:
-    """Have a shell that is made meanwhile begin without a database."""
+    """Let a shell that is made meanwhile begin without a database."""
     real = _shells.HistoryManager
 
     class Early(real):  # type: ignore[misc, valid-type]
         enabled = Bool(False)
 
         def _db_changed(self, change: Any) -> None:
-            """Take what stands in for a database; IPython's own looks into SQLite to check it."""
+            """Take what stands in for a database; IPython's own method asks SQLite to check it."""
 
     _shells.HistoryManager = Early
     try:
@@ -38,7 +38,8 @@ def opened_later() -> Iterator[None]:
 def open_in_time(app: Any) -> None:
     """Open the database when a cell is to be kept there, or when a frontend asks for former ones.
 
-    Parameters: app, an application whose shell was made in `opened_later`.
+    Args:
+        app: An application whose shell was made in `opened_later`.
     """
     kernel, shell = app.kernel, app.shell
     real = kernel.do_history

@@ -1,8 +1,8 @@
 """Load modules when they are used, not when they are imported.
 
 A kernel imports a third of its modules for what it may never be asked to do. While `lazily` lasts,
-each of those in `LAZY` is given as a module that loads itself when anything of it is asked for. It
-is then what it would have been: the same object, complete, for whoever has it.
+an import of one of those in `LAZY` gives a module that loads itself when anything of it is asked
+for. It is then what it would have been: the same object, complete, for whoever has it.
 """
 
 import contextlib
@@ -112,14 +112,14 @@ _ELSEWHERE = {
 
 
 class _TypedDict(dict):  # type: ignore[type-arg]
-    """Stands in for a class that says what is in a dict, which matters to nobody here."""
+    """Stand in for a class that says what is in a dict, which matters to nobody here."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         pass
 
 
 def _parse_date(date: Any, *args: str) -> Any:
-    """Parse one: without `_strptime` if it is what packages parse to have that imported."""
+    """Parse a date, without `_strptime` if packages parse it only to have that imported."""
     if args == ("2000-01-01", "%Y-%m-%d"):
         return date(2000, 1, 1)
     if args == ("1", "%d"):
@@ -185,9 +185,11 @@ class _Module(ModuleType):
 
 
 class _Finder:
-    """Finds some modules, and has something else done with them than executing them.
+    """Find some modules, and have something else done with them than executing them.
 
-    Parameters: names, of the modules, as in LAZY; execute, what is to be done.
+    Args:
+        names: The names of the modules, as in LAZY.
+        execute: What to do with each module.
     """
 
     stands_in = False  # whether things of such modules are stood in for
@@ -200,7 +202,7 @@ class _Finder:
         self._looking: Set[str] = set()
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Optional[ModuleSpec]:
-        """Find a module, as whoever comes after us does."""
+        """Find a module as the finders after this one do."""
         if fullname not in self.names or fullname in self._looking:
             return None
         if fullname in _COMPILED and find_spec(_COMPILED[fullname]) is None:
@@ -216,7 +218,7 @@ class _Finder:
 
 
 class _Loader:
-    """Stands in for a loader until the module is to be executed."""
+    """Stand in for a loader until the module is to be executed."""
 
     def __init__(self, real: Any, execute: Callable[[ModuleType], None]) -> None:
         self._real = real
@@ -272,7 +274,7 @@ def _lazy(names: Dict[str, Tuple[str, ...]]) -> Iterator[None]:
 
 
 def disable_stand_ins() -> None:
-    """Give the things of lazy modules themselves: code that is the user's own may ask for them."""
+    """Give the contents of lazy modules themselves: the user's own code may ask for them."""
     _finder.stands_in = False
 
 
@@ -282,7 +284,7 @@ def lazy_numpy() -> None:
 
 
 def when_loaded(name: str, then: Callable[[], None]) -> None:
-    """Call something when a module has been loaded, or now if it is not lazy."""
+    """Call `then` once a module has been loaded, or now if it is not lazy."""
     if type(importlib.import_module(name)) is _Module:
         _then[name] = then
     else:
@@ -299,7 +301,7 @@ def _called_later(module: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def _is_submodule(module: ModuleType, name: str) -> bool:
-    """Say whether it is a submodule that is imported already, which loads nothing."""
+    """Return whether it names a submodule that is imported already, which loads nothing."""
     names = object.__getattribute__(module, "__dict__")
     known = sys.modules.get("%s.%s" % (names["__name__"], name))
     return known is not None and names.get(name) is known

@@ -1,9 +1,10 @@
 """The kernel process: a stock ipykernel, with what a board and a slow link ask for.
 
-Run by the agent as `python -m board_agent.kernel FD CONNECTION_FILE WORKDIR [--bundle FOLDER]
-[--debugger] [--eager]`, where FD is one end of the lifeline: a socket on which this process says
-that it is ready and is told of another launcher's key, and whose end means that the agent is gone;
-FOLDER is that of a bundle, in place of the board's own ipykernel.
+The agent runs it as `python -m board_agent.kernel FD CONNECTION_FILE WORKDIR [--bundle FOLDER]
+[--debugger] [--eager]`. FD is the kernel's socket to its agent: on it, this process says that it is
+ready and receives another launcher's key, and its end means that the agent is gone. FOLDER is that
+of a bundle, in place of the board's own ipykernel. `--eager` is for packages that cannot be
+imported lazily.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from ..common import agent_socket, home
 from ..common.memory import SHORT, available
 from . import lazy_imports, maix_hook
 
-POLL_SECONDS = 0.05  # seconds between looks at a thread that ends
+POLL_SECONDS = 0.05  # seconds between polls of a thread that ends
 KILL_AFTER = 1.5  # seconds between a polite end and the final one
 
 IMPORTED_BY_KERNELS = (  # modules that a kernel imports when it is made: here, its template does it
@@ -36,7 +37,9 @@ _app: Any = None
 def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> None:
     """Run a kernel until it is shut down.
 
-    Parameters: argv; imports, what `import_all` was given, where that has been done.
+    Args:
+        argv: The arguments, from FD on.
+        imports: What `import_all` was given, where it has run.
     """
     agent_socket.adopt(int(argv[0]))
     connection_file, workdir = argv[1:3]
@@ -74,10 +77,8 @@ def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> Non
 
 
 def _let_control_finish() -> None:
-    """Wait until the control thread is done with the request that ended us.
-
-    It uses sockets that the interpreter closes on its way out; if it still does so then, it hangs.
-    """
+    """Wait until the control thread is done with the request that ended the kernel."""
+    # It uses sockets that the interpreter closes as it exits, and would hang in them.
     thread = getattr(_app, "control_thread", None)
     if thread is None:
         return
@@ -88,7 +89,7 @@ def _let_control_finish() -> None:
 
 
 def _restart_eagerly(argv: List[str]) -> None:
-    """Try again in the same process: packages that we do not know may not stand laziness."""
+    """Try again in the same process: packages that we do not know may not bear laziness."""
     from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
 
     os.chdir(home.code())
@@ -105,9 +106,14 @@ def import_all(
 ) -> None:
     """Import what a kernel is made of.
 
-    Parameters: bundle, the folder of one, or None for what the board has; imports, which holds
-    what is to be undone once the kernel is made; debugger, whether it is to have one; lazily,
-    whether to load later what it may do without. Raises whatever the board's packages raise.
+    Args:
+        bundle: The folder of a bundle, or None for what the board has.
+        imports: Receives what is to be undone once the kernel is made.
+        debugger: Whether the kernel is to have one.
+        lazily: Whether to load later what a kernel may do without.
+
+    Raises:
+        Exception: Whatever the board's packages raise.
     """
     code = sys.path.pop(0)  # where `-m` found us
     sys.path.append(code)
@@ -127,7 +133,7 @@ def import_all(
 
 @contextlib.contextmanager
 def _bundle(folder: Optional[str], code: str) -> Iterator[None]:
-    """Import from a bundle; meanwhile from what stands in for compiled packages, too.
+    """Import from a bundle; meanwhile from the stand-ins for compiled packages, too.
 
     Those are for ipykernel. A cell that imports one which is not loaded gets the board's, if any.
     """
@@ -192,7 +198,7 @@ def _watch_agent() -> None:
 
 
 def _change_key(wanted: Dict[str, str]) -> None:
-    """Sign with another launcher's key from now on; we are ready when the agent asks for it."""
+    """Sign with another launcher's key from now on; the agent asks once the kernel is ready."""
     _app.session.signature_scheme = wanted["signature_scheme"]
     _app.session.key = wanted["key"].encode()
     agent_socket.send({"rekeyed": True})

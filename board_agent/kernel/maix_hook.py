@@ -1,7 +1,7 @@
 """MaixPy3 in the kernel: its pictures go to the notebook, and its imports leave the process alone.
 
-Nothing of maix is imported here. The hook waits in sys.meta_path for the user's own import, and
-takes the execution of two modules over (as they are in maixpy3 0.5.3):
+This module imports nothing of maix. It waits in sys.meta_path for the user's own import, and then
+executes two modules in its own way (as they are in maixpy3 0.5.3):
 
 - maix sets a SIGINT handler that calls exit(). It may not, so that the interrupt goes on working,
   and so that maix can be imported in any thread.
@@ -55,7 +55,7 @@ class _Loader:
 
 
 class _Maix(_Loader):
-    """Executes maix, whose call of signal.signal() for SIGINT does nothing."""
+    """Execute maix, whose call of signal.signal() for SIGINT does nothing."""
 
     def exec_module(self, module: ModuleType) -> None:
         real = signal.signal
@@ -73,7 +73,7 @@ class _Maix(_Loader):
 
 
 class _Mjpg(_Loader):
-    """Makes a maix.mjpg that has our store_mjpg(), and all of its own once it is asked for it."""
+    """Make a maix.mjpg that has our store_mjpg(), and all of its own once it is asked for it."""
 
     _own_store: Optional[Callable[[Any], None]] = None
 
@@ -88,8 +88,8 @@ class _Mjpg(_Loader):
             if not name.startswith("__") or name == "__all__":  # the others only tools look for
                 with self._lock:
                     if "start_mjpg" not in self._names:
-                        ours = {k: v for k, v in self._names.items() if not k.startswith("__")}
-                        self._execute(module, ours)  # and what the user has set
+                        kept = {k: v for k, v in self._names.items() if not k.startswith("__")}
+                        self._execute(module, kept)  # store_mjpg, and what the user has set
             if name in self._names:
                 return self._names[name]
             raise AttributeError("module 'maix.mjpg' has no attribute {!r}".format(name))
@@ -99,11 +99,12 @@ class _Mjpg(_Loader):
     def store_mjpg(self, img: Any) -> None:
         """Show a picture in the notebook, and give it to maix's MJPEG server if that runs.
 
-        Parameters: img, whatever board_agent.display.show() takes, or bytes that maix's LCD would
-        take: the RGB pixels of a picture of its size.
+        What cannot be shown causes a RuntimeWarning at the line that called maix.display.show(),
+        once for each line. maix itself is silent about it, so the user's loop and LCD must go on.
 
-        What cannot be shown is a RuntimeWarning at the line that called maix.display.show(), once
-        for each line: maix itself is silent about it, so the user's loop and LCD must go on.
+        Args:
+            img: Whatever board_agent.display.show() takes, or bytes that maix's LCD would take: the
+                RGB pixels of a picture of its size.
         """
         try:
             from ..display import show
@@ -115,7 +116,7 @@ class _Mjpg(_Loader):
         if self._own_store:
             self._own_store(img)
 
-    def _execute(self, module: ModuleType, ours: Dict[str, Any]) -> None:
+    def _execute(self, module: ModuleType, kept: Dict[str, Any]) -> None:
         before = dict(self._names)
         handler = logging.NullHandler()
         logging.root.addHandler(handler)  # while there is one, logging.basicConfig() does nothing
@@ -129,7 +130,7 @@ class _Mjpg(_Loader):
         finally:
             logging.root.removeHandler(handler)
         self._own_store = self._names["store_mjpg"]
-        self._names.update(ours)
+        self._names.update(kept)
 
 
 def _sized(img: Any) -> Any:

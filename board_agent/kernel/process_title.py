@@ -4,7 +4,7 @@ ARGUMENTS = (48, 49)  # of /proc/PID/stat, proc(5): where they begin and end
 
 
 def set_process_title(arguments: "list[str]") -> None:
-    """Show other arguments in place of those that the process was started with, as far as they fit.
+    """Have `ps` show other arguments than those of the start, as far as they fit in their place.
 
     Where the system does not let a process write there, it goes on showing the former ones.
     """

@@ -1,8 +1,8 @@
 """The template: a process that has imported all that a kernel imports, to fork kernels from.
 
-Such a kernel is there sooner, and shares with the template the memory that neither of the two
-changes. Run by the agent as `python -m board_agent.kernel.template FD [--bundle FOLDER]`, where FD
-is a socket to the agent; `fork_protocol` has what the two say to each other.
+Such a kernel starts sooner, and shares with the template the memory that neither of the two
+changes. The agent runs it as `python -m board_agent.kernel.template FD [--bundle FOLDER]`, where FD
+is a socket to the agent; `fork_protocol` describes what the two say to each other.
 """
 
 import contextlib
@@ -19,9 +19,12 @@ from . import process_title
 
 
 def main(argv: List[str]) -> None:
-    """Import all, serve the agent until it is gone; in each process that is forked, be a kernel.
+    """Import all and serve the agent until it is gone; in each process that is forked, be a kernel.
 
-    What goes wrong with imports ends the template: a kernel will say it to people.
+    A failed import ends the template: a kernel that starts by itself reports it to people.
+
+    Args:
+        argv: The arguments, from FD on.
     """
     from . import main as kernel
 
@@ -50,7 +53,7 @@ class _Template:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def serve(self) -> Optional[List[str]]:
-        """Serve until the agent is gone; return, in a kernel, its arguments."""
+        """Serve until the agent is gone; in a forked kernel, return its arguments."""
         poll = select.poll()
         for sock in (self._sock, self._woken):
             poll.register(sock, select.POLLIN)
@@ -68,7 +71,7 @@ class _Template:
                     return [str(descriptors[0]), *request["start"]]
 
     def _fork(self, agent_socket: int, output: int) -> bool:
-        """Fork; say whether this is the kernel."""
+        """Fork; return whether this is the kernel."""
         try:
             pid = os.fork() if self._stamp == _stamp() else -1
         except OSError:
@@ -82,7 +85,7 @@ class _Template:
         return False
 
     def _leave(self, output: int) -> None:
-        """Be a process of its own, as one that was started is."""
+        """Become a process of its own, like one that was started."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for sock in (self._sock, self._woken, self._wake):

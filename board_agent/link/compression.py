@@ -23,7 +23,15 @@ def pack(data: bytes) -> Optional[bytes]:
 
 
 def unpack(packed: bytes, limit: int) -> bytes:
-    """Return what was packed. Raises ValueError when it is damaged or larger than `limit` bytes."""
+    """Return what was packed.
+
+    Args:
+        packed: What `pack` returned.
+        limit: The most bytes that it may unpack to.
+
+    Raises:
+        ValueError: It is damaged or larger.
+    """
     inflate = zlib.decompressobj(WINDOW_BITS)
     try:
         data = inflate.decompress(packed, limit + 1)  # one more, to come past the end mark

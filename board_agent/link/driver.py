@@ -1,7 +1,7 @@
 """Drive a link over a transport, and bring what comes to the ends of its streams.
 
-The same on both ends. A connection that breaks is no end: the ends of the streams stay, and all
-goes on over the next one.
+Both ends of a link use it. When a connection breaks, the ends of the streams stay, and all goes on
+over the next one.
 """
 
 import time
@@ -22,13 +22,16 @@ MAX_QUEUED = 1 << 20  # bytes unsent at which the peer is no longer listened to
 
 
 class LinkDriver:
-    """One end of a link: its transport, if there is one, and the ends of its streams.
+    """One end of a link: its transport, if it has one, and the ends of its streams.
 
-    Parameters: loop; link; on_message, called with each control message, a JSON object;
-    on_disconnect, called with the reason when the transport is lost: a ProtocolError if the link
-    cannot go on, an OSError if it waits for `resume`; on_open, called with a stream's number and
-    channel when the peer opens one; on_ping_overdue, called when a ping is not answered as soon as
-    usual.
+    Args:
+        loop: Watches the transport.
+        link: The state of this end.
+        on_message: Called with each control message, a JSON object.
+        on_disconnect: Called with the reason when the transport is lost: a ProtocolError if the
+            link cannot go on, an OSError if it waits for `resume`.
+        on_open: Called with a stream's number and channel when the peer opens one.
+        on_ping_overdue: Called when a ping is not answered as soon as usual.
     """
 
     def __init__(
@@ -64,12 +67,12 @@ class LinkDriver:
 
     @property
     def ping_pending(self) -> bool:
-        """Whether the peer was asked for a sign of life that has not come yet."""
+        """Whether the peer has sent nothing since it was pinged."""
         return self._pinged_at is not None
 
     @property
     def ping_overdue(self) -> bool:
-        """Whether the transport is there, and the peer perhaps is not."""
+        """Whether the peer, asked for a sign of life, takes longer than usual."""
         if not self.connected or self._pinged_at is None:
             return False
         return time.monotonic() - self._pinged_at >= PING_TIMEOUT
@@ -87,8 +90,12 @@ class LinkDriver:
     def resume(self, transport: Any, received: int) -> None:
         """Go on over a new transport, in place of one that may be there.
 
-        Parameters: transport, see `transport`, past the handshake; received, the number of the
-        last frame that came to the peer. Raises ProtocolError.
+        Args:
+            transport: What the bytes go over, past the handshake; see `transport`.
+            received: The number of the last frame that the peer received.
+
+        Raises:
+            ProtocolError: The peer cannot have received that.
         """
         self.suspend()
         self.link.resume(received)
@@ -101,7 +108,7 @@ class LinkDriver:
         self._schedule_flush()
 
     def suspend(self) -> None:
-        """Close the transport, and let all wait for the next one."""
+        """Close the transport; everything waits for the next one."""
         if self._transport is None:
             return
         transport, self._transport = self._transport, None
@@ -170,7 +177,7 @@ class LinkDriver:
     # --- out ------------------------------------------------------------------------------------
 
     def _schedule_flush(self) -> None:
-        """Send at the end of this turn of the loop, all that was said in it together."""
+        """Send at the end of this turn of the loop, all frames of that turn together."""
         if not self._flush_due:
             self._flush_due = True
             self._loop.defer(self._flush)
@@ -255,7 +262,7 @@ class LinkDriver:
                 self._on_disconnect(error)
 
     def _check_peer(self) -> None:
-        """See whether the peer is there: ask it, and after a time give it up."""
+        """Ping a peer that is silent, and after a time give it up."""
         now = time.monotonic()
         silent = now - self.heard_at
         pause = self.peer_timeout / CHECKS_PER_TIMEOUT
@@ -263,7 +270,7 @@ class LinkDriver:
             self._lose_transport(TimeoutError("nothing was heard for %.0f s" % silent))
             return
         if silent < pause / 2:
-            self.link.acknowledge()  # a peer with much to say hears little else from us
+            self.link.acknowledge()  # a peer with much to send receives little else from us
         else:
             pause = min(pause, PING_TIMEOUT, self.peer_timeout - silent)
             if self.ping_overdue:

@@ -53,7 +53,7 @@ class Loop:
             self._selector.modify(sock, events)
 
     def call_later(self, seconds: float, callback: Callback) -> Callback:
-        """Run `callback` once after so many seconds; return a function that calls this off."""
+        """Run `callback` once after `seconds`; return a function that cancels this."""
         if self._called_off > max(MAX_CANCELLED, len(self._timers) // 2):
             self._timers = [timer for timer in self._timers if timer[2][0] is not None]
             heapq.heapify(self._timers)
@@ -80,9 +80,10 @@ class Loop:
         self._calls.append(callback)
 
     def guarded(self, on_fault: Callable[[Exception], None]) -> "GuardedLoop":
-        """Return this loop for somebody whose faults are not to be everybody's.
+        """Return this loop for a user whose faults must not end the others.
 
-        Parameters: on_fault, called with an exception that a callback of theirs raises.
+        Args:
+            on_fault: Called with an exception that a callback of that user raises.
         """
         return GuardedLoop(self, on_fault)
 
@@ -114,7 +115,7 @@ class Loop:
         self._running = False
 
     def close(self) -> None:
-        """Close what the loop itself has open."""
+        """Close the loop's own descriptors."""
         with contextlib.suppress(ValueError):  # another thread than the main one has none
             signal.set_wakeup_fd(-1)
         self._selector.close()
@@ -146,7 +147,7 @@ class Loop:
 
 
 class GuardedLoop:
-    """A loop for a part of its users: an exception in a callback of theirs ends no others."""
+    """What `Loop.guarded` returns: an exception in a callback of its user ends no other user."""
 
     def __init__(self, loop: Loop, on_fault: Callable[[Exception], None]) -> None:
         self._loop = loop

@@ -12,7 +12,7 @@ from .stream_end import StreamEnd
 
 
 class State(enum.Enum):
-    """Who of the two, the local connection and the peer, may still say something."""
+    """Which of the two, the local connection and the peer, may still send something."""
 
     OPEN = "both"
     LOCAL_ENDED = "the peer"
@@ -28,13 +28,15 @@ _PEER_END = {State.OPEN: State.PEER_ENDED, State.LOCAL_ENDED: State.ENDED}
 class Forwarder(StreamEnd):
     """Carry a local connection on a stream.
 
-    Parameters: loop; sock, or None for one that comes later (`connect`); recorder, which keeps what
-    the connection says while the link has no transport, and has a say in what is passed on. Without
-    one, and once it is full, the connection waits.
+    A recorder has: `outgoing(data)`, which returns what the peer gets of what the connection sends;
+    `incoming(data)`, the same for the other direction; `keep(data)`, `take(size)`, `room` and a
+    length, of what it keeps; `awaits_peer`, whether the peer has to send first; and `close()`.
 
-    A recorder has: `outgoing(data)`, which returns what the peer is to get of what the connection
-    says; `incoming(data)`, the same for the other direction; `keep(data)`, `take(size)`, `room` and
-    a length, of what it keeps; `awaits_peer`, whether the peer has to speak first; and `close()`.
+    Args:
+        loop: Watches the connection.
+        sock: The connection, or None for one that comes later (`connect`).
+        recorder: Keeps what the connection sends while the link has no transport, and has a say in
+            what is passed on. Without one, and once it is full, the connection waits.
     """
 
     def __init__(self, loop: AnyLoop, sock: Any, recorder: Any = None) -> None:
@@ -49,7 +51,7 @@ class Forwarder(StreamEnd):
 
     @property
     def closed(self) -> bool:
-        """Whether the connection was let go."""
+        """Whether the connection was closed or released."""
         return self._state is State.CLOSED
 
     @property
@@ -59,7 +61,7 @@ class Forwarder(StreamEnd):
 
     @property
     def has_said_all(self) -> bool:
-        """Whether all that the connection will ever say is in the link."""
+        """Whether all that the connection will ever send is in the link."""
         return self._sock is None or not (self._reading or self._keeps)
 
     @property
@@ -68,12 +70,12 @@ class Forwarder(StreamEnd):
 
     @property
     def _keeps(self) -> bool:
-        """Whether something is kept in the recorder, that all which comes has to follow."""
+        """Whether the recorder keeps something; all that comes now has to follow it."""
         recorder = self._recorder
         return recorder is not None and (bool(len(recorder)) or recorder.awaits_peer)
 
     def connect(self, sock: Any) -> None:
-        """Use a connection that was not there when the stream was opened."""
+        """Use a connection that did not exist when the stream was opened."""
         sock.setblocking(False)
         self._sock = sock
         self.update()
@@ -135,14 +137,14 @@ class Forwarder(StreamEnd):
             self._recorder.close()
 
     def _room(self) -> int:
-        """Return the bytes that can be taken from the connection now."""
+        """Return the bytes that can be read from the connection now."""
         credit: int = 0 if self._keeps else self.link.credit(self.number)
         if credit or self._recorder is None or self.link.connected:
             return credit
         return min(CHUNK, int(self._recorder.room))
 
     def _send_kept(self) -> None:
-        """Send what is kept; once nothing is, say that the connection has ended, if it has."""
+        """Send what the recorder keeps, and then the end of the connection, if it has ended."""
         while self._keeps:
             assert self._recorder is not None
             room = self.link.credit(self.number)
@@ -170,7 +172,7 @@ class Forwarder(StreamEnd):
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            data = b""  # what it said before still counts
+            data = b""  # what it sent before still counts
         if data:
             self._pass_on(data)
         else:
@@ -226,7 +228,7 @@ class Forwarder(StreamEnd):
         self.update()
 
     def _fail(self) -> None:
-        """Give up writing; what the connection said before still goes out."""
+        """Give up writing; what the connection sent before still goes out."""
         self._waiting.clear()
         if self._keeps:
             self._state = State.ENDED

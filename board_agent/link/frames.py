@@ -16,9 +16,13 @@ class ProtocolError(Exception):
 
 
 def split(buffer: bytearray) -> Iterator[Tuple[int, int, int, int, bytes]]:
-    """Take the whole frames off what has come: kind, stream, number, acknowledged, payload.
+    """Take the whole frames off a buffer.
 
-    Raises ProtocolError.
+    Yields:
+        Of each: kind, stream, number, the number it acknowledges, payload.
+
+    Raises:
+        ProtocolError: A frame is longer than MAX_PAYLOAD.
     """
     start = 0
     while len(buffer) - start >= HEADER.size:
@@ -35,7 +39,11 @@ def split(buffer: bytearray) -> Iterator[Tuple[int, int, int, int, bytes]]:
 
 
 def encode(content: Dict[str, Any]) -> bytes:
-    """Return a JSON object as the payload of a MESSAGE. Raises ValueError if it is too long."""
+    """Return a JSON object as the payload of a MESSAGE.
+
+    Raises:
+        ValueError: It is longer than MAX_PAYLOAD.
+    """
     payload = json.dumps(content, separators=(",", ":")).encode()
     if len(payload) > MAX_PAYLOAD:
         raise ValueError("a message of %d bytes is too long" % len(payload))
@@ -43,7 +51,11 @@ def encode(content: Dict[str, Any]) -> bytes:
 
 
 def decode(payload: bytes) -> Dict[str, Any]:
-    """Return the JSON object that a MESSAGE is. Raises ProtocolError."""
+    """Return the JSON object that the payload of a MESSAGE is.
+
+    Raises:
+        ProtocolError: It is no JSON object.
+    """
     try:
         content = json.loads(payload)
     except (ValueError, RecursionError):

@@ -1,9 +1,9 @@
 """How the two ends of a link prove that they hold the same token, and agree on where to go on.
 
-Sans-I/O, but for `shake_hands`. The launcher says hello with a nonce, the agent answers with its
-own; the launcher proves itself first, so that an agent tells a stranger nothing. Under its proof
-the launcher names a session and the last frame that it has of it; under its own, the agent says
-what it knows of that session. docs/protocol.md describes every byte.
+Sans-I/O, but for `shake_hands`. Each end says hello with a nonce. The launcher proves itself first,
+so that an agent tells a stranger nothing. Its proof covers its resume request: a session, and the
+last frame received in it. The agent's proof covers its reply: what it knows of that session.
+docs/protocol.md describes every byte.
 """
 
 import hmac
@@ -25,7 +25,7 @@ NEW, RESUMED, EXPIRED, STOPPED, REPLACED, TAKEN, BROKEN, NO_MEMORY, FAULT = rang
 
 
 class HandshakeError(Exception):
-    """The peer is not one of ours, or does not hold the token."""
+    """The peer is not ours, or does not hold the token."""
 
 
 class NotOurs(HandshakeError):
@@ -35,7 +35,8 @@ class NotOurs(HandshakeError):
 class OtherVersion(HandshakeError):
     """The peer speaks another version of the protocol.
 
-    Parameters: version, the peer's.
+    Args:
+        version: The peer's.
     """
 
     def __init__(self, version: int) -> None:
@@ -48,7 +49,7 @@ class WrongToken(HandshakeError):
 
 
 class _Handshake:
-    """What both ends do: the hellos, and a proof over all that was said before."""
+    """What both ends do: the hellos, and a proof over all that came before it."""
 
     _role = b""
     _peer_role = b""
@@ -70,7 +71,7 @@ class _Handshake:
         return self._buffer
 
     def _receive_hello(self) -> bool:
-        """Take the peer's hello; say whether it is whole."""
+        """Take the peer's hello; return whether it is whole."""
         start = self._buffer[: len(MAGIC)]
         if start != MAGIC[: len(start)]:
             raise NotOurs("no rkernel peer")
@@ -82,27 +83,29 @@ class _Handshake:
         return True
 
     def _receive_proven(self, size: int, before: bytes) -> Optional[bytes]:
-        """Take so many bytes and the proof of them; None while they are not there."""
+        """Take `size` bytes and the proof of them; return None while they have not come."""
         if len(self._buffer) < size + PROOF:
             return None
-        said, proof = self._buffer[:size], self._buffer[size : size + PROOF]
+        content, proof = self._buffer[:size], self._buffer[size : size + PROOF]
         self._buffer = self._buffer[size + PROOF :]
-        if not hmac.compare_digest(proof, self._proof(self._peer_role, before + said)):
+        if not hmac.compare_digest(proof, self._proof(self._peer_role, before + content)):
             raise WrongToken("the proof does not fit the token")
-        return said
+        return content
 
-    def _prove(self, before: bytes, said: bytes) -> None:
-        self._out.append(said + self._proof(self._role, before + said))
+    def _prove(self, before: bytes, content: bytes) -> None:
+        self._out.append(content + self._proof(self._role, before + content))
 
-    def _proof(self, role: bytes, said: bytes) -> bytes:
-        return hmac.new(self._token, role + said, "sha256").digest()
+    def _proof(self, role: bytes, content: bytes) -> bytes:
+        return hmac.new(self._token, role + content, "sha256").digest()
 
 
 class LauncherHandshake(_Handshake):
-    """The launcher's end.
+    """The launcher's end; `reply` is the agent's status and frame number, once it has come.
 
-    Parameters: token, the shared secret; session, its 16 bytes; received, the number of the last
-    frame that came in it. `answer` is the agent's status and number, once it has come.
+    Args:
+        token: The secret that both ends share.
+        session: Its number, 16 bytes.
+        received: The number of the last frame received in it, or 0.
     """
 
     _role, _peer_role = b"launcher", b"agent"
@@ -114,7 +117,11 @@ class LauncherHandshake(_Handshake):
         self.reply: Optional[Tuple[int, int]] = None
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes from the agent. Raises a HandshakeError when it is not to be talked to."""
+        """Take bytes from the agent.
+
+        Raises:
+            HandshakeError: It is no agent, of another version, or without the token.
+        """
         self._buffer += data
         hellos = self._hello + self._peer_hello
         if not self._peer_hello:
@@ -123,16 +130,16 @@ class LauncherHandshake(_Handshake):
             hellos = self._hello + self._peer_hello
             self._prove(hellos, self._request)
         if self.reply is None:
-            said = self._receive_proven(RESUME_REPLY.size, hellos + self._request)
-            if said is not None:
-                self.reply = RESUME_REPLY.unpack(said)
+            reply = self._receive_proven(RESUME_REPLY.size, hellos + self._request)
+            if reply is not None:
+                self.reply = RESUME_REPLY.unpack(reply)
 
 
 class AgentHandshake(_Handshake):
-    """The agent's end.
+    """The agent's end; `request` is the launcher's session and frame number, once it is proven.
 
-    Parameters: token, the shared secret. `claim` is the launcher's session and number, once it has
-    proven itself; `accept` answers it.
+    Args:
+        token: The secret that both ends share.
     """
 
     _role, _peer_role = b"agent", b"launcher"
@@ -142,7 +149,11 @@ class AgentHandshake(_Handshake):
         self.request: Optional[Tuple[bytes, int]] = None
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes from the launcher. Raises a HandshakeError when it is not to be talked to."""
+        """Take bytes from the launcher.
+
+        Raises:
+            HandshakeError: It is no launcher, of another version, or without the token.
+        """
         self._buffer += data
         if not self._peer_hello:
             try:
@@ -153,14 +164,16 @@ class AgentHandshake(_Handshake):
                 raise
             self._out.append(self._hello)
         if self.request is None:
-            said = self._receive_proven(RESUME_REQUEST.size, self._peer_hello + self._hello)
-            if said is not None:
-                self.request = RESUME_REQUEST.unpack(said)
+            request = self._receive_proven(RESUME_REQUEST.size, self._peer_hello + self._hello)
+            if request is not None:
+                self.request = RESUME_REQUEST.unpack(request)
 
     def accept(self, status: int, received: int) -> None:
-        """Answer the launcher's claim.
+        """Answer the launcher's request.
 
-        Parameters: status, of the session; received, the number of the last frame that came in it.
+        Args:
+            status: What the agent knows of the session, such as RESUMED.
+            received: The number of the last frame received in it.
         """
         assert self.request is not None
         before = self._peer_hello + self._hello + RESUME_REQUEST.pack(*self.request)
@@ -168,10 +181,14 @@ class AgentHandshake(_Handshake):
 
 
 def shake_hands(sock: Any, shake: LauncherHandshake) -> Tuple[int, int]:
-    """Go through the launcher's handshake on a blocking socket, and return the agent's answer.
+    """Do the launcher's handshake on a blocking socket; return the agent's status and frame number.
 
-    Takes nothing of what follows. Raises EOFError when the agent hangs up, a HandshakeError, or
-    OSError.
+    It reads nothing of what follows.
+
+    Raises:
+        EOFError: The agent hung up.
+        HandshakeError: As for `LauncherHandshake.receive_data`.
+        OSError: The connection broke.
     """
     sock.sendall(shake.data_to_send())
     while shake.reply is None:

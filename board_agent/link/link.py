@@ -2,8 +2,9 @@
 
 Sans-I/O: bytes and calls in, events and bytes out. docs/protocol.md describes every byte. Both ends
 use this class; only the launcher opens streams. When a connection breaks, the link goes on over the
-next one: what was sent and not acknowledged is sent again, so that all arrives once and in order.
-Video is the exception: old pictures are worth nothing, so they are sent once, or not at all.
+next one: it sends again what the peer has not acknowledged, so that everything arrives once and in
+order. Video is the exception: the link sends a picture once or not at all, since an old one is
+worth nothing.
 """
 
 import enum
@@ -48,7 +49,7 @@ _Frame = Tuple[int, int, int, bytes]  # number, kind, stream, payload
 
 
 class StreamState(enum.Enum):
-    """What an end of a stream has said and heard; see "Streams" in docs/protocol.md."""
+    """What an end of a stream has sent and received; see "Streams" in docs/protocol.md."""
 
     OPEN = "open"
     HALF_CLOSED = "half closed"  # we have ended
@@ -101,9 +102,11 @@ class _Stream:
 class Link:
     """Hold the state of one end of a link.
 
-    Calls queue frames; `take` gives them out as bytes, the most urgent first. `receive` turns the
-    peer's bytes into events. `resume` goes on over a new connection. Only the agent's end accepts
-    streams that the peer opens.
+    Calls queue frames; `data_to_send` gives them out as bytes, the most urgent first.
+    `receive_data` turns the peer's bytes into events. `resume` goes on over a new connection.
+
+    Args:
+        accepts_streams: Whether the peer may open streams. Only the agent's end lets it.
     """
 
     def __init__(self, accepts_streams: bool = False) -> None:
@@ -125,7 +128,7 @@ class Link:
 
     @property
     def queued_bytes(self) -> int:
-        """The bytes that wait for `take`."""
+        """The bytes that wait for `data_to_send`."""
         return sum(self._backlog)
 
     @property
@@ -134,21 +137,24 @@ class Link:
         return self._received
 
     def resume(self, received: int) -> None:
-        """Go on over a new connection: the first, or after a break.
+        """Go on over a new connection: the first, or one after a break.
 
-        Parameters: received, the number of the last frame that came to the peer. Raises
-        ProtocolError when it cannot be that.
+        Args:
+            received: The number of the last frame that the peer received.
+
+        Raises:
+            ProtocolError: The peer cannot have received that.
         """
         self._check_acknowledged(received)
         self._buffer.clear()  # of a frame that was cut, which the peer sends again
         self._replay = deque(self._unacked_frames)
         self._drop_video()
         self._pong_due = False
-        self._unacknowledged = 0  # the peer has been told in the same way
+        self._unacknowledged = 0  # the handshake has told the peer
         self.connected = True
 
     def disconnect(self) -> List[Event]:
-        """Take notice that the connection is lost; return what that means for streams of video."""
+        """Note that the connection is lost; return a `Reset` for each stream that ends with it."""
         self.connected = False
         lost = [number for number, stream in self._streams.items() if stream.unreliable]
         lost = [n for n in lost if self._streams[n].state is not StreamState.RESETTING]
@@ -174,7 +180,7 @@ class Link:
         """Return how many bytes `send` takes on a stream now; 0 when it is over.
 
         Besides the peer's window, a stream waits while enough of its own precedence is queued here,
-        or enough of all waits to be acknowledged.
+        or while enough of all streams is not acknowledged.
         """
         stream = self._streams.get(number)
         if (
@@ -190,7 +196,11 @@ class Link:
         return min(stream.credit, CHUNK)
 
     def send(self, number: int, data: bytes) -> None:
-        """Send bytes on a stream: at least one, and no more than its `credit`."""
+        """Send bytes on a stream: at least one, and no more than its `credit`.
+
+        Raises:
+            ValueError: The stream does not take so many now.
+        """
         stream = self._streams[number]
         if stream.state not in _MAY_SEND or not 0 < len(data) <= min(stream.credit, CHUNK):
             raise ValueError("%d bytes cannot be sent on stream %d now" % (len(data), number))
@@ -204,7 +214,7 @@ class Link:
             self._queue(stream.precedence, PACKED, number, packed)
 
     def consumed(self, number: int, count: int) -> None:
-        """Say that `count` bytes of a stream's data were passed on, so that more may come."""
+        """Report that `count` bytes of a stream's data were passed on, so that more may come."""
         stream = self._streams.get(number)
         if stream is None or stream.state not in _MAY_RECEIVE:
             return
@@ -215,7 +225,7 @@ class Link:
             stream.spent = 0
 
     def end(self, number: int) -> bool:
-        """Say that this end sends no more on a stream; return whether that is news."""
+        """Tell the peer that this end sends no more on a stream; return whether that is new."""
         stream = self._streams.get(number)
         if stream is None or stream.state not in _MAY_SEND:
             return False
@@ -236,17 +246,20 @@ class Link:
         self._queue(0, PING, 0)
 
     def acknowledge(self) -> None:
-        """Tell the peer what has come, unless it has been told."""
+        """Tell the peer what has come, unless it knows."""
         if self._unacknowledged:
             self._queue(0, ACK, 0)
 
     # --- bytes out ------------------------------------------------------------------------------
 
     def data_to_send(self, limit: int = CHUNK) -> bytes:
-        """Return bytes to send, in the order of precedence: whole frames, the last passing `limit`.
+        """Return bytes to send, in the order of precedence: whole frames.
 
-        Frames are numbered here, so that the order of numbers is the order on the wire. What is to
-        be sent again comes before what is new.
+        Frames get their numbers here, so that these follow the order on the wire. What is sent
+        again comes before what is new.
+
+        Args:
+            limit: Bytes at which to stop; the last frame may pass it.
         """
         if self._pong_due:
             self._pong_due = False
@@ -284,9 +297,9 @@ class Link:
         return size
 
     def unacked_data(self, number: int) -> List[bytes]:
-        """Return the data sent on a stream that was not acknowledged, and give the stream up.
+        """Return the data sent on a stream that the peer has not acknowledged; give the stream up.
 
-        For a link that will not go on: the peer is not told. The stream may be over.
+        For a link that will not go on: the peer learns nothing of it. The stream may be over.
         """
         self._streams.pop(number, None)
         frames = [frame[1:] for frame in self._unacked_frames]
@@ -315,7 +328,8 @@ class Link:
     def receive_data(self, data: bytes) -> List[Event]:
         """Take bytes from the peer, cut anywhere, and return what they say.
 
-        Raises ProtocolError when they break the protocol; nothing may be done with the link then.
+        Raises:
+            ProtocolError: They break the protocol; the link is of no use any more.
         """
         self._buffer += data
         self._unacknowledged += len(data)
@@ -352,7 +366,7 @@ class Link:
             self._receive_stream_data(number, stream, payload, events)
         elif kind == VIDEO:
             self._check_opened(number)
-            if number in self._streams:  # else it crossed with our last word on the stream
+            if number in self._streams:  # else it crossed with our last frame of the stream
                 stream = self._streams[number]
                 if not stream.unreliable:
                     raise ProtocolError("data without a number on stream %d" % number)
@@ -404,7 +418,7 @@ class Link:
         self._check_opened(number)
         stream = self._streams.get(number)
         if stream is None:
-            return  # it crossed with our own last word on the stream
+            return  # it crossed with our own last frame of the stream
         if stream.state in _MAY_SEND:
             self._queue(stream.precedence, RESET, number)
         if stream.state is not StreamState.RESETTING:

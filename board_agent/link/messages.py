@@ -1,7 +1,8 @@
 """The control messages of the link: what each is called, its fields, and their types.
 
-On the wire a message is a JSON object whose `type` says which one it is; see docs/protocol.md. A
-field that is not known is passed over, one that is missing has its default.
+On the wire a message is a JSON object whose `type` says which one it is. docs/protocol.md gives the
+meaning and unit of each field. A field that is not known is passed over, one that is missing has
+its default.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ DEFAULT_LEASE = 3600.0  # seconds that a kernel waits for its launcher, if that 
 
 
 class BadMessage(ValueError):
-    """A message lacks a field, or has one of a wrong type; `type` says which message it is."""
+    """A message lacks a field, or has one of a wrong type.
+
+    Args:
+        type: The type of the message.
+        detail: What is wrong with it.
+    """
 
     def __init__(self, type: str, detail: str) -> None:
         super().__init__("%s: %s" % (type, detail))
@@ -35,8 +41,8 @@ class Start(NamedTuple):
     debugger: bool = False
     reattach: bool = False
     owner: str = ""
-    lease: Optional[float] = DEFAULT_LEASE
-    peer_timeout: Optional[float] = None
+    lease: Optional[float] = DEFAULT_LEASE  # seconds; None means for ever
+    peer_timeout: Optional[float] = None  # seconds
 
 
 class Attach(NamedTuple):
@@ -46,7 +52,7 @@ class Attach(NamedTuple):
     key: str = ""
     signature_scheme: str = "hmac-sha256"
     owner: str = ""
-    lease: Optional[float] = DEFAULT_LEASE
+    lease: Optional[float] = DEFAULT_LEASE  # as for Start
     peer_timeout: Optional[float] = None
 
 
@@ -119,11 +125,11 @@ class KernelInfo(NamedTuple):
     kernel: str
     pid: int
     owner: str
-    age: float
+    age: float  # seconds
     state: str
-    memory: Optional[int]
-    away: Optional[float]
-    lease: Optional[float]
+    memory: Optional[int]  # bytes
+    away: Optional[float]  # seconds
+    lease: Optional[float]  # seconds; None means for ever
 
 
 class Kernels(NamedTuple):
@@ -170,10 +176,15 @@ def to_json(message: Any) -> Dict[str, Any]:
 
 
 def from_json(content: Dict[str, Any], kinds: Dict[str, Any], log: Callable[[str], None]) -> Any:
-    """Return the message that a JSON object is.
+    """Return the message that a JSON object is; None if its type is not known.
 
-    Parameters: kinds, REQUESTS or REPLIES; log, called with a sentence for what is passed over.
-    Returns None for a type that is not known. Raises BadMessage.
+    Args:
+        content: The object.
+        kinds: REQUESTS or REPLIES.
+        log: Called with a sentence on what is passed over.
+
+    Raises:
+        BadMessage: A field is missing or wrong.
     """
     name = content.get("type")
     kind = kinds.get(name) if isinstance(name, str) else None
@@ -212,7 +223,12 @@ def _read_fields(kind: Any, message: str, content: Any) -> Any:
 
 
 def _read(expected: str, message: str, value: Any) -> Any:
-    """Check a value against an annotation. Raises TypeError, or BadMessage for what is nested."""
+    """Return a value, checked against an annotation.
+
+    Raises:
+        TypeError: It does not fit.
+        BadMessage: Something nested does not fit.
+    """
     if expected.startswith("Optional["):
         return None if value is None else _read(expected[9:-1], message, value)
     if expected.startswith("List["):

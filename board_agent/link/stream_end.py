@@ -8,7 +8,7 @@ from .link import Link
 class StreamEnd:
     """One end of a stream. The driver attaches it, and calls it with what comes from the peer.
 
-    An end sends with `link.send`, within `link.credit`, reports with `link.consumed` what it has
+    An end sends with `link.send`, within `link.credit`. It reports with `link.consumed` what it has
     passed on, and calls `on_progress` whenever it has called the link.
     """
 
@@ -21,12 +21,12 @@ class StreamEnd:
 
     @property
     def expects_more(self) -> bool:
-        """Whether the peer may still send what has to be waited for."""
+        """Whether the peer may still send something worth waiting for."""
         return False
 
     @property
     def has_said_all(self) -> bool:
-        """Whether all that this end will ever say is in the link."""
+        """Whether all that this end will ever send is in the link."""
         return True
 
     def attach(
@@ -38,8 +38,11 @@ class StreamEnd:
     ) -> None:
         """Begin with a stream.
 
-        Parameters: link; number of the stream; on_progress; on_closed, to be called with this end
-        once it is closed.
+        Args:
+            link: What carries the stream.
+            number: The stream's number.
+            on_progress: To be called whenever this end has called the link.
+            on_closed: To be called with this end once it is closed.
         """
         self.link = link
         self.number = number
@@ -48,14 +51,14 @@ class StreamEnd:
         self.update()
 
     def update(self) -> None:
-        """Take notice that the link has more room, or has got or lost its transport."""
+        """Note that the link has more room, or has got or lost its transport."""
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer."""
 
     def receive_end(self) -> None:
-        """Take notice that the peer sends no more."""
+        """Note that the peer sends no more."""
 
     def close(self) -> None:
-        """Let go: the stream is over, or the link is."""
+        """Close: the stream is over, or the link is."""
         self.on_closed(self)

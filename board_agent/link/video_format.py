@@ -2,7 +2,7 @@
 
 Each picture is the lengths of its data and of its facts and its delay (`HEAD`), then the facts as
 JSON, then the data. The viewer's first byte says how many pictures a second it wants of a stream;
-every byte that follows grants one.
+every byte that follows grants one. See "The contents of a video stream" in docs/protocol.md.
 """
 
 import functools
@@ -20,15 +20,27 @@ FIRST, LAST = b"video.first.", b"video.last."
 def head(size: int, delay: float, facts: bytes) -> bytes:
     """Return what goes before a picture's data.
 
-    Parameters: size of the data; delay, the seconds since it was shown; facts, see `facts`.
+    Args:
+        size: Bytes of the data.
+        delay: Seconds since the picture was shown.
+        facts: What `facts` returned.
     """
     return HEAD.pack(size, len(facts), min(int(delay * 1e6), LONGEST_DELAY)) + facts
 
 
 @functools.lru_cache(maxsize=16)  # they are those of the picture before
 def facts(stream: str, cell: str, display: str, mime: str, width: int, height: int) -> bytes:
-    """Return what is said of a picture."""
-    said = {
+    """Return what a viewer needs to know of a picture, as JSON.
+
+    Args:
+        stream: The user's name for the stream.
+        cell: The msg_id of the request that ran; empty if the picture is not for the notebook.
+        display: Its display_id.
+        mime: JPEG or PNG.
+        width: Pixels.
+        height: Pixels.
+    """
+    metadata = {
         "stream": stream,
         "cell": cell,
         "display": display,
@@ -36,4 +48,4 @@ def facts(stream: str, cell: str, display: str, mime: str, width: int, height: i
         "width": width,
         "height": height,
     }
-    return json.dumps(said, separators=(",", ":")).encode()
+    return json.dumps(metadata, separators=(",", ":")).encode()

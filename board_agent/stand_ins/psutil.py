@@ -1,7 +1,7 @@
 """As much of psutil as kernels use, from /proc, for boards that have none.
 
-What it does not have raises an error that names it, which is both an AttributeError and a
-NotImplementedError.
+What it lacks raises an error that names it, which is both an AttributeError and a
+NotImplementedError. Sources: https://psutil.readthedocs.io/, and proc(5).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections import namedtuple
 from typing import Any
 
-__version__ = "5.9.8"  # of the psutil whose ways these are
+__version__ = "5.9.8"  # of the psutil that this behaves like
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
@@ -26,7 +26,7 @@ pmem = namedtuple("pmem", "rss vms shared text lib data dirty")
 
 
 class Error(Exception):
-    """What goes wrong."""
+    """The base of all errors."""
 
 
 class NoSuchProcess(Error):
@@ -63,7 +63,7 @@ _last_cpu = None
 
 
 def cpu_percent(interval: Any = None, percpu: bool = False) -> float:
-    """Return how busy the processors were since this was asked last; 0.0 at first."""
+    """Return how busy the processors were since the last call; 0.0 at first."""
     global _last_cpu
     if interval or percpu:
         raise NotThere("psutil.cpu_percent of an interval is not in this stand-in for psutil")
@@ -76,7 +76,7 @@ def cpu_percent(interval: Any = None, percpu: bool = False) -> float:
 
 
 def virtual_memory() -> Any:
-    """Return what the machine has of memory, and what of it is used, in bytes."""
+    """Return how much memory the machine has, and how much of it is used, in bytes."""
     with open("/proc/meminfo") as file:
         rows = (line.split() for line in file)
         info = {row[0][:-1]: int(row[1]) * 1024 for row in rows}
@@ -99,7 +99,11 @@ def virtual_memory() -> Any:
 
 
 class Process:
-    """A process, by default this one. Raises NoSuchProcess."""
+    """A process, by default this one.
+
+    Raises:
+        NoSuchProcess: It is gone.
+    """
 
     def __init__(self, pid: Any = None) -> None:
         self.pid = os.getpid() if pid is None else int(pid)
@@ -131,11 +135,11 @@ class Process:
             raise NoSuchProcess(self.pid) from None
 
     def _stat(self) -> Any:
-        """Return the fields of stat after the name, which may have anything in it."""
+        """Return the fields of stat after the name, which may contain anything."""
         return self._read("stat").rpartition(")")[2].split()
 
     def is_running(self) -> bool:
-        """Say whether it is there, and not another one with its number."""
+        """Return whether it runs, and not another one with its number."""
         try:
             return bool(self._stat()[19] == self._started)
         except NoSuchProcess:
@@ -146,7 +150,7 @@ class Process:
         return int(self._stat()[1])
 
     def children(self, recursive: bool = False) -> Any:
-        """Return its children, and theirs."""
+        """Return its children, and with `recursive` all their descendants."""
         by_parent: Any = {}
         for name in os.listdir("/proc"):
             if name.isdigit():
@@ -161,7 +165,7 @@ class Process:
         return found
 
     def cpu_percent(self, interval: Any = None) -> float:
-        """Return how much of a processor it took since this was asked last; 0.0 at first."""
+        """Return how much of a processor it took since the last call; 0.0 at first."""
         if interval:
             raise NotThere("psutil.Process.cpu_percent of an interval is not in this stand-in")
         stat, now = self._stat(), time.monotonic()
@@ -172,13 +176,13 @@ class Process:
         return float(round(100.0 * (used - last[1]) / (now - last[0]), 1))
 
     def memory_info(self) -> Any:
-        """Return what memory it takes, in bytes."""
+        """Return the memory that it takes, in bytes."""
         size, resident, shared, text, lib, data, dirty = map(int, self._read("statm").split())
         pages = (resident, size, shared, text, lib, data, dirty)
         return pmem(*(count * PAGE for count in pages))
 
     def memory_full_info(self) -> Any:
-        """Return the same, what is its own, its share of what it shares, and what is swapped."""
+        """Return the same, and its own memory, its share of what is shared, and what is swapped."""
         try:
             maps = self._read("smaps_rollup")  # since Linux 4.14
         except NoSuchProcess:
@@ -193,7 +197,12 @@ class Process:
         return pfullmem(*(*self.memory_info(), *more))
 
     def send_signal(self, sig: int) -> None:
-        """Send it a signal. Raises NoSuchProcess."""
+        """Send it a signal.
+
+        Raises:
+            NoSuchProcess: It is gone.
+            AccessDenied: It is somebody else's.
+        """
         if not self.is_running():
             raise NoSuchProcess(self.pid)
         try:

@@ -1,6 +1,6 @@
 """A connection: what moves a socket's messages to one peer, and the peer's to the socket.
 
-All of it is called with the reactor's lock held.
+Call all of it with the reactor's lock held.
 """
 
 import socket
@@ -17,10 +17,13 @@ PIECES = 64  # that one call sends
 
 
 class Connection:
-    """A connection, of which the owner is told when it is lost.
+    """Move messages between a socket and one peer.
 
-    Parameters: lost, called then; without it the socket itself is the owner. pipe, the owner's;
-    without one it gets its own when the peer has introduced itself.
+    Args:
+        core: The socket.
+        sock: What is connected, and does not block.
+        lost: Called when the connection is lost. Without it, the socket itself is the owner.
+        pipe: The owner's. Without it, the connection gets one when the peer has introduced itself.
     """
 
     __slots__ = (
@@ -79,14 +82,14 @@ class Connection:
             return
         self._say(self._wire.data_to_send())
         if not self._ending:
-            told = [self._core.pattern.deliver(self._pipe, frames) for frames in messages]
-            if any(told):
+            receivable = [self._core.pattern.deliver(self._pipe, frames) for frames in messages]
+            if any(receivable):
                 self._core.wake()
             self._paused = 0 < self._core.rcvhwm <= len(self._pipe.inbox)
         self._write()
 
     def _on_ready(self) -> bool:
-        """Let the socket talk to the peer; say whether it may."""
+        """Let the socket talk to the peer; return whether it may."""
         self._met = True
         if self._pipe.port is self:
             assert self._wire.peer is not None
@@ -108,8 +111,8 @@ class Connection:
     def push(self, frames: Frames) -> None:
         """Send a message.
 
-        What the main thread has is left to the reactor's: there, a KeyboardInterrupt could come
-        after a part was sent and before that was noted.
+        The reactor's thread sends what the main thread pushes: in the main thread, a
+        KeyboardInterrupt could come after a part was sent and before that was noted.
         """
         self._pipe.outbox.append(encode(frames))
         if self._watched & OUT:
@@ -145,7 +148,7 @@ class Connection:
         self._watch()
 
     def _fill(self) -> bool:
-        """Make some messages the current ones; say whether there are any."""
+        """Make some messages the current ones; return whether there are any."""
         size, outbox = 0, self._pipe.outbox
         while self._met and outbox and size < BATCH:
             parts = outbox.popleft()
@@ -171,7 +174,7 @@ class Connection:
             self._watched = wanted
 
     def end(self, linger: Optional[float]) -> None:
-        """Close once all is sent, or after so many seconds."""
+        """Close once all is sent, or after `linger` seconds; None means no limit."""
         self._ending = True
         if linger == 0 or not (self._pipe.outbox or (self._met and self._current)):
             self.close()

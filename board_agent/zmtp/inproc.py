@@ -1,6 +1,6 @@
 """Connections within a process: two sockets of a context that hand messages to each other.
 
-All of it is called with the reactor's lock held.
+Call all of it with the reactor's lock held.
 """
 
 from typing import Any, Optional
@@ -9,7 +9,12 @@ from .patterns import Frames, Pipe
 
 
 class Inproc:
-    """One end of a pipe to another socket of the same context."""
+    """One end of a pipe to another socket of the same context.
+
+    Args:
+        core: The socket at this end.
+        to: The socket at the other one.
+    """
 
     __slots__ = ("_core", "_other", "_pipe", "_to")
 
@@ -19,7 +24,7 @@ class Inproc:
         self._other: Optional[Inproc] = None
 
     def push(self, frames: Frames) -> None:
-        """Hand a message over."""
+        """Hand a message to the other socket."""
         assert self._other is not None
         if self._to.pattern.deliver(self._other._pipe, frames):
             self._to.wake()
@@ -39,7 +44,7 @@ class Inproc:
             other.close()
 
     def close(self) -> None:
-        """Do the same."""
+        """Part the two sockets, as `end` does."""
         self.end(None)
 
     @classmethod

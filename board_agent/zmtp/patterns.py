@@ -14,14 +14,15 @@ Frames = List[bytes]
 
 
 class Unreachable(Exception):
-    """A router that is to complain of it knows no such peer."""
+    """A router that has to report it knows no such peer."""
 
 
 class Pipe:
     """What waits between a socket and one of its peers.
 
-    Parameters: limit, how many messages may wait to be sent, 0 for any number; port, which carries
-    them.
+    Args:
+        limit: Messages that may wait to be sent; 0 for any number.
+        port: What carries them.
     """
 
     __slots__ = ("blocked", "identity", "inbox", "limit", "listed", "outbox", "port", "topics")
@@ -55,25 +56,25 @@ class Pattern:
         self._ready: Deque[Pipe] = deque()
 
     def attach(self, pipe: Pipe) -> List[Pipe]:
-        """Take a pipe in; return those that have to go for it, which may be itself."""
+        """Take a pipe in; return those that have to close for it, which may be itself."""
         self.pipes.append(pipe)
         return []
 
     def opening(self) -> List[Frames]:
-        """Return what a new peer has to be told first."""
+        """Return the messages that a new peer gets first."""
         return []
 
     def detach(self, pipe: Pipe) -> bool:
-        """Send nothing to a pipe any more. What came from it stays.
+        """Send nothing to a pipe any more; return whether more can be received now.
 
-        Returns whether there is something more to receive.
+        What came from the pipe stays.
         """
         if pipe in self.pipes:
             self.pipes.remove(pipe)
         return False
 
     def deliver(self, pipe: Pipe, frames: Frames) -> bool:
-        """Take a message from a peer. Returns whether there is something more to receive."""
+        """Take a message from a peer; return whether more can be received now."""
         pipe.inbox.append(frames)
         if not pipe.listed:
             self._ready.append(pipe)
@@ -106,13 +107,14 @@ class Pattern:
     def select_pipe(self, frames: Frames) -> Optional[Tuple[List[Pipe], Frames]]:
         """Return the pipes that a message goes to, and what of it; None if it has to wait.
 
-        Raises Unreachable.
+        Raises:
+            Unreachable: Its peer is not known, and the sender wants to know that.
         """
         raise NotImplementedError
 
 
 class Dealer(Pattern):
-    """Each message to the next peer that has room: DEALER, and half of it PUSH."""
+    """Send each message to the next peer that has room: DEALER, and half of it PUSH."""
 
     early = True
 
@@ -140,7 +142,7 @@ class Dealer(Pattern):
 
 
 class Push(Dealer):
-    """A dealer that hears nothing."""
+    """A dealer that receives nothing."""
 
     receives = False
 
@@ -152,7 +154,7 @@ class Push(Dealer):
 
 
 class Pair(Dealer):
-    """One peer, and no other while it is there."""
+    """Talk to one peer, and to no other while it is there."""
 
     __slots__ = ()
 
@@ -170,7 +172,7 @@ class Pull(Pattern):
 
 
 class Router(Pattern):
-    """Each message to the peer whose identity is its first frame."""
+    """Send each message to the peer whose identity is its first frame."""
 
     __slots__ = ("_by_identity", "_count", "handover", "mandatory")
 
@@ -182,7 +184,7 @@ class Router(Pattern):
         self._count = int.from_bytes(os.urandom(4), "big")
 
     def attach(self, pipe: Pipe) -> List[Pipe]:
-        """Take a pipe in by its identity, or one that is made up."""
+        """Take a pipe in under its identity, or under one that is made up."""
         known = self._by_identity.get(pipe.identity) if pipe.identity else None
         if known and not self.handover:
             return [pipe]
@@ -200,11 +202,11 @@ class Router(Pattern):
         return super().detach(pipe)
 
     def deliver(self, pipe: Pipe, frames: Frames) -> bool:
-        """Take a message, and say first who it is from."""
+        """Take a message, and put the sender's identity before it."""
         return super().deliver(pipe, [pipe.identity, *frames])
 
     def select_pipe(self, frames: Frames) -> Optional[Tuple[List[Pipe], Frames]]:
-        """Return the pipe that is named; none when it is unknown or full."""
+        """Return the pipe that the first frame names; none when it is unknown or full."""
         pipe = self._by_identity.get(frames[0])
         if pipe is None:
             if self.mandatory:
@@ -217,7 +219,7 @@ class Router(Pattern):
 
 
 class XPub(Pattern):
-    """Each message to all who subscribed to how it begins; subscriptions can be received."""
+    """Send each message to all who subscribed to how it begins; receive subscriptions."""
 
     __slots__ = ("nodrop", "verbose")
 
@@ -244,8 +246,8 @@ class XPub(Pattern):
         """Forget what the peer subscribed to."""
         super().detach(pipe)
         gone, pipe.topics = pipe.topics, set()
-        told = [self._tell(pipe, CANCEL + topic) for topic in gone if not self._wanted(topic)]
-        return any(told)
+        receivable = [self._tell(pipe, CANCEL + topic) for topic in gone if not self._wanted(topic)]
+        return any(receivable)
 
     def _wanted(self, topic: bytes) -> bool:
         return any(topic in pipe.topics for pipe in self.pipes)
@@ -266,7 +268,7 @@ class XPub(Pattern):
 
 
 class Pub(XPub):
-    """The same; subscriptions are kept to itself."""
+    """Do as XPub, but receive nothing: subscriptions stay within."""
 
     receives = False
 
@@ -277,7 +279,7 @@ class Pub(XPub):
 
 
 class Sub(Pattern):
-    """Receives what it subscribed to."""
+    """Receive what it subscribed to."""
 
     sends = False
 
@@ -288,23 +290,23 @@ class Sub(Pattern):
         self._topics: Dict[bytes, int] = {}
 
     def subscribe(self, topic: bytes) -> List[Frames]:
-        """Subscribe; return what all peers have to be told."""
+        """Subscribe; return the messages for all peers."""
         self._topics[topic] = count = self._topics.get(topic, 0) + 1
         return [[SUBSCRIBE + topic]] if count == 1 else []
 
     def cancel(self, topic: bytes) -> List[Frames]:
-        """Take one subscription back; return what all peers have to be told."""
+        """Take one subscription back; return the messages for all peers."""
         count = self._topics.pop(topic, 0)
         if count > 1:
             self._topics[topic] = count - 1
         return [[CANCEL + topic]] if count == 1 else []
 
     def opening(self) -> List[Frames]:
-        """Return the subscriptions."""
+        """Return the subscriptions, as messages."""
         return [[SUBSCRIBE + topic] for topic in self._topics]
 
     def deliver(self, pipe: Pipe, frames: Frames) -> bool:
-        """Take what was subscribed to; the peer may not know yet that it is not wanted."""
+        """Take a message if it is subscribed to; the peer may not know yet that it is not."""
         wanted = frames[0].startswith(tuple(self._topics))
         return wanted and super().deliver(pipe, frames)
 

@@ -1,6 +1,6 @@
 """What a socket is bound or connected to: what listens, and what connects again.
 
-All of it is called with the reactor's lock held.
+Call all of it with the reactor's lock held.
 """
 
 import errno
@@ -19,7 +19,9 @@ ACCEPT_PAUSE = 0.1  # seconds, when there is nothing left to accept with
 def parse(endpoint: str) -> Tuple[int, Any]:
     """Return an endpoint's address family and address.
 
-    Raises NotImplementedError for other transports, OSError for what is no address.
+    Raises:
+        OSError: It is no address.
+        NotImplementedError: Its transport is another than ipc and tcp.
     """
     transport, found, rest = endpoint.partition("://")
     if not found or not rest:
@@ -44,7 +46,16 @@ def _settled(sock: socket.socket) -> socket.socket:
 
 
 class Listener:
-    """Takes in whoever connects. Raises OSError."""
+    """Accept whoever connects.
+
+    Args:
+        core: The socket.
+        endpoint: As for `parse`.
+
+    Raises:
+        OSError: It is no address, or cannot be had.
+        NotImplementedError: As for `parse`.
+    """
 
     __slots__ = ("_core", "_sock", "endpoint")
 
@@ -84,7 +95,7 @@ class Listener:
         self._core.ports.add(Connection(self._core, _settled(sock)))
 
     def end(self, linger: Optional[float]) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._sock is not None:
             self._core.reactor.unwatch(self._sock.fileno())
             self._sock.close()
@@ -100,7 +111,16 @@ def _unlink(path: str) -> None:
 
 
 class Connector:
-    """Connects, and again when the connection is lost. Raises OSError for what is no address."""
+    """Connect, and again whenever the connection is lost.
+
+    Args:
+        core: The socket.
+        endpoint: As for `parse`.
+
+    Raises:
+        OSError: It is no address, or the socket has its one peer.
+        NotImplementedError: As for `parse`.
+    """
 
     __slots__ = (
         "_connection",
@@ -190,7 +210,7 @@ class Connector:
             self._connection.resume()
 
     def end(self, linger: Optional[float]) -> None:
-        """Close once all is sent, or after so many seconds."""
+        """Close once all is sent, or after `linger` seconds; None means no limit."""
         self._ending = True
         if linger == 0:
             self.close()

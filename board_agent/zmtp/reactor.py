@@ -1,7 +1,7 @@
 """The one thread of a process that moves bytes, and the lock of all that it shares.
 
-It is needed since those who own sockets may be busy with a cell for hours, while peers come, go and
-want to see that they are welcome.
+It exists because those who own sockets may be busy with a cell for hours, while peers come, go and
+expect to be answered.
 """
 
 import heapq
@@ -18,7 +18,7 @@ IN, OUT = select.EPOLLIN, select.EPOLLOUT
 
 
 class Timer:
-    """Something to be done later, until it is cancelled."""
+    """An action and its time, in seconds of the monotonic clock, until it is cancelled."""
 
     __slots__ = ("action", "when")
 
@@ -35,7 +35,7 @@ class Timer:
 
 
 class Reactor:
-    """Watches descriptors and the time. All but `forget` is called with the lock held."""
+    """Watch descriptors and the time. Call all but `forget` with the lock held."""
 
     __slots__ = ("_epoll", "_handlers", "_timers", "_waker", "_wakes", "forgotten", "lock")
 
@@ -51,7 +51,7 @@ class Reactor:
         threading.Thread(target=self._run, name="zmtp", daemon=True).start()
 
     def watch(self, descriptor: int, handler: Callable[[int], None], events: int) -> None:
-        """Call the handler with what happens on a descriptor: IN, OUT or an error's bits."""
+        """Call `handler` with what happens on a descriptor: IN, OUT or an error's bits."""
         if descriptor in self._handlers:
             self._epoll.modify(descriptor, events)
         else:
@@ -59,24 +59,24 @@ class Reactor:
         self._handlers[descriptor] = handler
 
     def unwatch(self, descriptor: int) -> None:
-        """Watch a descriptor no more, before it is closed."""
+        """Stop watching a descriptor, before it is closed."""
         if self._handlers.pop(descriptor, None):
             self._epoll.unregister(descriptor)
 
     def call_later(self, delay: float, action: Callable[[], None]) -> Timer:
-        """Do something in so many seconds."""
+        """Do something after `delay` seconds."""
         timer = Timer(time.monotonic() + delay, action)
         heapq.heappush(self._timers, timer)
         self._wake()
         return timer
 
     def forget(self, thing: Any) -> None:
-        """Have something closed, by somebody who may not take the lock."""
+        """Have something closed, for those who may not take the lock."""
         self.forgotten.append(thing)
         self._wake()
 
     def abandon(self) -> None:
-        """Let go of what is another process's, without touching what is watched there."""
+        """Let go of what belongs to another process, without touching what is watched there."""
         self._epoll.close()
         self._wakes.close()
         self._waker.close()
@@ -124,7 +124,7 @@ class Reactor:
 
 
 class Signaler:
-    """A descriptor that is readable from when it is rung until it is hushed.
+    """A descriptor that is readable from `signal` to `clear`.
 
     The order of steps matters: a KeyboardInterrupt may come between any two.
     """
@@ -156,7 +156,7 @@ class Signaler:
             os.read(self._ends[0], 64)
 
     def wait(self, timeout: Optional[float]) -> None:
-        """Wait until it is rung, at most so many seconds."""
+        """Wait for `signal`, at most `timeout` seconds; None means no limit."""
         poll = select.poll()
         poll.register(self._ends[0], select.POLLIN)
         poll.poll(None if timeout is None else max(0, timeout * 1000))
@@ -166,7 +166,7 @@ _reactor: Optional[Reactor] = None
 
 
 def reactor() -> Reactor:
-    """Return the process's own."""
+    """Return the reactor of this process."""
     global _reactor
     if _reactor is None:
         _reactor = Reactor()

@@ -1,4 +1,4 @@
-"""Sockets of ZeroMQ, and the contexts that they belong to. What goes wrong is an OSError."""
+"""Sockets of ZeroMQ, and the contexts that they belong to. Errors are OSErrors with an errno."""
 
 import errno
 import os
@@ -30,11 +30,11 @@ class Context:
 
     @property
     def ours(self) -> bool:
-        """Whether it was made in this process, and not before a fork."""
+        """Whether this process made it, and not its parent before a fork."""
         return self.reactor is reactor()
 
     def terminate(self) -> None:
-        """Have all sockets say ETERM; wait until they are closed and have sent what they had."""
+        """Make all sockets fail with ETERM; wait until they are closed and have sent all."""
         if not self.ours:
             return
         with self.reactor.lock:
@@ -50,9 +50,16 @@ class Context:
 
 
 class Core:
-    """A socket, for one thread at a time as ever.
+    """A socket, for one thread at a time.
 
-    Parameters: context; kind, its type (b"ROUTER"). Times are in milliseconds, -1 for ever.
+    Its times are in milliseconds, -1 for ever.
+
+    Args:
+        context: The socket's.
+        kind: Its type, such as b"ROUTER".
+
+    Raises:
+        OSError: ETERM, the context was terminated.
     """
 
     __slots__ = (
@@ -99,7 +106,7 @@ class Core:
             raise OSError(ETERM, "the context was terminated")
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when `events` may have changed since asked."""
+        """Return a descriptor that is readable when `events` may have changed since it was read."""
         return self._bell().fileno()
 
     def _bell(self) -> Signaler:
@@ -114,7 +121,7 @@ class Core:
             self.bell.signal()
 
     def events(self) -> int:
-        """Return POLLIN and POLLOUT as they are."""
+        """Return which of POLLIN and POLLOUT hold now."""
         with self.reactor.lock:
             self._check()
             if self.bell is not None:
@@ -123,7 +130,15 @@ class Core:
             return events | (POLLOUT if self.pattern.writable else 0)
 
     def bind(self, endpoint: str) -> None:
-        """Listen. Raises OSError, NotImplementedError for a transport that is not there."""
+        """Listen.
+
+        Args:
+            endpoint: ipc://PATH, tcp://ADDRESS:PORT or inproc://NAME.
+
+        Raises:
+            OSError: It is no such endpoint, or in use.
+            NotImplementedError: Its transport is another one.
+        """
         with self.reactor.lock:
             self._check()
             if endpoint.startswith("inproc://"):
@@ -137,7 +152,12 @@ class Core:
             self.last_endpoint = os.fsencode(endpoint)
 
     def connect(self, endpoint: str) -> None:
-        """Connect, as soon as somebody listens. Raises as `bind` does."""
+        """Connect, as soon as somebody listens; an inproc endpoint has to be bound already.
+
+        Raises:
+            OSError: It is no endpoint, or not bound.
+            NotImplementedError: Its transport is another one.
+        """
         with self.reactor.lock:
             self._check()
             if endpoint.startswith("inproc://"):
@@ -149,7 +169,11 @@ class Core:
             self.last_endpoint = os.fsencode(endpoint)
 
     def send(self, frames: Frames, wait: bool) -> None:
-        """Send a message. Raises OSError: EAGAIN if it would have to wait, EHOSTUNREACH, ETERM."""
+        """Send a message; if `wait`, wait for room as long as `sndtimeo` says.
+
+        Raises:
+            OSError: EAGAIN, no room; EHOSTUNREACH, no such peer; ETERM; ENOTSUP, it only receives.
+        """
         if not self.pattern.sends:
             raise OSError(errno.ENOTSUP, "this socket only receives")
         deadline = self._deadline(self.sndtimeo) if wait else 0.0
@@ -168,13 +192,17 @@ class Core:
                     for pipe in pipes:
                         pipe.port.push(frames)
                     if waited:
-                        self.wake()  # that was hushed may have rung for something else
+                        self.wake()  # the signal that was cleared may have had another cause
                     return
             self._wait(deadline)
             waited = True
 
     def receive(self, wait: bool) -> Frames:
-        """Receive a message. Raises OSError: EAGAIN if there is none, ETERM."""
+        """Receive a message; if `wait`, wait for one as long as `rcvtimeo` says.
+
+        Raises:
+            OSError: EAGAIN, there is none; ETERM; ENOTSUP, it only sends.
+        """
         if not self.pattern.receives:
             raise OSError(errno.ENOTSUP, "this socket only sends")
         deadline = self._deadline(self.rcvtimeo) if wait else 0.0
@@ -192,18 +220,23 @@ class Core:
             self._wait(deadline)
 
     def poll(self, timeout: int, flags: int) -> int:
-        """Return which of some events there are, as soon as there is one or the time is over."""
+        """Return which of POLLIN and POLLOUT in `flags` hold, as soon as one does.
+
+        Args:
+            timeout: Milliseconds to wait for that; negative for no limit.
+            flags: One or both.
+        """
         deadline = self._deadline(timeout)
-        bell = self._bell()
+        signaler = self._bell()
         while True:
             events = self.events() & flags
             left = deadline and deadline - time.monotonic()
             if events or (left is not None and left <= 0):
                 return events
-            bell.wait(left)
+            signaler.wait(left)
 
     def _deadline(self, timeout: Optional[int]) -> Optional[float]:
-        """Return when so many milliseconds are over; None for never."""
+        """Return when `timeout` milliseconds are over; None for never."""
         return None if timeout is None or timeout < 0 else time.monotonic() + timeout / 1000
 
     def _wait(self, deadline: Optional[float]) -> None:
@@ -213,28 +246,32 @@ class Core:
         self._bell().wait(left)
 
     def subscribe(self, topic: bytes, wanted: bool = True) -> None:
-        """Receive what begins so, or no more."""
+        """Receive what begins with a topic, or no more if it is not `wanted`.
+
+        Raises:
+            OSError: EINVAL, the socket is no SUB.
+        """
         if not isinstance(self.pattern, Sub):
             raise OSError(errno.EINVAL, "only SUB sockets subscribe")
         with self.reactor.lock:
             self._check()
-            told = self.pattern.subscribe(topic) if wanted else self.pattern.cancel(topic)
-            for frames in told:
+            messages = self.pattern.subscribe(topic) if wanted else self.pattern.cancel(topic)
+            for frames in messages:
                 for pipe in list(self.pattern.pipes):  # a push may find that one is gone
                     pipe.port.push(frames)
 
     def detach(self, pipe: Any) -> None:
-        """Forget a pipe; called by its port."""
+        """Forget a pipe; its port calls this."""
         if self.pattern.detach(pipe):
             self.wake()
 
     def drop(self, port: Any) -> None:
-        """Forget a port that is closed; called by itself."""
+        """Forget a port that is closed; the port calls this."""
         self.ports.discard(port)
         self._gone()
 
     def close(self) -> None:
-        """Close the socket; what it has to send is sent for as long as it may linger."""
+        """Close the socket; it sends what it has for as long as it may linger."""
         if self.closed:
             return
         self.closed = True

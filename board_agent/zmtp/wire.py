@@ -28,7 +28,7 @@ _MAY_TALK = {
 
 
 class ProtocolError(Exception):
-    """The peer said what no peer of ours may say."""
+    """The peer sent what none of ours may send."""
 
 
 class Peer:
@@ -44,8 +44,10 @@ class Peer:
 class Wire:
     """One end of a connection.
 
-    Parameters: kind, our type of socket (b"ROUTER"); identity, what the peer is to know us by;
-    limit, bytes of the longest message that is taken.
+    Args:
+        kind: Our type of socket, such as b"ROUTER".
+        identity: What the peer is to know us by.
+        limit: Bytes of the longest message to accept.
     """
 
     __slots__ = (
@@ -72,15 +74,19 @@ class Wire:
         self._out = GREETING
 
     def data_to_send(self) -> bytes:
-        """Return what is to be sent to the peer, beside messages."""
+        """Return what has to be sent to the peer, besides messages."""
         out, self._out = self._out, b""
         return out
 
     def receive_data(self, data: bytes) -> List[List[bytes]]:
-        """Take bytes from the peer; return the messages that are whole now, as frames.
+        """Take bytes from the peer.
 
-        A subscription has one frame, with SUBSCRIBE or CANCEL before the topic, whichever way the
-        peer said it. Raises ProtocolError; nothing more may be received then.
+        Returns:
+            The messages that are whole now, each as its frames. A subscription has one frame, with
+            SUBSCRIBE or CANCEL before the topic, whichever way the peer sent it.
+
+        Raises:
+            ProtocolError: They break the protocol; the connection is of no use any more.
         """
         buffer = self._buffer
         buffer += data
@@ -111,7 +117,7 @@ class Wire:
         return messages
 
     def _greet(self) -> int:
-        """Take the peer's greeting, if it is whole; return its length."""
+        """Take the peer's greeting, if it is whole; return its length, else 0."""
         buffer = self._buffer
         if buffer[:1] not in (b"", GREETING[:1]) or (len(buffer) > 9 and not buffer[9] & 1):
             raise ProtocolError("this is not ZMTP")
@@ -188,7 +194,7 @@ class Wire:
 
 
 def encode(frames: Iterable[bytes]) -> List[bytes]:
-    """Return a message as it is sent, in parts, of which the large ones are not copied."""
+    """Return a message as it is sent, in parts; the large ones are not copied."""
     parts: List[bytes] = []
     small = bytearray()
     frames = tuple(frames)

@@ -1,8 +1,8 @@
 """As much of pyzmq as kernels use, on `board_agent.zmtp` in place of libzmq.
 
-For boards that have no pyzmq: the folder that this one is in is put on sys.path there, and what
-imports zmq finds it. What it does not have raises an error that names it, which is both an
-AttributeError and a NotImplementedError.
+For boards that have no pyzmq: a kernel puts the folder of this package on sys.path, and what
+imports zmq finds it. What it lacks raises an error that names it, which is both an AttributeError
+and a NotImplementedError. https://pyzmq.readthedocs.io/en/latest/api/ describes what is here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 Message = Frame
 COPY_THRESHOLD = 65536
 
-VERSION = (25, 1, 2)  # of the pyzmq whose ways these are
+VERSION = (25, 1, 2)  # of the pyzmq that this behaves like
 __version__ = "%d.%d.%d" % VERSION
 
 
@@ -49,12 +49,12 @@ def pyzmq_version() -> Any:
 
 
 def pyzmq_version_info() -> Any:
-    """Return the same as numbers."""
+    """Return that version as numbers."""
     return VERSION
 
 
 def has(capability: Any) -> Any:
-    """Say whether an extra of libzmq is there."""
+    """Return whether an optional part of libzmq is here."""
     return capability == "ipc"
 
 

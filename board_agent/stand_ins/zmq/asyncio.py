@@ -20,14 +20,14 @@ class Socket(_Socket):
 
 
 class Context(_Context):
-    """A context that makes them."""
+    """A context that makes such sockets."""
 
     def __init__(self, *arguments: Any) -> None:
         raise not_there("zmq.asyncio.Context")
 
 
 class Poller(_Poller):
-    """A poller of them."""
+    """A poller of such sockets."""
 
     def __init__(self) -> None:
         raise not_there("zmq.asyncio.Poller")

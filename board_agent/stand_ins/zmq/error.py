@@ -1,4 +1,4 @@
-"""What goes wrong, as pyzmq has it."""
+"""Errors, as pyzmq has them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .constants import EAGAIN, ETERM
 
 
 class ZMQBaseError(Exception):
-    """All that goes wrong."""
+    """The base of all errors."""
 
 
 class ZMQError(ZMQBaseError):
-    """What an errno says."""
+    """An error with an errno, as in `constants`."""
 
     def __init__(self, errno: Any = 0, msg: Any = None) -> None:
         self.errno = errno
@@ -27,7 +27,7 @@ class ZMQError(ZMQBaseError):
 
 
 class ZMQBindError(ZMQBaseError):
-    """There was no free port."""
+    """No port was free."""
 
 
 class NotDone(ZMQBaseError):
@@ -35,11 +35,11 @@ class NotDone(ZMQBaseError):
 
 
 class Again(ZMQError):
-    """It would have to wait."""
+    """It would have to wait: EAGAIN."""
 
 
 class ContextTerminated(ZMQError):
-    """The context was terminated."""
+    """The context was terminated: ETERM."""
 
 
 class NotThere(AttributeError, NotImplementedError):
@@ -47,11 +47,11 @@ class NotThere(AttributeError, NotImplementedError):
 
 
 def not_there(name: Any) -> Any:
-    """Return what to raise for a part of pyzmq that is left out."""
+    """Return the error for a part of pyzmq that is left out."""
     return NotThere("%s is not in this stand-in for pyzmq, which kernels run on" % name)
 
 
 def translated(error: Any) -> Any:
-    """Return the ZMQError of an OSError."""
+    """Return the ZMQError that an OSError is."""
     kinds = {EAGAIN: Again, ETERM: ContextTerminated}
     return kinds.get(error.errno, ZMQError)(error.errno, error.strerror)

@@ -1,4 +1,4 @@
-"""A socket whose messages are handed to callbacks by the event loop of tornado."""
+"""A socket whose messages tornado's event loop hands to callbacks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..error import Again, ContextTerminated, ZMQError, not_there
 class ZMQStream:
     """A socket in an event loop, that of the thread that makes it if none is named.
 
-    The loop watches the socket's descriptor, which only says that something may have changed;
-    what was not taken then is looked for again in the loop's next round.
+    The loop watches the socket's descriptor, which only says that something may have changed. The
+    loop's next round handles what was not handled then.
     """
 
     def __init__(self, socket: Any, io_loop: Any = None) -> None:
@@ -45,21 +45,21 @@ class ZMQStream:
     # --- receiving ------------------------------------------------------------------------------
 
     def on_recv(self, callback: Any, copy: Any = True) -> None:
-        """Call something with each message, as a list of bytes, or of Frames if not copied."""
+        """Call `callback` with each message: a list of bytes, or of Frames if not `copy`."""
         self._check()
         self._callback, self._copy = callback, copy
         self._look_again()
 
     def on_recv_stream(self, callback: Any, copy: Any = True) -> None:
-        """Do the same, with this stream before the message."""
+        """Call `callback` with this stream and each message, as `on_recv` does."""
         self.on_recv(callback and (lambda message: callback(self, message)), copy)
 
     def stop_on_recv(self) -> None:
-        """Take no messages any more."""
+        """Receive no messages any more."""
         self.on_recv(None)
 
     def receiving(self) -> Any:
-        """Say whether messages are taken."""
+        """Return whether messages are received."""
         return self._callback is not None
 
     def _receive(self) -> None:
@@ -85,27 +85,27 @@ class ZMQStream:
         callback: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Send a message in the loop's next round, and tell the callback."""
+        """Send a message in the loop's next round; `callback` is as for `on_send`."""
         if callback is not None:
             self._on_send = callback
         self._queue.append((msg, dict(kwargs, flags=flags, copy=copy, track=track)))
         self._look_again()
 
     def on_send(self, callback: Any) -> None:
-        """Call something with each message that was sent and its tracker or error."""
+        """Call `callback` with each message that was sent, and its tracker or error."""
         self._check()
         self._on_send = callback
 
     def on_send_stream(self, callback: Any) -> None:
-        """Do the same, with this stream first."""
+        """Call `callback` with this stream first, as `on_send` does."""
         self.on_send(callback and (lambda message, status: callback(self, message, status)))
 
     def stop_on_send(self) -> None:
-        """Call nothing any more."""
+        """Call nothing any more for what is sent."""
         self.on_send(None)
 
     def sending(self) -> Any:
-        """Say whether something waits to be sent."""
+        """Return whether something waits to be sent."""
         return bool(self._queue)
 
     def _send(self) -> None:
@@ -121,9 +121,12 @@ class ZMQStream:
     # --- events ---------------------------------------------------------------------------------
 
     def flush(self, flag: Any = POLLIN | POLLOUT, limit: Any = None) -> Any:
-        """Handle what there is at once, of the events of `flag`; return how much it was.
+        """Handle at once what there is, of the events of `flag`, and `limit` times at most.
 
         Messages that nobody takes are dropped, as pyzmq does.
+
+        Returns:
+            How many messages were handled.
         """
         self._check()
         count = 0
@@ -168,7 +171,7 @@ class ZMQStream:
         return events if self._callback is not None else events & ~POLLIN
 
     def _look_again(self) -> None:
-        """Come back if there is something left to do; the descriptor does not tell again."""
+        """Come back if something is left to do; the descriptor does not tell again."""
         try:
             wanted = not self._looking and not self.closed() and self._wanted()
         except ContextTerminated:
@@ -193,7 +196,7 @@ class ZMQStream:
     # --- the end --------------------------------------------------------------------------------
 
     def set_close_callback(self, callback: Any) -> None:
-        """Call something when the stream is closed."""
+        """Call `callback` when the stream is closed."""
         self._on_close = callback
 
     def close(self, linger: Any = None) -> None:
@@ -207,7 +210,7 @@ class ZMQStream:
             self._run(self._on_close)
 
     def closed(self) -> Any:
-        """Say whether it is closed."""
+        """Return whether it is closed."""
         if self.socket is not None and self.socket.closed:
             self.close()
         return self.socket is None

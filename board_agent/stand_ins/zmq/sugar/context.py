@@ -35,18 +35,18 @@ class Context:
 
     @classmethod
     def instance(cls, io_threads: Any = 1) -> Any:
-        """Return the one that all may share."""
+        """Return the context that all may share."""
         if cls._instance is None or cls._instance.closed or cls._instance_pid != os.getpid():
             cls._instance, cls._instance_pid = cls(io_threads), os.getpid()
         return cls._instance
 
     @property
     def underlying(self) -> Any:
-        """Itself."""
+        """The context itself."""
         return self
 
     def socket(self, socket_type: Any, socket_class: Any = None, **kwargs: Any) -> Any:
-        """Make a socket."""
+        """Make a socket; `kwargs` are its options."""
         if self.closed:
             raise ZMQError(z.ENOTSUP)
         return (socket_class or self._socket_class)(
@@ -54,12 +54,12 @@ class Context:
         )
 
     def term(self) -> None:
-        """End it, once all sockets are closed and have sent what they had."""
+        """End the context, once all sockets are closed and have sent what they had."""
         self._context.terminate()
         self.closed = True
 
     def destroy(self, linger: Any = None) -> None:
-        """Close all sockets, and end it."""
+        """Close all sockets, and end the context."""
         if self._context.ours:
             for core in list(self._context.cores):
                 if linger is not None and not core.closed:

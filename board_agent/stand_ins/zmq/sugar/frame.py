@@ -8,7 +8,7 @@ from ..error import not_there
 
 
 class MessageTracker:
-    """Says when what was sent may be changed: at once."""
+    """Say when what was sent may be changed: at once."""
 
     __slots__ = ()
     done = True
@@ -58,7 +58,11 @@ class Frame(bytes):
 
 
 def as_bytes(part: Any) -> Any:
-    """Return a part of a message as bytes. Raises TypeError."""
+    """Return a part of a message as bytes.
+
+    Raises:
+        TypeError: It is text, or has no buffer.
+    """
     if type(part) is bytes:
         return part
     if isinstance(part, Frame):

@@ -11,14 +11,14 @@ from .socket import Socket
 
 
 class Poller:
-    """Sockets, descriptors and what has one, and the events of each that matter."""
+    """Wait for events of sockets, of descriptors and of what has one."""
 
     def __init__(self) -> None:
         self._wanted: dict[Any, int] = {}
 
     @property
     def sockets(self) -> Any:
-        """All of them, with their events."""
+        """All that is watched, each with its events."""
         return list(self._wanted.items())
 
     def __contains__(self, socket: Any) -> Any:
@@ -36,11 +36,15 @@ class Poller:
         self.register(socket, flags)
 
     def unregister(self, socket: Any) -> None:
-        """Watch it no more. Raises KeyError."""
+        """Stop watching a socket.
+
+        Raises:
+            KeyError: It is not watched.
+        """
         del self._wanted[socket]
 
     def poll(self, timeout: Any = None) -> Any:
-        """Return what happens, after so many milliseconds at most: [(socket, events), …]."""
+        """Return what happens, after `timeout` milliseconds at most: [(socket, events), …]."""
         forever = timeout is None or timeout < 0
         deadline = 0.0 if forever else time.monotonic() + timeout / 1000
         poll = _select.poll()
@@ -84,7 +88,7 @@ def _from_system(events: Any) -> Any:
 
 
 def select(rlist: Any, wlist: Any, xlist: Any, timeout: Any = None) -> Any:
-    """Wait as select.select does, for sockets too; the time is in seconds."""
+    """Wait as select.select does, for sockets too; `timeout` is in seconds."""
     poller = Poller()
     for socket in {*rlist, *wlist, *xlist}:
         flags = (POLLIN if socket in rlist else 0) | (POLLOUT if socket in wlist else 0)
@@ -110,5 +114,5 @@ def proxy(frontend: Any, backend: Any, capture: Any = None) -> None:
 
 
 def device(device_type: Any, frontend: Any, backend: Any) -> None:
-    """Do the same."""
+    """Do as `proxy` does, whatever the type."""
     proxy(frontend, backend)

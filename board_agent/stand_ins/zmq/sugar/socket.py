@@ -60,7 +60,7 @@ class _Bound:
 
 
 class Socket:
-    """A socket of a context."""
+    """A socket of a context, with options by their names. Its errors are ZMQErrors."""
 
     __slots__ = ("__weakref__", "_context", "_core", "_parts", "_rest", "_type")
 
@@ -95,7 +95,7 @@ class Socket:
 
     @classmethod
     def shadow(cls, socket: Any) -> Any:
-        """Return a socket as it is: there is only one kind."""
+        """Return a socket as it is, since there is only one kind."""
         return socket
 
     @property
@@ -110,7 +110,7 @@ class Socket:
 
     @property
     def underlying(self) -> Any:
-        """Itself."""
+        """The socket itself."""
         return self
 
     @property
@@ -119,7 +119,7 @@ class Socket:
         return self._core.closed
 
     def close(self, linger: Any = None) -> None:
-        """Close it; what it has to send is sent for so many milliseconds."""
+        """Close the socket; it sends what it has for `linger` milliseconds, or as LINGER says."""
         if linger is not None:
             self._core.linger = linger
         self._core.close()
@@ -131,7 +131,7 @@ class Socket:
     # --- options --------------------------------------------------------------------------------
 
     def getsockopt(self, option: Any) -> Any:
-        """Return an option's value."""
+        """Return the value of an option."""
         if option == z.TYPE:
             return self._type
         if option == z.RCVMORE:
@@ -150,7 +150,11 @@ class Socket:
         raise not_there("option %s of a %s socket" % (option, KINDS[self._type]))
 
     def setsockopt(self, option: Any, value: Any) -> None:
-        """Set an option."""
+        """Set an option.
+
+        Raises:
+            TypeError: The value has another type than the option.
+        """
         core = self._core
         if core.closed:
             raise ZMQError(z.ENOTSOCK)
@@ -169,7 +173,7 @@ class Socket:
     get, set = getsockopt, setsockopt
 
     def getsockopt_string(self, option: Any, encoding: Any = "utf-8") -> Any:
-        """Return an option's value as text."""
+        """Return the value of an option as text."""
         return self.getsockopt(option).decode(encoding)
 
     def setsockopt_string(self, option: Any, value: Any, encoding: Any = "utf-8") -> None:
@@ -184,7 +188,7 @@ class Socket:
         self.setsockopt(z.SUBSCRIBE, topic)
 
     def unsubscribe(self, topic: Any) -> None:
-        """Receive it no more."""
+        """Receive what begins with a topic no more."""
         self.setsockopt(z.UNSUBSCRIBE, topic)
 
     def get_hwm(self) -> Any:
@@ -227,14 +231,22 @@ class Socket:
             raise translated(error) from None
 
     def bind(self, addr: Any) -> Any:
-        """Listen at an endpoint."""
+        """Listen at an endpoint.
+
+        Raises:
+            NotImplementedError: Its transport is not here.
+        """
         self._try(self._usable().bind, _text(addr))
         return _Bound("unbind")
 
     def bind_to_random_port(
         self, addr: Any, min_port: Any = 49152, max_port: Any = 65536, max_tries: Any = 100
     ) -> Any:
-        """Listen at a port that is free, and return it."""
+        """Listen at a port of `addr` that is free, and return it.
+
+        Raises:
+            ZMQBindError: None was free, of those tried.
+        """
         if (min_port, max_port) == (49152, 65536):
             self.bind(addr + ":*")
             return int(self._core.last_endpoint.rpartition(b":")[2])
@@ -250,7 +262,11 @@ class Socket:
         raise ZMQBindError("Could not bind socket to random port.")
 
     def connect(self, addr: Any) -> Any:
-        """Connect to an endpoint, as soon as somebody is there."""
+        """Connect to an endpoint, as soon as somebody listens there.
+
+        Raises:
+            NotImplementedError: Its transport is not here.
+        """
         self._try(self._usable().connect, _text(addr))
         return _Bound("disconnect")
 
@@ -265,7 +281,11 @@ class Socket:
         routing_id: Any = None,
         group: Any = None,
     ) -> Any:
-        """Send a message, or a part of one with SNDMORE."""
+        """Send a message, or with SNDMORE a part of one.
+
+        Raises:
+            Again: It would have to wait, with NOBLOCK or for longer than SNDTIMEO.
+        """
         if routing_id is not None or group is not None:
             raise not_there("a message's routing_id or group")
         part = as_bytes(data)
@@ -278,7 +298,7 @@ class Socket:
     def send_multipart(
         self, msg_parts: Any, flags: Any = 0, copy: Any = True, track: Any = False, **kwargs: Any
     ) -> Any:
-        """Send the parts of a message."""
+        """Send the parts of a message; raise as `send` does."""
         parts = [as_bytes(part) for part in msg_parts]
         if self._parts or flags & z.SNDMORE:
             self._parts += parts
@@ -290,14 +310,18 @@ class Socket:
         return MessageTracker() if track and not copy else None
 
     def recv(self, flags: Any = 0, copy: Any = True, track: Any = False) -> Any:
-        """Receive a message, or the next part of one."""
+        """Receive a message, or the next part of one.
+
+        Raises:
+            Again: None has come, with NOBLOCK or within RCVTIMEO.
+        """
         if not self._rest:
             self._rest = self._receive(flags)
         part = self._rest.pop(0)
         return part if copy else _frame(part, track, bool(self._rest))
 
     def recv_multipart(self, flags: Any = 0, copy: Any = True, track: Any = False) -> Any:
-        """Receive the parts of a message."""
+        """Receive the parts of a message; raise as `recv` does."""
         if self._rest:
             parts, self._rest = self._rest, []
         else:
@@ -311,7 +335,7 @@ class Socket:
         return self._try(self._core.receive, not flags & z.NOBLOCK)
 
     def poll(self, timeout: Any = None, flags: Any = z.POLLIN) -> Any:
-        """Return which of some events there are, after so many milliseconds at most."""
+        """Return which of some events hold, after `timeout` milliseconds at most."""
         if self._rest and flags & z.POLLIN:
             return z.POLLIN
         return self._try(self._core.poll, -1 if timeout is None else timeout, flags)

@@ -12,5 +12,5 @@ def dumps(o: Any, **kwargs: Any) -> Any:
 
 
 def loads(s: Any, **kwargs: Any) -> Any:
-    """Return the object that JSON says."""
+    """Return the object that some JSON is."""
     return json.loads(s, **kwargs)
