@@ -20,7 +20,6 @@ unpack.code()
 """
 
 _bootstrap: object = None
-stdio: "tuple[int, int]"  # that the first stage serves rpyc on; a board's rpyc service has none
 
 
 def load(code: str) -> str:
@@ -81,7 +80,8 @@ def send(name: str, data: bytes, arguments: str) -> str:
 def hand_over(path: str, marker: str) -> str:
     """Hand our stdin and stdout over to the agent at a Unix socket; return only if that fails."""
     handover = importlib.import_module("board_agent.bootstrap.handover")
-    return json.dumps({"error": handover.hand_over(*stdio, path, marker)})
+    stdin, stdout = globals()["stdio"]  # left there by the first stage
+    return json.dumps({"error": handover.hand_over(stdin, stdout, path, marker)})
 
 
 def _folder(code: str) -> str:

@@ -109,9 +109,7 @@ class AgentLock:
             return False
 
     def remove_stale(self) -> None:
-        """Remove what an agent before this one had no time to remove: its socket, and kernels'
-        folders.
-        """
+        """Remove what an agent before this one had no time to remove."""
         if os.path.exists(self.socket):
             os.unlink(self.socket)
         entries = os.listdir(self.folder) if os.path.isdir(self.folder) else ()

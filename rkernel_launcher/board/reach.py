@@ -38,9 +38,10 @@ def _over_streams(transport: Transport) -> Callable[[Target, Prompts | None], Wa
     """Make ways of a transport that starts programs on a board."""
 
     def way(target: Target, prompts: Prompts | None) -> Way:
+        start = transport(target, prompts)
         return StreamWay(
-            start=transport(target, prompts),
-            restart=transport(target, None),
+            start=start,
+            restart=transport(target, None) if prompts else start,
             python=target.python or "python3",
             host=target.name,
             attended=prompts is not None,
@@ -52,9 +53,8 @@ def _over_streams(transport: Transport) -> Callable[[Target, Prompts | None], Wa
 def _over_rpyc(target: Target, prompts: Prompts | None) -> Way:
     """Use the board's own rpyc service, and the agent's port."""
     port = target.port or RPYC_PORT
-    return PortWay(
-        dial=rpyc.dial(target, prompts), service=port, host=target.host, agent_port=target.link_port
-    )
+    dial = rpyc.dial(target, prompts)
+    return PortWay(dial, service=port, host=target.host, agent_port=target.link_port)
 
 
 _WAYS: dict[str, Callable[[Target, Prompts | None], Way]] = {
