@@ -283,8 +283,8 @@ class KeyLocked(KeyUnusable):
 
     message = "The key {path} has a passphrase, which is neither in the agent nor in the keyring."
     remedy = (
-        "Run ssh-add '{path}' (on macOS, where the keychain has it: ssh-add --apple-load-keychain), "
-        "or rkernel add in a terminal, and keep the passphrase."
+        "Run ssh-add '{path}', or rkernel add in a terminal and keep the passphrase. "
+        "On macOS, where the keychain has it: ssh-add --apple-load-keychain"
     )
 
 

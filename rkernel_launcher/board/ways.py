@@ -20,14 +20,11 @@ TYPING_SECONDS = 300.0  # for a person to answer what a server asks
 
 
 class Way(Protocol):
-    """A way to a board.
-
-    Attributes:
-        bind: Where the agent is to listen for us; empty if it gets our streams.
-    """
+    """A way to a board."""
 
     @property
-    def bind(self) -> str: ...
+    def bind(self) -> str:
+        """Where the agent is to listen for us; empty if it gets our streams."""
 
     def open_session(self) -> Session:
         """Begin a session with the board."""

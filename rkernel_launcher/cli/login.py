@@ -1,4 +1,4 @@
-"""After a login with a password: a key on the board in its place, or the password in the keyring."""
+"""After a login with a password: a key in its place, or the password in the keyring."""
 
 from __future__ import annotations
 

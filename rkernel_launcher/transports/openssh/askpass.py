@@ -1,4 +1,4 @@
-"""How ssh asks us: by a program of ours, which it starts for each question; see ssh(1), SSH_ASKPASS.
+"""How ssh asks us: by a program, which it starts for each question; see ssh(1), SSH_ASKPASS.
 
 The program passes the question on through a Unix socket in a folder of ours, and prints the answer.
 A secret is so never in an argv, in an environment or in a file.

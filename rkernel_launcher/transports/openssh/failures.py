@@ -134,7 +134,7 @@ def _denied(said: Said, match: re.Match[str]) -> RkernelError:
         path = place["path"] if place else "of this login"
         return errors.KeyUnusable(path=path, detail="others may read it; run: chmod 600 on it")
     missing = said.find(
-        r"(?:Warning|no such identity): (?:Identity file )?(?P<path>.+?)(?: not accessible)?: No such file"
+        r"(?:Warning: Identity file|no such identity:) (?P<path>.+?)(?: not accessible)?: No such file"
     )
     if missing:
         return errors.KeyUnusable(path=missing["path"], detail="there is no such file")
@@ -214,7 +214,7 @@ _TABLE: list[tuple[str, Callable[[Said, re.Match[str]], RkernelError]]] = [
     (r"Received disconnect from .*Too many authentication failures", _cut),
     (r"Disconnected from authenticating|Connection (closed|reset) by authenticating", _cut),
     (
-        r"Unable to negotiate with .*: no matching (?P<what>.+) found\. Their offer: (?P<offer>\S+)",
+        r"Unable to negotiate .*: no matching (?P<what>.+) found\. Their offer: (?P<offer>\S+)",
         _nothing_in_common,
     ),
     (r"ssh: Could not resolve hostname (?P<name>.+?): ", _unresolved),
