@@ -187,7 +187,7 @@ print("talked")
 
 def test_the_facts_can_be_collected(python: str) -> None:
     facts = json.loads(
-        run(python, "import runpy; runpy.run_module('board_agent.kernel.facts', None, '__main__')")
+        run(python, "import runpy; runpy.run_module('board_agent.bootstrap.facts', None, '__main__')")
     )
     assert facts["python"].startswith("3.8.")
 
