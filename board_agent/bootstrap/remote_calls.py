@@ -30,9 +30,9 @@ bundle_progress = bundle_receiver.progress
 
 
 def facts(python: Optional[str]) -> Dict[str, Any]:
-    """Return what the board and the given Python are, as `kernel.facts` has it, or an error."""
+    """Return what the board and the given Python are, as `facts` has it, or an error."""
     try:
-        return _run(python, "board_agent.kernel.facts")
+        return _run(python, "board_agent.bootstrap.facts")
     except OSError as error:
         return {"error": "no_python", "detail": str(error)}
 

@@ -60,7 +60,7 @@ class Installed(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What a board and its Python are; see `board_agent.kernel.facts`. Memory is in bytes."""
+    """What a board and its Python are; see `board_agent.bootstrap.facts`. Memory is in bytes."""
 
     model: str
     machine: str

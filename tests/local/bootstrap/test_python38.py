@@ -186,9 +186,8 @@ print("talked")
 
 
 def test_the_facts_can_be_collected(python: str) -> None:
-    facts = json.loads(
-        run(python, "import runpy; runpy.run_module('board_agent.kernel.facts', None, '__main__')")
-    )
+    source = "import runpy; runpy.run_module('board_agent.bootstrap.facts', None, '__main__')"
+    facts = json.loads(run(python, source))
     assert facts["python"].startswith("3.8.")
 
 

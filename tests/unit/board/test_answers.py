@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board_agent.kernel import facts
+from board_agent.bootstrap import facts
 from rkernel_launcher.board import answers
 from rkernel_launcher.board.answers import (
     Agent,

@@ -10,10 +10,10 @@ import numpy
 import pytest
 from PIL import Image, ImageStat
 
+from board_agent.bootstrap import facts
 from board_agent.display import jpeg
 from board_agent.display.images import Picture, copy
 from board_agent.display.jpeg import Encoder
-from board_agent.kernel import facts
 from board_agent.link.video_format import JPEG, PNG
 
 # maix's own encoder is a part of its compiled library, which runs on the board alone.

@@ -1,4 +1,4 @@
-"""What this board and this Python are, as JSON: run as `python -m board_agent.kernel.facts`."""
+"""What this board and this Python are, as JSON: run as `python -m board_agent.bootstrap.facts`."""
 
 import importlib
 import json
