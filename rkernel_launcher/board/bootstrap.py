@@ -34,8 +34,9 @@ from .agent_endpoint import AgentEndpoint
 from .rpyc import session as rpyc_session
 from .rpyc.session import Session
 
-# Reads byte by byte, so that it takes no byte of what follows its line. The quoting of every shell
-# leaves it whole, since it holds no single quote, dollar, exclamation mark or backslash.
+# Reads byte by byte, so that it takes no byte of what follows its line: that is short, and says how
+# much it is. The quoting of every shell leaves ours whole, since it holds no single quote, dollar,
+# exclamation mark or backslash.
 _ONE_LINE = 'import io,os;exec(eval(io.open(0,"rb",0,closefd=False).readline()or"os._exit(78)"))'
 
 _VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})")
@@ -231,15 +232,21 @@ def _stage() -> bytes:
         packages=_PACKAGES,
         peer_timeout=PEER_TIMEOUT,
     )
-    return ascii(prelude).encode("ascii") + b"\n"
+    return _program(prelude)
 
 
 def _handover(path: str) -> bytes:
     """Make the line that hands over to an agent, by the path of its Unix socket."""
-    source = importlib.resources.files("board_agent").joinpath("bootstrap", "handover.py")
+    file = importlib.resources.files("board_agent").joinpath("bootstrap", "handover.py")
     tail = _MARKER.removeprefix("rkernel")
-    call = f'exec({source.read_text("utf-8")!r})\nmain("\\nrkernel" + {tail!r}, {path!r})'
-    return ascii(call).encode("ascii") + b"\n"
+    source = file.read_text("utf-8")
+    return _program(f'{source}\nmain("\\nrkernel" + {tail!r}, {path!r})\n')
+
+
+def _program(source: str) -> bytes:
+    """Make what `_ONE_LINE` reads and runs."""
+    data = source.encode("utf-8")
+    return b"'exec(io.open(0,\"rb\",closefd=False).read(%d))'\n" % len(data) + data
 
 
 @functools.cache
