@@ -170,7 +170,7 @@ class Lab:
         self.find(".jp-Dialog .jp-mod-accept", "the dialog's button").click()
 
     def wait_for_status(self, status: str) -> None:
-        """Wait until the status bar shows the kernel's status: Idle, Busy, …
+        """Wait until the status bar shows the kernel's status: Idle, Busy or another.
 
         The notebook's round indicator says "idle" also while there is no connection to a kernel.
         """

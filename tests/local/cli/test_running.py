@@ -106,7 +106,7 @@ def value(client: BlockingKernelClient, expression: str) -> str:
 
 def test_ps_where_nothing_runs(home: Board) -> None:
     assert ps() == []
-    assert rkernel("ps", "pi").stdout == "No kernel runs there.\n"
+    assert rkernel("ps", "pi").stdout == "No kernel runs on that board.\n"
     assert not home.agents()  # asking starts none
     assert_refused(rkernel("ps", "no-such"), errors.NoSuchKernel, "no-such")
 
