@@ -1,4 +1,4 @@
-"""The ways to a board: ssh, its own rpyc service, or a child process of this machine."""
+"""The transports to a board: ssh, its own rpyc service, or a child process of this machine."""
 
 from __future__ import annotations
 
@@ -24,25 +24,39 @@ if TYPE_CHECKING:
     from paramiko import Channel, Transport
 
 CONNECT_SECONDS = 15.0
-SESSION_SECONDS = 60.0  # for a slow board to start its Python, or to answer a question
+SESSION_SECONDS = 60.0  # for a slow board to start its Python, or to answer a request
 LOOPBACK = "127.0.0.1:0"
 
 
 def reach(target: Target, prompts: Prompts | None = None) -> Board:
-    """Return a session with the board that `target` names, its way decided.
+    """Open a session with the board that `target` names.
 
-    Parameters: prompts, how to ask a person, or None to ask nothing.
-    Raises the errors of reaching a board, see `errors`.
+    Args:
+        target: Where the board is, and by which transport to reach it.
+        prompts: How to ask a person; None to ask nothing.
+
+    Returns:
+        The board, whose target names the transport that was used.
+
+    Raises:
+        RkernelError: The reason, a subclass of Unreachable, NotLetIn, BoardCannot, BoardBroken or
+            OnThisPc.
     """
-    return WAYS[target.via](target, prompts)
+    return TRANSPORTS[target.via](target, prompts)
 
 
 def over_ssh(target: Target, prompts: Prompts | None) -> Board:
     """Log in over ssh, and start our first stage there; the link goes through the same login.
 
-    Raises the errors of `ssh.connect` and of the first stage.
+    Args:
+        target: Where the board is.
+        prompts: How to ask a person; None to ask nothing.
+
+    Raises:
+        RkernelError: As `ssh.client.connect`, `first_stage.handshake` and `session.over_stream`.
+        BoardLost: The connection ended before the session began.
     """
-    import paramiko  # only this way needs it, and it takes 60 ms
+    import paramiko  # only this transport needs it, and the import takes 60 ms
 
     from ..transports.ssh import authorized_keys
     from ..transports.ssh import client as ssh
@@ -65,11 +79,11 @@ def over_ssh(target: Target, prompts: Prompts | None) -> Board:
         return through(_forwarded(transport, target.host, port), transport.close)
 
     def redial(port: int) -> socket.socket:
-        anew = ssh.connect(target, None, timeout=CONNECT_SECONDS)
+        login = ssh.connect(target, None, timeout=CONNECT_SECONDS)
         try:
-            return through(_forwarded(anew, target.host, port), anew.close)
+            return through(_forwarded(login, target.host, port), login.close)
         except BaseException:
-            anew.close()
+            login.close()
             raise
 
     def close() -> None:
@@ -106,7 +120,12 @@ def _forwarded(transport: Transport, host: str, port: int) -> Channel:
 def over_rpyc(target: Target, prompts: Prompts | None) -> Board:
     """Use the board's own rpyc service; the link goes straight to the agent's port.
 
-    Raises the errors of `rpyc_session.over_tcp`.
+    Args:
+        target: Where the board is.
+        prompts: Not used: this transport asks nothing.
+
+    Raises:
+        RkernelError: As `session.over_tcp`.
     """
     port = target.port or RPYC_PORT
     session = rpyc_session.over_tcp(target.host, port, CONNECT_SECONDS)
@@ -124,7 +143,16 @@ def over_rpyc(target: Target, prompts: Prompts | None) -> Board:
 
 
 def over_pipe(target: Target, prompts: Prompts | None) -> Board:
-    """Let a child process of this machine play the board."""
+    """Start a child process of this machine that plays the board.
+
+    Args:
+        target: Which Python to start.
+        prompts: Not used: this transport asks nothing.
+
+    Raises:
+        NotSupportedHere: This system cannot play a board.
+        RkernelError: As `first_stage.start`, `first_stage.handshake` and `session.over_stream`.
+    """
     if os_support.WINDOWS:
         raise errors.NotSupportedHere()
     stream = first_stage.start(str(Path(target.python or sys.executable).expanduser()))
@@ -147,9 +175,18 @@ def over_pipe(target: Target, prompts: Prompts | None) -> Board:
 
 
 def by_itself(target: Target, prompts: Prompts | None) -> Board:
-    """Take ssh when it answers and lets us in, else the board's rpyc service.
+    """Take ssh if the board's server answers and accepts us, else the board's rpyc service.
 
-    Raises NoWay when neither does, and at once what is wrong with the host's name or its key.
+    Args:
+        target: Where the board is.
+        prompts: How to ask a person; None to ask nothing.
+
+    Raises:
+        UnknownHost: The host's name does not resolve; we do not try rpyc.
+        WrongHostKey: The host shows a key that it must not have; we do not try rpyc.
+        NoTransport: Nothing answers, neither over ssh nor over rpyc.
+        RkernelError: ssh answers and fails, and no rpyc service answers: the error of ssh. Or the
+            error of rpyc, whose service answers and fails.
     """
     try:
         return over_ssh(target, prompts)
@@ -162,11 +199,11 @@ def by_itself(target: Target, prompts: Prompts | None) -> Board:
     except (errors.NobodyAnswers, errors.NotRpyc) as error:
         if isinstance(refused, errors.NobodyAnswers):
             reasons = {"ssh": _reason(refused), "rpyc": _reason(error)}
-            raise errors.NoWay(host=target.host, **reasons) from error
+            raise errors.NoTransport(host=target.host, **reasons) from error
         raise refused from error
 
 
-WAYS: dict[str, Callable[[Target, Prompts | None], Board]] = {
+TRANSPORTS: dict[str, Callable[[Target, Prompts | None], Board]] = {
     "auto": by_itself,
     "ssh": over_ssh,
     "rpyc": over_rpyc,

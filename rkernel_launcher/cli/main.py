@@ -1,4 +1,4 @@
-"""The command `rkernel`: the kernels of boards, those that are offered and those that run."""
+"""The command `rkernel`: it adds kernels of boards, lists and removes them, and shows which run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ INTERRUPTED = 130  # what a shell gives for a command that Ctrl-C ended
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return the exit status. What goes wrong becomes one sentence here."""
+    """Run the command; return the exit status.
+
+    What goes wrong becomes one line on stderr here, unless --debug shows its traceback.
+
+    Args:
+        argv: The arguments; those of this process by default.
+    """
     settings = {"debug": False}
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -38,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         if settings["debug"]:
             raise
         known = isinstance(error, errors.RkernelError)
-        said = error if known else errors.RkernelError(detail=repr(error))
-        click.echo(escape_controls(" ".join(str(said).split())), err=True)
+        shown = error if known else errors.RkernelError(detail=repr(error))
+        click.echo(escape_controls(" ".join(str(shown).split())), err=True)
         return 1
 
 

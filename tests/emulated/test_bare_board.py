@@ -36,12 +36,12 @@ MEMORY = {"root": 64, "student": 64, "rpyc": 70}  # MB that the board has, by th
 IDLE = 23.0  # MB (PSS); 18 to 20 were measured, and 22.5 while another account has an agent, too
 STAGES = (
     "Reaching",
-    "Putting our code there",
-    "Looking at what it has",
+    "Copying rkernel's code to the board",
+    "Reading what the board has",
     "Fetching the packages",
-    "Sending them",
-    "Compiling them there",
-    "Starting a kernel there, running a cell, stopping it",
+    "Sending the packages",
+    "Compiling the packages there",
+    "Starting a kernel there, running a cell, stopping the kernel",
 )
 
 
@@ -85,7 +85,9 @@ def test_add_says_what_it_sends_and_how_long_that_takes(added: Added) -> None:
     for stage in STAGES:
         assert re.search(rf"^{stage}.* … \d+\.\d s$", added.said.stdout, re.MULTILINE), stage
     assert "ipykernel missing, pyzmq missing, IPython missing" in added.said.stdout
-    assert re.search(r"Kernel: +ipykernel [\d.]+, IPython [\d.]+, sent along", added.said.stdout)
+    assert re.search(
+        r"Kernel: +ipykernel [\d.]+, IPython [\d.]+, sent by rkernel", added.said.stdout
+    )
     argv = json.loads((added.spec / "kernel.json").read_text())["argv"]
     assert "--ipykernel=bundled" in argv
 

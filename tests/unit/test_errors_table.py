@@ -16,9 +16,9 @@ from tests.support.boards import ROOT
 PAGE = ROOT / "docs" / "errors.md"
 HEAD = """# What can go wrong
 
-Each of these is one sentence on stderr and a non-zero exit status (that of the kernel for
-`KernelDied`, 1 for the others); nothing is written. `rkernel --debug` shows the traceback as well.
-The launcher adds where its log is. Words in *italics* are filled in.
+rkernel prints each of these errors on one line of stderr. It exits with status 1, or with the
+kernel's status after `KernelDied`, and writes nothing. `rkernel --debug` shows the traceback as
+well. The launcher adds the path of its log. rkernel fills in the words in *italics*.
 
 The tables are made from the classes in `rkernel_launcher/errors.py`.
 """

@@ -22,18 +22,21 @@ def ps(name: str, as_json: bool) -> None:
     report = Report()
     report.running(found, as_json)
     if not complete:
-        report.warn("An agent there does not answer; it may be of another version of rkernel.")
+        report.warn("An agent there does not answer. It may be of another version of rkernel.")
 
 
 @click.command()
 @click.argument("name")
 @click.argument("kernel", required=False)
-@click.option("--orphans", is_flag=True, help="End those whose launcher is gone.")
-@click.option("--all", "everything", is_flag=True, help="End all.")
+@click.option("--orphans", is_flag=True, help="End the kernels whose launcher is gone.")
+@click.option("--all", "everything", is_flag=True, help="End all kernels.")
 def stop(name: str, kernel: str | None, orphans: bool, everything: bool) -> None:
-    """End kernels that run on the board of the kernel NAME."""
+    """End kernels that run on the board of the kernel NAME.
+
+    KERNEL is the beginning of an id that rkernel ps shows.
+    """
     if (kernel is not None) + orphans + everything != 1:
-        wrong = "Say which: a kernel of rkernel ps, --orphans or --all."
+        wrong = "Name a kernel that rkernel ps shows, or use --orphans or --all."
         raise click.UsageError(wrong, click.get_current_context())
     wanted = kernelspecs.target_of(name)
     with board_setup.at_board(wanted) as board:
@@ -53,8 +56,9 @@ def stop(name: str, kernel: str | None, orphans: bool, everything: bool) -> None
 def attach(settings: dict[str, bool], name: str, kernel: str | None) -> None:
     """Take over a kernel whose launcher is gone, and serve it until Ctrl-C.
 
-    Prints its connection file, for jupyter console --existing FILE or another frontend. Without
-    KERNEL, it is the one whose launcher left last. After Ctrl-C it waits again.
+    The command prints the kernel's connection file, for jupyter console --existing FILE or another
+    frontend. KERNEL is the beginning of an id that rkernel ps shows. Without it, the command takes
+    the kernel whose launcher left last. After Ctrl-C the kernel waits again.
     """
     from ...launcher.launcher import Launcher
 
@@ -69,7 +73,7 @@ def attach(settings: dict[str, bool], name: str, kernel: str | None) -> None:
 
 
 def _pick(found: list[KernelStatus], wanted: str, where: Target) -> KernelStatus:
-    """Return the kernel whose id begins with what the user says. Raises NoKernel."""
+    """Return the kernel whose id begins with what the user says, or raise NoKernel."""
     fitting = [kernel for kernel in found if kernel.id.startswith(wanted)]
     if len(fitting) != 1:
         raise errors.NoKernel(kernel=wanted, host=where.name)

@@ -13,12 +13,12 @@ from ..console import Report
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_kernels(as_json: bool) -> None:
-    """List the kernels that were added."""
+    """List the kernels that you have added."""
     report = Report()
     entries = sorted(kernelspecs.find().values(), key=lambda entry: entry.name)
-    ours = [entry for entry in entries if entry.ours is not None]
-    report.kernels(ours, as_json)
-    for entry in ours:
+    added = [entry for entry in entries if entry.metadata is not None]
+    report.kernels(added, as_json)
+    for entry in added:
         try:
             kernelspecs.target_of(entry.name)
         except (errors.BadOption, errors.OldKernelspec) as error:
@@ -30,10 +30,10 @@ def list_kernels(as_json: bool) -> None:
 @click.option(
     "--purge",
     is_flag=True,
-    help="Remove all of rkernel from their boards, too; ends what kernels run there.",
+    help="Also end all kernels on their boards, and remove rkernel's files there.",
 )
 def remove(names: tuple[str, ...], purge: bool) -> None:
-    """Remove kernels that were added, from this PC."""
+    """Remove kernels that rkernel add has added to this PC."""
     report = Report()
     boards: list[Target] = []
     for wanted in map(kernelspecs.target_of, names) if purge else ():
@@ -48,4 +48,4 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
     kernelspecs.remove(names)
     report.say(f"Removed {', '.join(names)}.")
     if not purge:
-        report.say("Their boards keep a folder, ~/.cache/rkernel, which --purge removes.")
+        report.say("Their boards keep the folder ~/.cache/rkernel. --purge removes it.")

@@ -1,7 +1,7 @@
-"""Start our code on a board where nothing but Python is installed, over a command's stdio.
+"""Start our code on a board that has only Python, over a command's stdin and stdout.
 
-`command` gives what to run there; `handshake` feeds it. The board then serves rpyc on the same
-stream, with the rpyc that is installed on this PC: what the board has of it does not matter.
+`command` returns what to run there; `handshake` feeds it. The board then serves rpyc on the same
+stream, with the rpyc that is installed on this PC: a board's own rpyc does not matter.
 
     board: [whatever its shell prints]          PC: one line, a Python literal: board_agent/
                                                     bootstrap/first_stage.py and how to call it
@@ -31,11 +31,9 @@ _ONE_LINE = 'import io;exec(eval(io.open(0,"rb",0,closefd=False).readline()))'
 
 _VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})")
 _MARKER = "rkernel-first-stage: "
-PEER_TIMEOUT = (
-    300.0  # seconds without a request, as while a person thinks, after which a board gives up
-)
+PEER_TIMEOUT = 300.0  # seconds without a request, as while a person thinks; then a board gives up
 
-# Also runs on Python 2.7 and 3.0 to 3.7, far enough to say so. The marker is put together there:
+# Also runs on Python 2.7 and 3.0 to 3.7, far enough to say so. The board puts the marker together:
 # where a terminal echoes what we send, our own line must not look like the answer to it.
 _PRELUDE = """
 import os, sys
@@ -63,27 +61,38 @@ _NO_COMMAND = (126, 127)  # The statuses of a POSIX shell for: cannot be run, no
 
 
 def argv(python: str) -> list[str]:
-    """Give the command that starts the first stage in a child process of this machine.
+    """Return the argv that starts the first stage in a child process of this machine.
 
-    Parameters: python, the interpreter. Returns: an argv for subprocess.
+    Args:
+        python: The path of the interpreter.
     """
     return [python, "-c", _ONE_LINE]
 
 
 def command(python: str) -> str:
-    """Give the command line that starts the first stage on a board.
+    """Return the command line that starts the first stage on a board.
 
-    Parameters: python, the interpreter as the board knows it. Returns: one line for its shell.
+    Args:
+        python: The path of the interpreter on the board; it may begin with ~/.
+
+    Returns:
+        One line for the board's shell.
     """
-    home = "~/" if python.startswith("~/") else ""  # left bare, for the shell to know
+    home = "~/" if python.startswith("~/") else ""  # without quotes, so that the shell replaces it
     return home + shlex.join(argv(python.removeprefix(home)))
 
 
 def start(python: str) -> ProcessStream:
     """Start the first stage in a child process of this machine.
 
-    Parameters: python, the interpreter. Returns: a stream to it, ready for the handshake.
-    Errors: NoPython when it cannot be started.
+    Args:
+        python: The path of the interpreter.
+
+    Returns:
+        A stream to it, ready for the handshake.
+
+    Raises:
+        NoPython: It does not start.
     """
     try:
         return ProcessStream.start(argv(python))
@@ -94,16 +103,25 @@ def start(python: str) -> ProcessStream:
 def handshake(stream: Stream, timeout: float) -> dict[str, Any]:
     """Feed the first stage until it serves rpyc.
 
-    Parameters: stream to the command's stdin and stdout, which stays open and the caller's to close
-    whatever happens; timeout in seconds, for all of it.
-    Returns: what the board said: "python", its version, and "kept", whether rpyc is in its cache.
-    Errors: NoPython, OldPython, BoardSilent, FirstStageFailed.
+    Args:
+        stream: To the command's stdin and stdout. It stays open, and the caller closes it, whatever
+            happens.
+        timeout: How many seconds all of it may take.
+
+    Returns:
+        What the board said: "python", its version, and "kept", whether its cache contains rpyc now.
+
+    Raises:
+        NoPython: The board's shell cannot start the command.
+        OldPython: The board's Python is older than 3.8.
+        BoardSilent: The board did not answer in time.
+        FirstStageFailed: Something else answered, or the command ended.
     """
     deadline = time.monotonic() + timeout
     try:
-        facts = _told(stream, _stage(), deadline)
+        facts = _ask(stream, _stage(), deadline)
         if facts.get("need"):
-            facts = _told(stream, _code(), deadline)
+            facts = _ask(stream, _code(), deadline)
     except TimeoutError:
         raise errors.BoardSilent(seconds=timeout) from None
     except OSError as error:
@@ -111,19 +129,19 @@ def handshake(stream: Stream, timeout: float) -> dict[str, Any]:
     return facts
 
 
-def _told(stream: Stream, data: bytes, deadline: float) -> dict[str, Any]:
-    """Send something and wait for the line that answers it."""
+def _ask(stream: Stream, data: bytes, deadline: float) -> dict[str, Any]:
+    """Send data and wait for the line that answers it."""
     try:
         stream.write(data, deadline - time.monotonic())
     except TimeoutError:
         raise
     except OSError:
-        pass  # The command has ended: what it left to be read says why.
-    return _heard(stream, deadline)
+        pass  # The command has ended: its output says why.
+    return _receive_line(stream, deadline)
 
 
-def _heard(stream: Stream, deadline: float) -> dict[str, Any]:
-    """Wait for the next line that starts with the marker, past whatever else is printed."""
+def _receive_line(stream: Stream, deadline: float) -> dict[str, Any]:
+    """Wait for the next line that starts with the marker, and skip any other output."""
     noise = bytearray()
     while (left := deadline - time.monotonic()) > 0:
         for line in bytes(noise).splitlines(keepends=True):
@@ -153,10 +171,10 @@ def _facts(line: bytes) -> dict[str, Any]:
     return dict(facts)
 
 
-def _failure(stream: Stream, said: str) -> errors.RkernelError:
-    """Tell from what the command left behind why it ended."""
+def _failure(stream: Stream, output: str) -> errors.RkernelError:
+    """Return the error for a command that has ended, from its status and its output."""
     status, stderr = stream.ending(2.0)
-    last = (stderr.strip() or said.strip()).rpartition("\n")[2]
+    last = (stderr.strip() or output.strip()).rpartition("\n")[2]
     if status in _NO_COMMAND:
         return errors.NoPython(detail=escape_controls(last) or f"status {status}")
     return errors.FirstStageFailed(detail=escape_controls(last) or f"it ended with status {status}")

@@ -1,10 +1,10 @@
 """A session: run code of ours on a board through the SlaveService there.
 
-The board may be hostile, and rpyc lets both ends ask. So this end is only a client: it has no
-service, keeps no table of objects, and answers nothing. What it sends are four requests (get the
-root, call its `execute` and `eval`, call a function); what it accepts are the replies to those, of
-the one shape that each must have. A reference to an object on the board is an opaque token that is
-handed back and never looked into. Anything else ends the session with an error.
+The board may be hostile, and rpyc lets both ends ask. So this end is only a client: it offers no
+service, keeps no table of objects, and answers nothing. It sends four requests (get the root, call
+its `execute` and `eval`, call a function). It accepts only their replies, each in the one shape
+that it must have. A reference to an object on the board is an opaque token, which we hand back and
+never look into. Anything else ends the session with an error.
 """
 
 from __future__ import annotations
@@ -26,17 +26,28 @@ _TRACEBACK = 20_000  # Characters of a remote traceback that are kept: its end s
 
 
 class _OtherDialect(Exception):
-    """The board answered in the dialect that we did not speak."""
+    """The board answered in the other dialect."""
 
 
 class Session:
-    """An open session, to be closed.
+    """An open session; whoever opens it must close it.
 
-    Parameters: stream, which the session owns from then on; timeout, how many seconds each request
-    may take (may be changed between requests); what is to answer, for people; dialect, what the
-    board speaks.
-    Errors: of every method, the constructor included: BoardSilent, BoardLost, BoardMisbehaved; each
-    of these closes the session, and BoardError does not.
+    The constructor and every method can raise the errors below, which close the session. A
+    BoardError, which `execute` and `call` can raise, does not close it.
+
+    Args:
+        stream: To the board; the session owns it from now on.
+        timeout: How many seconds each request may take.
+        what: What should answer, for people.
+        dialect: What the board speaks.
+
+    Raises:
+        BoardSilent: The board did not answer in time.
+        BoardLost: The connection ended.
+        BoardMisbehaved: An answer is not what it must be.
+
+    Attributes:
+        timeout: May change between requests.
     """
 
     def __init__(
@@ -57,7 +68,8 @@ class Session:
     def execute(self, source: str) -> None:
         """Run Python source in the session's namespace on the board.
 
-        Parameters: source. Errors: BoardError when it raises there.
+        Raises:
+            BoardError: It raised an exception there.
         """
         self._functions.clear()
         if self._ask_root("execute", source) != _value(None):
@@ -66,8 +78,15 @@ class Session:
     def call(self, name: str, *args: Plain) -> Any:
         """Call a function that `execute` defined and that returns a JSON string.
 
-        Parameters: name of the function; args for it.
-        Returns: what the string says, decoded. Errors: BoardError when it raises there.
+        Args:
+            name: The function's name.
+            *args: Its arguments.
+
+        Returns:
+            What the string says, decoded.
+
+        Raises:
+            BoardError: It raised an exception there.
         """
         if name not in self._functions:
             self._functions[name] = self._reference(self._ask_root("eval", name))
@@ -81,7 +100,7 @@ class Session:
         raise self._misbehaved("a reply that is no JSON text")
 
     def close(self) -> None:
-        """End the session: the board sees its stream close and forgets the namespace."""
+        """Close the stream; then the board removes the session's namespace."""
         self._stream.close()
 
     def _ask_root(self, method: str, text: str) -> Any:
@@ -113,10 +132,10 @@ class Session:
         return self._answer(reply)
 
     def _receive(self, deadline: float) -> Packet:
-        header = self._take(HEADER.size, deadline)
-        return decode(header, self._take(body_size(header), deadline))
+        header = self._read_exactly(HEADER.size, deadline)
+        return decode(header, self._read_exactly(body_size(header), deadline))
 
-    def _take(self, count: int, deadline: float) -> bytes:
+    def _read_exactly(self, count: int, deadline: float) -> bytes:
         data = bytearray()
         while len(data) < count:
             # One limit for all parts: a board that drips cannot stretch it.
@@ -148,10 +167,10 @@ class Session:
     def _lost(self, detail: str) -> errors.BoardLost:
         status, stderr = self._stream.ending(min(self.timeout, 1.0))
         self.close()
-        said = stderr.strip().rpartition("\n")[2]
+        last = stderr.strip().rpartition("\n")[2]
         if status is not None:
             detail = f"its Python ended with status {status}"
-        return errors.BoardLost(detail=escape_controls(f"{detail}: {said}" if said else detail))
+        return errors.BoardLost(detail=escape_controls(f"{detail}: {last}" if last else detail))
 
     def _misbehaved(self, detail: str) -> errors.BoardMisbehaved:
         self.close()
@@ -161,10 +180,16 @@ class Session:
 def over_stream(stream: Stream, timeout: float) -> Session:
     """Open a session with our own first stage, whose rpyc is the one of this PC.
 
-    Parameters: stream, after `first_stage.handshake`; timeout in seconds for each request.
-    Returns: the session, which owns the stream. Errors: BoardSilent, BoardLost, BoardMisbehaved.
+    Args:
+        stream: After `first_stage.handshake`; the session owns it from now on.
+        timeout: How many seconds each request may take.
+
+    Raises:
+        BoardSilent: The board did not answer in time.
+        BoardLost: The connection ended.
+        BoardMisbehaved: What answers is not our first stage.
     """
-    what = "our code on the board"
+    what = "rkernel's code on the board"
     try:
         return Session(stream, timeout, what)
     except _OtherDialect:
@@ -174,12 +199,19 @@ def over_stream(stream: Stream, timeout: float) -> Session:
 def over_tcp(host: str, port: int, timeout: float) -> Session:
     """Open a session with the board's own SlaveService, of rpyc 4.1 to 6.
 
-    A service that gets a packet of the other dialect says goodbye at once, in its own: then we
-    connect again. The old dialect is tried first, since boards seldom have rpyc 6.
+    A service that gets a packet of the other dialect closes the session at once, in its own
+    dialect. Then we connect again. We try the old dialect first, since boards seldom have rpyc 6.
 
-    Parameters: host, port; timeout in seconds, for connecting and for each request.
-    Returns: the session. Errors: UnknownHost, PortRefused, ConnectTimeout; NotRpyc when something
-    else answers, or nothing does.
+    Args:
+        host: The board's name or address.
+        port: The port of the service.
+        timeout: How many seconds the connection and each request may take.
+
+    Raises:
+        UnknownHost: The host's name does not resolve.
+        PortRefused: Nothing listens at the port.
+        ConnectTimeout: The host did not answer in time, or cannot be reached.
+        NotRpyc: Something else answers, or nothing says anything.
     """
     detail = ""
     for dialect in (Dialect.UP_TO_5, Dialect.FROM_6):
@@ -188,7 +220,7 @@ def over_tcp(host: str, port: int, timeout: float) -> Session:
             return Session(stream, timeout, "a board's rpyc service", dialect)
         except _OtherDialect:
             detail = "it changed its dialect"
-        except errors.BoardLost as error:  # Perhaps its way of not understanding us.
+        except errors.BoardLost as error:  # Perhaps because it did not understand us.
             detail = str(error.facts["detail"])
         except errors.BoardSilent:
             raise errors.NotRpyc(host=host, port=port, detail="it says nothing") from None
@@ -221,7 +253,10 @@ def _is_close(content: Any) -> bool:
 
 
 def _board_error(content: Any) -> errors.BoardError:
-    """Tell what was raised on the board: rpyc sends names, arguments, attributes, traceback."""
+    """Return the error for an exception on the board.
+
+    rpyc sends its name, its arguments, its attributes and the traceback.
+    """
     trace = content[3] if type(content) is tuple and len(content) == 4 else ""
     text = escape_controls(trace[-_TRACEBACK:].strip()) if type(trace) is str else ""
     detail = text.rpartition("\n")[2] or "an exception without a traceback"

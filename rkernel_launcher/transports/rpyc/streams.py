@@ -1,7 +1,7 @@
-"""The ways in which a session's bytes go: a socket, an SSH channel, the pipes of a process.
+"""What carries a session's bytes: a socket, an SSH channel, the pipes of a process.
 
-Each has a limit in time on every read and write, which rpyc's own streams lack: they wait for ever
-for the rest of a packet.
+Every read and write has a time limit. rpyc's own streams lack one: they wait for ever for the rest
+of a packet.
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from paramiko import Channel
 
 CHUNK = 1 << 16
-_KEPT = 1 << 14  # Bytes of stderr that an ending may quote.
+_KEPT = 1 << 14  # Bytes of stderr that an `Ending` contains at most.
 
 
 class Ending(NamedTuple):
-    """How the far end of a stream ended, as far as it says: exit status and stderr's last bytes."""
+    """How the far end of a stream ended, as far as we know.
+
+    Attributes:
+        status: The exit status; None if it is not known.
+        stderr: The last of what it wrote to stderr.
+    """
 
     status: int | None
     stderr: str
@@ -33,26 +38,41 @@ class Stream(Protocol):
     """A two-way stream of bytes."""
 
     def read(self, count: int, timeout: float) -> bytes:
-        """Take what has arrived, waiting for the first byte.
+        """Wait for the first byte, and return what has arrived.
 
-        Parameters: count, the most bytes to return; timeout in seconds.
-        Returns: bytes, empty when the far end has closed. Errors: TimeoutError, OSError.
+        Args:
+            count: How many bytes to return at most.
+            timeout: How many seconds to wait.
+
+        Returns:
+            The bytes; none if the far end has closed the stream.
+
+        Raises:
+            TimeoutError: Nothing came in time.
+            OSError: The stream broke.
         """
 
     def write(self, data: bytes, timeout: float) -> None:
-        """Send everything.
+        """Send all bytes.
 
-        Parameters: data; timeout in seconds. Errors: TimeoutError, OSError.
+        Args:
+            data: The bytes.
+            timeout: How many seconds that may take.
+
+        Raises:
+            TimeoutError: It took longer.
+            OSError: The stream broke.
         """
 
     def ending(self, timeout: float) -> Ending:
-        """Tell how the far end ended, after its last byte was read.
+        """Return how the far end ended; call it after the last byte was read.
 
-        Parameters: timeout, how many seconds to wait for its exit status.
+        Args:
+            timeout: How many seconds to wait for the exit status.
         """
 
     def close(self) -> None:
-        """Let go of the stream; twice does no harm."""
+        """Close the stream; a second call does nothing."""
 
 
 class SocketStream:
@@ -62,17 +82,17 @@ class SocketStream:
         self._sock = sock
 
     def read(self, count: int, timeout: float) -> bytes:
-        """Take what has arrived."""
-        self._sock.settimeout(_some(timeout))
+        """Wait for the first byte, and return what has arrived."""
+        self._sock.settimeout(_positive(timeout))
         return self._sock.recv(min(count, CHUNK))
 
     def write(self, data: bytes, timeout: float) -> None:
-        """Send everything."""
-        self._sock.settimeout(_some(timeout))
+        """Send all bytes."""
+        self._sock.settimeout(_positive(timeout))
         self._sock.sendall(data)
 
     def ending(self, timeout: float) -> Ending:
-        """Say that a socket does not tell."""
+        """Return that nothing is known: a socket does not say how it ended."""
         return Ending(None, "")
 
     def close(self) -> None:
@@ -81,9 +101,12 @@ class SocketStream:
 
 
 class ChannelStream:
-    """A stream over the stdio of a command that runs in a paramiko channel.
+    """A stream over the stdin and stdout of a command that runs in a paramiko channel.
 
-    A thread reads stderr along, since what lies unread there uses up the window of stdout.
+    A thread reads stderr, since unread bytes there use up the window of stdout.
+
+    Args:
+        channel: The channel, in which the command runs.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -93,16 +116,16 @@ class ChannelStream:
         self._reader.start()
 
     def read(self, count: int, timeout: float) -> bytes:
-        """Take what has arrived."""
-        self._channel.settimeout(_some(timeout))
+        """Wait for the first byte, and return what has arrived."""
+        self._channel.settimeout(_positive(timeout))
         return self._channel.recv(min(count, CHUNK))
 
     def write(self, data: bytes, timeout: float) -> None:
-        """Send everything."""
+        """Send all bytes."""
         deadline = time.monotonic() + timeout
         rest = memoryview(data)
         while rest:
-            self._channel.settimeout(_some(deadline - time.monotonic()))
+            self._channel.settimeout(_positive(deadline - time.monotonic()))
             try:
                 sent = self._channel.send(bytes(rest[:CHUNK]))
             except TimeoutError:
@@ -112,7 +135,7 @@ class ChannelStream:
             rest = rest[sent:]
 
     def ending(self, timeout: float) -> Ending:
-        """Wait for the command's exit status."""
+        """Wait for the command's exit status, and return it with stderr."""
         ended = self._channel.status_event.wait(timeout)
         status = self._channel.recv_exit_status() if ended else -1
         self._reader.join(timeout)
@@ -136,9 +159,12 @@ class ChannelStream:
 
 
 class ProcessStream:
-    """A stream over the stdin and stdout of a child process, which it owns from then on.
+    """A stream over the stdin and stdout of a child process.
 
-    Threads move the bytes, because the pipes of Windows know no time limits.
+    Threads move the bytes, because the pipes of Windows have no time limits.
+
+    Args:
+        process: The process, with pipes; the stream owns it from now on.
     """
 
     end_seconds = 2.0  # for the process to end by itself
@@ -158,18 +184,19 @@ class ProcessStream:
 
     @classmethod
     def start(cls, argv: list[str]) -> ProcessStream:
-        """Start a command with pipes for its stdio.
+        """Start a command with pipes for its stdin, stdout and stderr.
 
-        Parameters: argv. Returns: the stream. Errors: OSError when it cannot be started.
+        Raises:
+            OSError: The command does not start.
         """
         pipe = subprocess.PIPE
         return cls(subprocess.Popen(argv, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe))
 
     def read(self, count: int, timeout: float) -> bytes:
-        """Take what has arrived."""
+        """Wait for the first byte, and return what has arrived."""
         if not self._rest:
             try:
-                self._rest = self._arrived.get(timeout=_some(timeout))
+                self._rest = self._arrived.get(timeout=_positive(timeout))
             except Empty:
                 raise TimeoutError from None
             if not self._rest:
@@ -178,18 +205,18 @@ class ProcessStream:
         return data
 
     def write(self, data: bytes, timeout: float) -> None:
-        """Send everything."""
+        """Send all bytes."""
         failures: list[Exception] = []
         writer = threading.Thread(target=self._push, args=(data, failures), daemon=True)
         writer.start()
-        writer.join(_some(timeout))
+        writer.join(_positive(timeout))
         if writer.is_alive():
             raise TimeoutError
         if failures:
             raise OSError(str(failures[0])) from failures[0]
 
     def ending(self, timeout: float) -> Ending:
-        """Wait for the process's exit status."""
+        """Wait for the process's exit status, and return it with stderr."""
         try:
             status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -215,12 +242,12 @@ class ProcessStream:
                 _close(pipe)
 
     def _pump(self, pipe: IO[bytes]) -> None:
-        while data := _take(pipe):
+        while data := _read(pipe):
             self._arrived.put(data)
         self._arrived.put(b"")
 
     def _keep(self, pipe: IO[bytes]) -> None:
-        while data := _take(pipe):
+        while data := _read(pipe):
             self._stderr = (self._stderr + data)[-_KEPT:]
 
     def _push(self, data: bytes, failures: list[Exception]) -> None:
@@ -234,7 +261,7 @@ class ProcessStream:
             failures.append(error)
 
 
-def _take(pipe: IO[bytes]) -> bytes:
+def _read(pipe: IO[bytes]) -> bytes:
     try:
         return pipe.read(CHUNK)
     except (OSError, ValueError):
@@ -246,8 +273,8 @@ def _close(pipe: IO[bytes]) -> None:
         pipe.close()
 
 
-def _some(timeout: float) -> float:
-    """Keep a time limit that has run out from meaning "do not wait", another kind of error."""
+def _positive(timeout: float) -> float:
+    """Return a timeout above zero: zero means "do not wait", which raises another error."""
     return max(timeout, 0.001)
 
 

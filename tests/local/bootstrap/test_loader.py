@@ -73,7 +73,7 @@ def start(cache: Path, *steps: Step, python: str = sys.executable) -> subprocess
 
 def feed(*steps: Step) -> bytes:
     plan = [[name, arguments, len(data)] for name, arguments, data in steps]
-    line = json.dumps([plan, agent_archive.install_source()]).encode() + b"\n"
+    line = json.dumps([plan, agent_archive.loader_source()]).encode() + b"\n"
     return line + b"".join(data for _, _, data in steps)
 
 

@@ -193,7 +193,10 @@ def test_a_kernel_on_a_bare_python(home: Board, warm: Path, version: str) -> Non
     run = rkernel("add", "--via", "local", "--python", bare(version), "--name", "b")
     assert (run.returncode, run.stderr) == (0, "")
     pinned = wheels.packages(version)
-    assert f"ipykernel {pinned['ipykernel']}, IPython {pinned['ipython']}, sent" in run.stdout
+    assert (
+        f"ipykernel {pinned['ipykernel']}, IPython {pinned['ipython']}, sent by rkernel"
+        in run.stdout
+    )
     assert on_board(home) == [build.name(version)]
     with run_kernel(kernel_name="b") as client:
         said = ran(
@@ -268,7 +271,7 @@ def test_a_board_that_lost_its_bundle_gets_it_again(home: Board, warm: Path) -> 
 
 
 def test_whose_packages_are_used(home: Board, warm: Path, board_python: str) -> None:
-    for said, words in (("auto", "ipykernel 6.29.5, pyzmq"), ("bundled", "sent along")):
+    for said, words in (("auto", "ipykernel 6.29.5, pyzmq"), ("bundled", "sent by rkernel")):
         options = ["--via", "local", "--python", board_python, "--name", "b", "--yes", "--no-check"]
         run = rkernel("add", *options, "--ipykernel", said)
         assert run.returncode == 0
@@ -313,13 +316,13 @@ def test_an_upload_that_was_cut_goes_on_where_it_was(home: Board, warm: Path, wa
     told: list[int] = []
 
     def note(step: str, done: int, size: int) -> None:
-        if step == "Sending them":
+        if step == "Sending the packages":
             told.append(done)
 
     with over(way, home) as (wanted, cut):
 
         def cut_at_half(step: str, done: int, size: int) -> None:
-            if step == "Sending them" and done > size // 2:
+            if step == "Sending the packages" and done > size // 2:
                 cut()
 
         with reached(wanted) as board, pytest.raises(errors.BoardLost):
@@ -351,13 +354,13 @@ def test_what_came_damaged_is_sent_again(home: Board, warm: Path) -> None:
 def test_a_disk_that_is_too_small(home: Board, warm: Path) -> None:
     with small_disk(home, "6m"), reached(local()) as board:
         with pytest.raises(
-            errors.NoSpaceForBundle, match=r"take \d+\.\d MB in .* 3\.\d MB are free"
+            errors.NoSpaceForBundle, match=r"take \d+\.\d MB in .* only 3\.\d MB are free"
         ):
             upload.ensure(board)
         assert on_board(home) == []
 
 
-@pytest.mark.parametrize("step", ["Sending them", "Compiling them there"])
+@pytest.mark.parametrize("step", ["Sending the packages", "Compiling the packages there"])
 def test_a_disk_that_fills_up_meanwhile(home: Board, warm: Path, step: str) -> None:
     with small_disk(home, "16m") as place, reached(local()) as board:
 

@@ -190,7 +190,7 @@ def test_a_name_that_is_there_is_replaced_only_when_wanted(home: Board) -> None:
 
 
 def test_list_and_remove(home: Board) -> None:
-    assert "no rkernel kernel yet" in rkernel("list").stdout
+    assert "You have added no kernel yet" in rkernel("list").stdout
     assert json.loads(rkernel("list", "--json").stdout) == []
     for name in ("one", "other"):
         rkernel("add", "--host", "one.invalid", "--no-check", "--name", name)
@@ -270,7 +270,7 @@ def test_a_demo_that_goes_wrong_says_so_and_leaves_nothing(
     (home.folder / "sitecustomize.py").write_text(TOASTER)
     monkeypatch.setenv("PYTHONPATH", f"{home.folder}:{home.environment['PYTHONPATH']}")
     run = rkernel("demo")
-    assert_refused(run, errors.DemoFailed, "cell 1 gave no uname_result")
+    assert_refused(run, errors.DemoFailed, "cell 1 did not show uname_result")
     assert "a toaster" in run.stdout
     assert not list(Path("/tmp").glob("rkernel-demo-*"))
 

@@ -106,7 +106,7 @@ def value(client: BlockingKernelClient, expression: str) -> str:
 
 def test_ps_where_nothing_runs(home: Board) -> None:
     assert ps() == []
-    assert rkernel("ps", "pi").stdout == "No kernel runs there.\n"
+    assert rkernel("ps", "pi").stdout == "No kernel runs on that board.\n"
     assert not home.agents()  # asking starts none
     assert_refused(rkernel("ps", "no-such"), errors.NoSuchKernel, "no-such")
 
@@ -155,7 +155,7 @@ def test_stop_one_the_orphans_or_all(home: Board) -> None:
         assert rkernel("stop", "pi", mine["id"][:4]).returncode == 0
         assert not home.kernels()
         assert kernel.wait_for_end(10) == 1
-        assert "was ended on the board" in kernel.said()
+        assert "somebody ended it on the board" in kernel.said()
     with started(home, spec=spec(home)), started(home, spec=spec(home)):
         assert rkernel("stop", "pi", "--all").returncode == 0
         assert not home.kernels()

@@ -80,7 +80,7 @@ def test_the_pictures_of_a_cell(home: Board, monkeypatch: pytest.MonkeyPatch) ->
         film.release()
         assert read and image.shape == (30, 40, 3) and abs(int(image[9, 9, 2]) - 200) < 5
         log = kernel.log()
-        assert "pictures are served at port" in log and address not in log
+        assert "the launcher serves pictures at port" in log and address not in log
         kernel.manager.interrupt_kernel()
     with pytest.raises(OSError):
         still(address)

@@ -180,7 +180,7 @@ def test_a_crash_says_where_it_was(board: Board) -> None:
         log = re.sub(r"\n\S+ \S+ INFO the kernel wrote: ", "", kernel.log())
         assert "Fatal Python error: Segmentation fault" in log
         assert "string_at" in log
-        assert "Its last words" in kernel.said()
+        assert "Its last output" in kernel.said()
 
 
 def test_what_was_printed_before_a_death_is_shown(board: Board) -> None:
