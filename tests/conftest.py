@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -16,6 +17,11 @@ from tests.support.environments import environment
 # A busy machine is no reason to fail: how long one example may take is not what is tested.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# A shell without job control has what it starts in the background ignore SIGINT, and nohup has it
+# ignore SIGHUP. Every process that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
