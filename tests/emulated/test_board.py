@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ find / /dev/shm /run -xdev -path /usr -prune -o -newer /run/before ! -type d \\
 find /tmp -mindepth 1
 grep -al '[b]oard_agent' /proc/[0-9]*/cmdline || true
 """
+pytestmark = pytest.mark.parametrize("board", SUITES, indirect=True)
 over_ssh = pytest.mark.parametrize("added", ["ssh"], indirect=True)  # a start takes its time
 HAS = {"bookworm": ("3.11.", "6.17."), "trixie": ("3.13.", "6.29.")}  # Python and ipykernel
 
@@ -40,11 +41,6 @@ class Added:
     via: str
     said: Run
     spec: Path
-
-
-@pytest.fixture(scope="session", params=SUITES)
-def board(request: pytest.FixtureRequest, machines: Callable[[str], Armv7l]) -> Armv7l:
-    return machines(request.param)
 
 
 @pytest.fixture(scope="module", params=["ssh", "rpyc"])

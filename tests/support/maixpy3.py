@@ -34,6 +34,6 @@ def files() -> Path:
     return folder
 
 
-def options() -> list[str]:
+def options() -> tuple[str, ...]:
     """Return the launcher's options for a kernel that finds maixpy3."""
-    return ["--env", f"PYTHONPATH={STAND_IN}{os.pathsep}{files()}"]
+    return "--env", f"PYTHONPATH={STAND_IN}{os.pathsep}{files()}"
