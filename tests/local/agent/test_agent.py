@@ -22,7 +22,7 @@ from board_agent.link.handshake import REPLACED
 from tests.support import agents, boards
 from tests.support.agents import LIMIT, Agent, Session, alive, launch, running
 from tests.support.boards import wait_until
-from tests.support.pythons import interpreters
+from tests.support.pythons import interpreter
 
 PYTHONS = ["this", "3.8"]
 ENDS_WITHIN = 2.0  # seconds: what a kernel may take to end when its agent has
@@ -33,20 +33,13 @@ PATIENT = "from board_agent.agent import kernels; kernels.KILL_AFTER = 20.0"
 @pytest.fixture(params=PYTHONS)
 def python(request: pytest.FixtureRequest) -> str:
     """Give the interpreter that the agent runs on."""
-    if request.param == "this":
-        return sys.executable
-    if "3.8" not in interpreters():
-        pytest.skip("there is no Python 3.8 here")
-    return interpreters()["3.8"]
+    return interpreter(request.param)
 
 
 @pytest.fixture(scope="module", params=PYTHONS)
 def shared(request: pytest.FixtureRequest) -> Iterator[Agent]:
     """Give an agent that outlives the test, as an agent should."""
-    if request.param == "3.8" and "3.8" not in interpreters():
-        pytest.skip("there is no Python 3.8 here")
-    python = interpreters()["3.8"] if request.param == "3.8" else sys.executable
-    with running(python=python, patch=PATIENT) as agent:
+    with running(python=interpreter(request.param), patch=PATIENT) as agent:
         yield agent
         assert alive(agent.pid)
         assert "Traceback" not in agent.log
