@@ -44,7 +44,7 @@ CHECKS = [
 KINDS = ["unit", "local", "emulated", "browser", "fuzz", "conformance"]
 FAST_SECONDS = 120  # that --fast may take
 # Two processes run the tests: while one waits for a board, the other computes.
-PYTEST = ["-m", "pytest", "-q", "--numprocesses=2", "--dist=loadfile", "--durations=25"]
+PYTEST = ["-m", "pytest", "-q", "--numprocesses=2", "--durations=25"]
 # What boards are sent, by version of Python. What ipykernel imports of zmq, board_agent/zmtp has to
 # know: 6.31 wants the same of it as 6.29. The other limits are for size; a newer jedi has 30 MB.
 KERNELS = {"3.8": "6.29.5", "3.9": "6.29.5"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from rkernel_launcher.target import AGENT_PORT
 from tests.support.emulator.machine import RPYC_PORT, SSH_PORT, Machine
 from tests.support.network import Network
+from tests.support.ports import unused_port
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,7 +63,7 @@ def site(suite: str, memory: int) -> Iterator[Site]:
     Parameters: suite, of the board's Debian; memory, in MB.
     Raises: BoardFailure when the board does not come up.
     """
-    port = _free_port()
+    port = unused_port()
     with Machine(suite, memory=memory, ports=[port]) as machine, _home() as folder:
         _settle(folder, machine, machine.port(SSH_PORT))
         yield Site(machine, folder, _environment(folder), machine.port(RPYC_PORT), port)
@@ -115,8 +115,3 @@ def _environment(folder: Path) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
         "PYTHONPATH": str(ROOT),
     }
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])

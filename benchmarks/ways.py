@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tests.support import maixpy3
 from tests.support.network import Network
+from tests.support.ports import unused_port
 
 from . import peers
 from .places import Place
@@ -132,7 +133,7 @@ def _rpyc_ikernel(here: Place, bad: bool) -> Iterator[Kernel]:
     ports = MJPG_PORT, RPYC_PORT
     if taken := [port for port in ports if _listens(port)]:
         raise peers.Failed(f"something else has port {taken[0]}")
-    there = (_free_port(), _free_port()) if bad else ports
+    there = (unused_port(), unused_port()) if bad else ports
     with ExitStack() as stack:
         stack.enter_context(_maix(*there))
         networks = [
@@ -173,11 +174,6 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 WAYS = [

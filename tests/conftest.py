@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import boards
 from tests.support.environments import environment
@@ -18,6 +20,23 @@ settings.load_profile("patient")
 # A shell without job control has what it starts in the background ignore SIGINT, and every process
 # that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class ByFile(LoadScopeScheduling):
+    """Gives each process a file of tests at a time, and one of them all of tests/emulated.
+
+    So each kind of board is booted once, and while the tests of one process wait for a board, those
+    of the other have the machine.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "emulated" if "emulated/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Say how the tests are shared by several processes."""
+    return ByFile(config, log)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tests.support.boards import Board, environment
 from tests.support.emulator.image import available
 from tests.support.emulator.machine import SSH_PORT, Machine
 from tests.support.network import Network
+from tests.support.ports import unused_port
 from tests.support.requirements import skip_or_fail
 
 
@@ -54,7 +55,7 @@ def booted(suite: str, memory: int = 256) -> Iterator[Armv7l]:
     """
     if reason := available():
         skip_or_fail(reason)
-    ports = commands.unused_port(), commands.unused_port()
+    ports = unused_port(), unused_port()
     with (
         tempfile.TemporaryDirectory(prefix="rk-", dir="/tmp") as name,
         Machine(suite, memory=memory, ports=ports) as machine,

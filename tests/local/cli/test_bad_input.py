@@ -38,10 +38,10 @@ from tests.support.commands import (
     launcher,
     rkernel,
     slave_service,
-    unused_port,
     wrapper,
 )
 from tests.support.environments import environment
+from tests.support.ports import unused_port
 from tests.support.pythons import interpreters
 from tests.support.requirements import skip_or_fail
 

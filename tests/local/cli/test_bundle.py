@@ -26,9 +26,10 @@ from rkernel_launcher.target import Target
 from tests.support import sshd
 from tests.support.boards import Board
 from tests.support.cache import KEPT, share_wheels
-from tests.support.commands import disk, fill, kernels, rkernel, slave_service, unused_port
+from tests.support.commands import disk, fill, kernels, rkernel, slave_service
 from tests.support.environments import bare
 from tests.support.network import Network
+from tests.support.ports import unused_port
 from tests.support.pythons import interpreters
 
 OLDEST = "3.8" if "3.8" in interpreters() else f"3.{sys.version_info.minor}"

@@ -25,8 +25,8 @@ from tests.support.commands import (
     kernels,
     rkernel,
     slave_service,
-    unused_port,
 )
+from tests.support.ports import unused_port
 
 PASSWORD = "staple battery"
 

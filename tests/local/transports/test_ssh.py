@@ -40,6 +40,7 @@ from rkernel_launcher.target import Target
 from rkernel_launcher.transports.ssh import client
 from rkernel_launcher.transports.ssh import transport as ssh_transport
 from tests.support import sshd
+from tests.support.ports import unused_port
 
 PASSPHRASE = "correct horse"
 PASSWORD = "staple battery"
@@ -911,11 +912,6 @@ def test_nothing_is_offered_without_need(server: sshd.Server, home: Home, login:
 
 
 # --- helpers ----------------------------------------------------------------------------------
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def children() -> set[int]:

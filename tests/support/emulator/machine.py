@@ -14,13 +14,14 @@ from types import TracebackType
 
 import paramiko
 
+from tests.support.ports import unused_port
+
 from . import image
 
 SSH_PORT = 22
 RPYC_PORT = 18812
 BOARD_PORTS = (SSH_PORT, 18811, RPYC_PORT, 18813)
 BOOT_SECONDS = 120
-START_TRIES = 5
 
 # Memory that the kernel would set apart, of which nobody else gets any. With 64 MB, that was 8 MB
 # against fragmentation, since Linux 5.0, and so not on the boards; 16 MB for devices that there are
@@ -115,15 +116,9 @@ class Machine:
 
         Raises: BoardFailure when sshd does not answer within BOOT_SECONDS.
         """
-        fixed = bool(self.ports)
-        for _ in range(START_TRIES):
-            if not fixed:
-                self.ports = {**_free_ports(BOARD_PORTS), **self._same_ports}
-            try:
-                return self._boot()
-            except _PortTaken:
-                continue
-        raise BoardFailure(f"the board's ports are in use here: {sorted(self.ports.values())}")
+        if not self.ports:
+            self.ports = {port: unused_port() for port in BOARD_PORTS} | self._same_ports
+        self._boot()
 
     def power_off(self) -> None:
         """End the board at once, as pulling its plug does."""
@@ -212,8 +207,7 @@ class Machine:
             if not self._listens.wait(BOOT_SECONDS):
                 raise BoardFailure(f"no sshd within {BOOT_SECONDS} s.{self._last_lines()}")
             if self._process is None or self._process.returncode is not None:
-                taken = "Could not set up host forwarding" in self.console.read_text("latin-1")
-                raise _PortTaken if taken else BoardFailure(f"qemu ended.{self._last_lines()}")
+                raise BoardFailure(f"qemu ended.{self._last_lines()}")
             with socket.create_connection(("127.0.0.1", self.port(SSH_PORT)), 30) as connection:
                 if not connection.recv(4).startswith(b"SSH-"):
                     raise BoardFailure(f"what answers is not sshd.{self._last_lines()}")
@@ -267,15 +261,3 @@ class Machine:
     def _last_lines(self) -> str:
         lines = self.console.read_text("utf-8", "replace").splitlines()[-15:]
         return "\n".join([" Its console's last lines:", *lines])
-
-
-class _PortTaken(Exception):
-    """Another program was quicker to take a port."""
-
-
-def _free_ports(guest_ports: list[int]) -> dict[int, int]:
-    with ExitStack() as stack:
-        sockets = {port: stack.enter_context(socket.socket()) for port in guest_ports}
-        for free in sockets.values():
-            free.bind(("127.0.0.1", 0))
-        return {port: free.getsockname()[1] for port, free in sockets.items()}
