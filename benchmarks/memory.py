@@ -107,7 +107,7 @@ def _moments(board: Board, title: str, options: tuple[str, ...]) -> list[list[st
 def _account(board: Board, runtime: str) -> dict[str, int]:
     """Return what importing each package takes in a kernel, in kB, and all that it takes."""
     code = "$(ls -d ~/.cache/rkernel/code-* | tail -1)"
-    folder = "$(ls -d ~/.cache/rkernel/runtime-*)" if runtime == "bundled" else "''"
+    folder = "$(ls -d ~/.cache/rkernel/bundle-*)" if runtime == "bundled" else "''"
     said = board.shell(f"python3 -c {shlex.quote(ACCOUNT)} {code} {folder} 2>/dev/null | tail -1")
     found = json.loads(said)
     imported = sum(found["groups"].values())

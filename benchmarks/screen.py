@@ -121,7 +121,7 @@ def screen(way: Way, size: tuple[int, int], seconds: int, bad: bool) -> Iterator
         code = notebooks / "film.py"
         code.write_text(way.source(size, seconds * RATE, RATE, str(over)))
         environment = here.board.environment
-        write_spec(Path(environment["JUPYTER_DATA_DIR"], "kernels"), "film", kernel.argv)
+        write_spec(here.board.specs, "film", kernel.argv)
         address = stack.enter_context(server(notebooks, environment))
         browser = stack.enter_context(chromium(folder))
         lab = Lab(browser, address, LIMIT)

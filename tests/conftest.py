@@ -39,6 +39,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     return ByFile(config, log)
 
 
+@pytest.fixture(scope="session")
+def board() -> Iterator[boards.Board]:
+    """Give this machine as a board, with one home for the whole run."""
+    with boards.local() as found:
+        yield found
+
+
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[boards.Board]:
     """Give an empty home on this machine, which is its own board; no process in it stays."""

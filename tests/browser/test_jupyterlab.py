@@ -19,15 +19,9 @@ picture"""
 
 
 @pytest.fixture
-def board(home: boards.Board) -> boards.Board:
-    return home
-
-
-@pytest.fixture
 def lab(board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
-    kernels = Path(board.environment["JUPYTER_DATA_DIR"], "kernels")
-    if not (kernels / "board").exists():
-        boards.write_spec(kernels, "board", board.argv(), display_name=NAME)
+    if not (board.specs / "board").exists():
+        boards.write_spec(board.specs, "board", board.argv(), display_name=NAME)
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     with (

@@ -16,11 +16,11 @@ from tests.support import boards, browser
 
 
 @pytest.fixture
-def notebook(home: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
-    boards.write_spec(Path(home.environment["JUPYTER_DATA_DIR"], "kernels"), "board", home.argv())
+def notebook(board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
+    boards.write_spec(board.specs, "notebook7", board.argv())
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
-    kernel = {"name": "board", "display_name": "Python on the board"}
+    kernel = {"name": "notebook7", "display_name": "Python on the board"}
     empty = nbformat.v4.new_notebook(
         metadata={"kernelspec": kernel}, cells=[nbformat.v4.new_code_cell()]
     )
@@ -28,11 +28,11 @@ def notebook(home: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
     page = "notebooks/film.ipynb"
     with (
         browser.chromium(tmp_path) as chromium,
-        browser.server(notebooks, home.environment, "notebook", page) as address,
+        browser.server(notebooks, board.environment, "notebook", page) as address,
     ):
-        lab = browser.Lab(chromium, address, home.limit)
+        lab = browser.Lab(chromium, address, board.limit)
         lab.find(".jp-Notebook .cm-content", "the notebook's first cell")
-        boards.wait_until(lambda: _is_idle(address), "the page has its kernel", home.limit)
+        boards.wait_until(lambda: _is_idle(address), "the page has its kernel", board.limit)
         lab.find('.jp-Notebook-ExecutionIndicator[data-status="idle"]', "a kernel that is idle")
         yield lab
 

@@ -5,18 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.support import boards
 
 SECONDS = 130  # a little more than the suite gives itself
-
-
-@pytest.fixture
-def board(home: boards.Board) -> boards.Board:
-    return home
 
 
 @pytest.fixture(scope="session")
@@ -39,8 +33,7 @@ def test_nothing_fails_that_passes_on_a_plain_local_kernel(
 
 def suite(board: boards.Board, argv: list[str]) -> dict[str, list[str]]:
     """Run the suite on a kernel; return the names of the tests that passed and failed."""
-    kernels = Path(board.environment["JUPYTER_DATA_DIR"], "kernels")
-    boards.write_spec(kernels, "suite", argv)
+    boards.write_spec(board.specs, "suite", argv)
     command = [sys.executable, "-m", "tests.support.suite", "suite"]
     run = subprocess.run(
         command, env=board.environment, capture_output=True, text=True, timeout=SECONDS

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.armv7l import Armv7l, booted
 from tests.support.bare import bare
+from tests.support.emulator.image import available
+from tests.support.requirements import skip_or_fail
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -18,6 +20,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.board)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emulator() -> None:
+    """Skip all of it where no board can be emulated; in CI, fail."""
+    if reason := available():
+        skip_or_fail(reason)
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def added(request: pytest.FixtureRequest, board: Armv7l) -> Iterator[Added]:
         options += ["--link-port", str(board.link_port)]
     said = board.rkernel("add", *options)
     name = "over-rpyc" if server else f"rkernel-{board.suite}"
-    yield Added(request.param, said, board.spec(name))
+    yield Added(request.param, said, board.specs / name)
     if server:
         board.signal(server, signal.SIGKILL)
 

@@ -11,11 +11,9 @@ from pathlib import Path
 
 from tests.support import commands
 from tests.support.boards import Board, environment
-from tests.support.emulator.image import available
 from tests.support.emulator.machine import SSH_PORT, Machine
 from tests.support.network import Network
 from tests.support.ports import unused_port
-from tests.support.requirements import skip_or_fail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +28,6 @@ class Armv7l(Board):
     machine: Machine
     link_port: int
     dropbear_port: int
-
-    def spec(self, name: str) -> Path:
-        """Return the folder of a kernelspec on this machine."""
-        return Path(self.environment["JUPYTER_DATA_DIR"], "kernels", name)
 
     def rkernel(self, *arguments: str) -> commands.Run:
         """Run `rkernel` on this machine as its user does, where there is no terminal."""
@@ -53,8 +47,6 @@ def booted(suite: str, memory: int = 256) -> Iterator[Armv7l]:
 
     Parameters: suite, one of image.SUITES; memory, in MB.
     """
-    if reason := available():
-        skip_or_fail(reason)
     ports = unused_port(), unused_port()
     with (
         tempfile.TemporaryDirectory(prefix="rk-", dir="/tmp") as name,

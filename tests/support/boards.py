@@ -43,6 +43,11 @@ class Board:
         """Seconds for what takes a moment."""
         return LIMIT * self.slowness
 
+    @property
+    def specs(self) -> Path:
+        """The folder of the kernelspecs on this machine."""
+        return Path(self.environment["JUPYTER_DATA_DIR"], "kernels")
+
     def argv(self, *options: str) -> list[str]:
         """Return a kernelspec's argv for this board."""
         launcher = [sys.executable, "-m", "rkernel_launcher", *self.options, *options]

@@ -32,7 +32,7 @@ PASSWORD = "staple battery"
 
 
 def spec(home: Board, name: str) -> dict[str, Any]:
-    path = Path(home.environment["JUPYTER_DATA_DIR"], "kernels", name, "kernel.json")
+    path = home.specs / name / "kernel.json"
     return dict(json.loads(path.read_text()))
 
 

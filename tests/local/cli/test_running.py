@@ -41,7 +41,7 @@ def ps() -> list[dict[str, Any]]:
 
 
 def spec(home: Board) -> Path:
-    return Path(home.environment["JUPYTER_DATA_DIR"], "kernels", "pi")
+    return home.specs / "pi"
 
 
 @contextmanager

@@ -350,7 +350,7 @@ def test_the_kernels_death_is_told_on_stderr(board: Board, host: Host) -> None:
 
 
 def test_jupyters_own_death_ends_launcher_and_kernel(board: Board) -> None:
-    write_spec(Path(board.environment["JUPYTER_DATA_DIR"], "kernels"), "board", board.argv())
+    write_spec(board.specs, "board", board.argv())
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(board.limit)],
         env=board.environment,
