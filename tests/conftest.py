@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,11 @@ settings.load_profile("patient")
 # A shell without job control has what it starts in the background ignore SIGINT, and every process
 # that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector, which some tests call, pass over all tests and their modules."""
+    gc.freeze()
 
 
 class ByFile(LoadScopeScheduling):
