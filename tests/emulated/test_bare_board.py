@@ -19,6 +19,7 @@ import pytest
 from rkernel_launcher.errors import NoSpaceForBundle
 from tests.support.armv7l import Armv7l
 from tests.support.bare import PICTURES, SERVICE, serving
+from tests.support.boards import pss
 from tests.support.commands import Run
 from tests.support.emulator.machine import RPYC_PORT
 from tests.support.kernels import Frontend, Message, Result, interrupt, seconds_of, started
@@ -93,7 +94,8 @@ def test_add_says_what_it_sends_and_how_long_that_takes(added: Added) -> None:
 
 def test_what_an_idle_kernel_and_the_agent_take(board: Armv7l, kernel: Frontend) -> None:
     kernels = board.kernels()
-    sizes = pss(board, kernels | board.agents())
+    sizes = pss(board.shell, kernels | board.agents())
+    assert len(sizes) == 2
     assert sum(sizes) < IDLE, sizes
 
 
@@ -235,11 +237,3 @@ def shown(result: Result) -> str:
     parts += ["\n".join(error["traceback"]) for error in result.of("error")]
     parts += [data["data"]["text/plain"] for data in result.of("execute_result", "display_data")]
     return re.sub(r"\x1b\[[\d;]*m", "", "".join(parts))
-
-
-def pss(board: Armv7l, pids: set[int]) -> list[float]:
-    """Return what processes take, in MB, see proc(5)."""
-    files = " ".join(f"/proc/{pid}/smaps_rollup" for pid in pids)
-    return [
-        int(line.split()[1]) / 1024 for line in board.shell(f"grep -h ^Pss: {files}").splitlines()
-    ]

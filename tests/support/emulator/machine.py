@@ -111,6 +111,11 @@ class Machine:
         """Give the port of 127.0.0.1 that leads to the board's port."""
         return self.ports[guest_port]
 
+    @property
+    def host_keys(self) -> list[str]:
+        """The keys that its sshd has, one of each kind."""
+        return (self._image / "host_keys").read_text().splitlines()
+
     def power_on(self) -> None:
         """Boot, and return when sshd answers; the ports stay those of the first boot.
 
@@ -197,8 +202,7 @@ class Machine:
 
     def _boot(self) -> None:
         entry = f"[127.0.0.1]:{self.port(SSH_PORT)}"
-        keys = (self._image / "host_keys").read_text().splitlines()
-        self.known_hosts.write_text("".join(f"{entry} {key}\n" for key in keys))
+        self.known_hosts.write_text("".join(f"{entry} {key}\n" for key in self.host_keys))
         started, self._listens = threading.Event(), threading.Event()
         self._reader = threading.Thread(target=self._follow, args=(started,), daemon=True)
         self._reader.start()
