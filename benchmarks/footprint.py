@@ -35,9 +35,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks footprint", description=__doc__)
     parser.add_argument("--minutes", type=int, default=11, help="that the film takes")
     options = parser.parse_args(arguments)
-    print(
-        "{}x{}, {} pictures a second; load before {:.1f}\n".format(*SIZE, RATE, os.getloadavg()[0])
-    )
+    load = os.getloadavg()[0]
+    print("{}x{}, {} pictures a second; load before {:.1f}\n".format(*SIZE, RATE, load))
     length = WARM_UP + options.minutes * 60
     with screen(OURS, SIZE, length + WATCHED, bad=False) as shown:
         shown.play()
@@ -55,9 +54,8 @@ def main(arguments: list[str]) -> int:
         sights = shown.sights()
     rate = len(sights) / (sights[-1].at - sights[0].at)
     rows = [_row(name, [sample[name] for sample in samples]) for name in samples[0]]
-    print(
-        *markdown(HEAD, rows), "", f"At the end {rate:.1f} pictures a second were shown.", sep="\n"
-    )
+    print(*markdown(HEAD, rows), sep="\n")
+    print(f"\nAt the end {rate:.1f} pictures a second were shown.")
     return 0
 
 

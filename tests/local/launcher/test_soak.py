@@ -11,9 +11,7 @@ import pytest
 from tests.support.boards import ROOT
 
 SEED = "7"
-
-
-LONG = 15.0
+LONG = 15.0  # minutes
 
 
 @pytest.mark.parametrize(
@@ -21,16 +19,8 @@ LONG = 15.0
     [0.5, pytest.param(LONG, marks=[pytest.mark.slow, pytest.mark.timeout((LONG + 5) * 60)])],
 )
 def test_nothing_is_lost_in_minutes_of_cuts(minutes: float) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks",
-        "soak",
-        "--minutes",
-        f"{minutes}",
-        "--seed",
-        SEED,
-    ]
+    command = [sys.executable, "-m", "benchmarks", "soak"]
+    command += ["--minutes", str(minutes), "--seed", SEED]
     limit = (minutes + 4) * 60
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit)
     assert run.returncode == 0, run.stderr
