@@ -135,8 +135,8 @@ def test_completion_and_inspection(kernel: Frontend) -> None:
 
 @pytest.mark.parametrize("wait", ["while True: pass", "import time; time.sleep(600)"])
 def test_an_interrupt(kernel: Frontend, wait: str) -> None:
-    error = seconds_of(lambda: kernel.run("1 / 0", stop_on_error=False))
-    assert interrupt(kernel, wait) < 3 * error + 2  # its traceback is most of it
+    error = seconds_of(lambda: kernel.run("1 / 0", stop_on_error=False))  # 0.4 s on an idle PC
+    assert interrupt(kernel, wait) < max(10, 25 * error)
 
 
 def test_input_asks_here(kernel: Frontend) -> None:
