@@ -69,7 +69,7 @@ def shared(board: Armv7l, added: Added) -> Iterator[Frontend]:
 
 @pytest.fixture
 def kernel(shared: Frontend) -> Frontend:
-    """Give a kernel that is ready, started anew where the test before has ended it."""
+    """Give a kernel that is ready, started again where the test before has ended it."""
     if not shared.manager.is_alive():
         restart(shared, now=True)
     return shared

@@ -46,7 +46,7 @@ kill -HUP 1
 """
 
 
-# What the seed's readme has its users run on the board, see SERVICE.
+# What the readme of rpyc_ikernel has its users run on the board, see SERVICE.
 START = "exec python3 -c 'import maix.mjpg;maix.mjpg.start()'"
 
 

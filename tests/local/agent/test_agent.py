@@ -1,4 +1,4 @@
-"""Real agents: their seat, their kernels, and their end."""
+"""Real agents: their lock, their kernels, and their end."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Cells:
         assert reply["content"]["status"] == "ok", reply["content"]
 
 
-# --- the seat ------------------------------------------------------------------------------------
+# --- the lock ------------------------------------------------------------------------------------
 
 
 def test_an_agent_says_where_it_is_to_its_own_user_only(shared: Agent) -> None:
@@ -99,7 +99,7 @@ def test_an_agent_says_where_it_is_to_its_own_user_only(shared: Agent) -> None:
     assert len(shared.token) == 32
 
 
-def test_there_is_one_agent_in_a_seat(shared: Agent) -> None:
+def test_only_one_agent_has_a_lock(shared: Agent) -> None:
     assert launch(shared.runtime) == b""
     assert agents.find(shared.runtime) == shared
     with Session(shared) as session:
@@ -473,7 +473,7 @@ def test_kernels_do_not_outlive_an_agent_that_was_killed(agent: Agent) -> None:
         agent.signal(signal.SIGKILL)
         wait_until(lambda: not alive(pid), "the kernel ends", ENDS_WITHIN)
         wait_until(lambda: not _sleepers(agent), "its children end", ENDS_WITHIN)
-    assert launch(agent.runtime) == b"", "the next one takes the seat"
+    assert launch(agent.runtime) == b"", "the next one takes the lock"
     successor = agents.find(agent.runtime)
     assert successor.pid != agent.pid
     assert not list(agent.folder.glob("[0-9]*")), "and clears up"

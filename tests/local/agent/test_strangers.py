@@ -207,7 +207,7 @@ def test_when_there_are_no_sockets_left_the_agent_waits_and_goes_on() -> None:
         flood = [stack.enter_context(connect(agent)) for _ in range(200)]
         wait_until(lambda: _descriptors(agent) == 100, "no socket is left", LIMIT)
         before = _seconds_of_cpu(agent.pid)
-        deadline = time.monotonic() + 1.5  # more than one breather
+        deadline = time.monotonic() + 1.5  # more than one ACCEPT_BACKOFF
         while time.monotonic() < deadline:
             assert session.is_served()
             time.sleep(0.1)

@@ -334,7 +334,7 @@ def test_what_is_not_our_agent(
 
 @contextmanager
 def false_agent(peer: Peer) -> Iterator[None]:
-    """Take the agent's seat on this machine, and let `peer` deal with who connects."""
+    """Take the agent's lock on this machine, and let `peer` deal with who connects."""
     token = os.urandom(32)
     lock = AgentLock(agent_archive.version(), "127.0.0.1:0")
     assert lock.acquire()

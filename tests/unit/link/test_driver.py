@@ -1,4 +1,4 @@
-"""Two relays over real sockets, with real local connections on their streams."""
+"""Two drivers over real sockets, with real local connections on their streams."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Client:
     def __init__(self, loop: Loop, sock: socket.socket) -> None:
         self.received = bytearray()
         self.sent = 0
-        self.over = False  # the relay has closed its direction
+        self.over = False  # the driver has closed its direction
         self.listening = True
         self.echo = False
         self.on_data: Callable[[], None] | None = None
@@ -95,7 +95,7 @@ class Client:
 
 
 class Side:
-    """One relay, and what it said; with no transport if that is None."""
+    """One driver, and what it said; with no transport if that is None."""
 
     def __init__(self, pair: Pair, transport: Any, link: Link) -> None:
         self.messages: list[dict[str, Any]] = []
@@ -128,7 +128,7 @@ class Side:
 
 
 class Pair:
-    """A launcher's relay and an agent's on one loop."""
+    """A launcher's driver and an agent's on one loop."""
 
     def __init__(self, loop: Loop, ends: tuple[Any, Any]) -> None:
         self.loop = loop
@@ -567,7 +567,7 @@ def clock(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Lone:
-    """A relay whose peer is the test itself."""
+    """A driver whose peer is the test itself."""
 
     def __init__(self, loop: Loop, ends: tuple[socket.socket, socket.socket]) -> None:
         self.loop = loop
@@ -591,7 +591,7 @@ class Lone:
         self.driver.flush()
 
     def until_lost(self) -> Exception:
-        """Wait for the end of the connection, and return the reason the relay gave."""
+        """Wait for the end of the connection, and return the reason the driver gave."""
         run_until(self.loop, lambda: bool(self.reasons), "the connection is lost")
         assert self.driver.open and not self.driver.connected and not self.driver.ping_overdue
         with pytest.raises(BlockingIOError):
@@ -726,8 +726,8 @@ def test_what_came_before_the_end_is_still_told(lone: Lone) -> None:
     assert lone.messages == [{"type": "ended"}]
 
 
-def test_no_stream_is_opened_on_a_relay_that_closed_a_moment_ago(loop: Loop) -> None:
-    """One batch of frames may hold the message that ends the relay, and another stream."""
+def test_no_stream_is_opened_on_a_driver_that_closed_a_moment_ago(loop: Loop) -> None:
+    """One batch of frames may hold the message that ends the driver, and another stream."""
     with Pair(loop, unblocked(socket.socketpair())) as pair:
         pair.agent.on_message = lambda content: pair.agent.driver.close()
         link = Link()
@@ -746,7 +746,7 @@ def test_a_local_connection_that_breaks_ends_its_stream_only(pair: Pair, breaks:
     broken.listen(False)
     other.send(pattern(MEGABYTE))
     pair.until(lambda: other.sent > WINDOW, "something waits to be read")
-    broken.close()  # with bytes unread, which the relay finds out as it writes more
+    broken.close()  # with bytes unread, which the driver finds out as it writes more
     pair.until(lambda: other.over, "the other end is told")
     good[1].echo = True
     good[0].send(b"still there")
