@@ -420,9 +420,7 @@ def test_stopping_goes_on_past_an_agent_that_does_not_answer(
         try:
             assert remote_calls.stop([ready["kernel"]]) == {}
             wait_until(lambda: not alive(ready["pid"]), "the kernel ends", LIMIT)
-            assert remote_calls.stop(["no such kernel"])["error"], (
-                "the other may have it"
-            )
+            assert remote_calls.stop(["no such kernel"])["error"], "the other may have it"
         finally:
             lock.clear()
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rkernel_launcher import errors
 from rkernel_launcher.cli import board_setup
 from rkernel_launcher.errors import NoForwarding, RkernelError
 from tests.support import sshd
-from tests.support.boards import Board
+from tests.support.boards import Board, wait_until
 from tests.support.commands import (
     LIMIT,
     argv,
@@ -215,6 +216,7 @@ def test_demo_shows_its_cells_and_leaves_nothing(home: Board) -> None:
 
     before = files()
     run = rkernel("demo")
+    left = files() - before
     assert (run.returncode, run.stderr) == (0, "")
     for words in (
         "uname_result",
@@ -224,7 +226,7 @@ def test_demo_shows_its_cells_and_leaves_nothing(home: Board) -> None:
         "\n42\n",
     ):
         assert words in run.stdout
-    assert files() == before
+    assert_gone(left)
     windows = "from rkernel_launcher import os_support; os_support.WINDOWS = True; "
     assert_refused(changed(windows, "demo"), errors.NotSupportedHere)
 
@@ -247,7 +249,7 @@ def test_a_demo_that_goes_wrong_says_so_and_leaves_nothing(
     run = rkernel("demo")
     assert_refused(run, errors.DemoFailed, "cell 1 gave no uname_result")
     assert "a toaster" in run.stdout
-    assert not list(Path("/tmp").glob("rkernel-demo-*"))
+    assert_gone(Path("/tmp").glob("rkernel-demo-*"))
 
 
 # --- the rest -----------------------------------------------------------------------------------
@@ -271,7 +273,7 @@ def test_ctrl_c_is_quiet(home: Board) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT) == 130
         assert process.stderr.read().strip() == b""
-    assert not list(Path("/tmp").glob("rkernel-demo-*"))
+    assert_gone(Path("/tmp").glob("rkernel-demo-*"))
 
 
 @pytest.mark.parametrize(
@@ -301,6 +303,12 @@ def ssh_board(home: Board, *settings: str) -> Any:
     kept = ("HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "PYTHONPATH")
     folders = "SetEnv " + " ".join(f"{n}={home.environment[n]}" for n in kept)
     return sshd.openssh(folders, *settings)
+
+
+def assert_gone(left: Iterable[Path]) -> None:
+    """Fail when a file of ours is still there; those of other tests go by themselves."""
+    files = set(left)
+    wait_until(lambda: not any(file.exists() for file in files), f"{files} go", LIMIT)
 
 
 def sentence(error: type[RkernelError], facts: dict[str, str]) -> str:
