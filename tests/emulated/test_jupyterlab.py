@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.browser.test_jupyterlab import (  # noqa: F401
@@ -9,8 +11,11 @@ from tests.browser.test_jupyterlab import (  # noqa: F401
     test_a_notebook_on_the_board,
     test_pictures_are_live_and_the_last_one_stays,
 )
+from tests.support.armv7l import Armv7l
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.parametrize("board", ["bookworm"], indirect=True),
-]
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def board(machines: Callable[[str], Armv7l]) -> Armv7l:
+    return machines("bookworm")
