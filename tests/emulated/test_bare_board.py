@@ -218,7 +218,7 @@ FRAMES = """
 import numpy
 from PIL import Image
 for width, height in (240, 240), (640, 480):
-    for n in range(10):
+    for n in range(5):
         frame = numpy.full((height, width, 3), n, numpy.uint8)
         frame[:n] = 255 - frame[:n]
         picture = Image.fromarray(frame).transpose(Image.FLIP_LEFT_RIGHT)

@@ -43,6 +43,7 @@ def test_commands_run_as_either_user_and_fail_loudly(machine: Machine) -> None:
     assert machine.run("id -un; pwd", user="student") == "student\n/home/student\n"
     with pytest.raises(BoardFailure, match=r"status 3(.|\n)*sorry"):
         machine.run("echo sorry >&2; exit 3")
+    machine.hang_up()  # of student nothing is to stay: another test waits for that
 
 
 @on_each_suite

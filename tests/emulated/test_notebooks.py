@@ -9,8 +9,12 @@ from tests.local.kernel.test_notebooks import (  # noqa: F401
     test_the_display_notebook,
     test_the_usage_notebook,
     test_the_video_notebook,
-    with_papermill,
 )
 from tests.support.emulator.image import SUITES
 
 pytestmark = pytest.mark.parametrize("board", SUITES, indirect=True)
+
+
+@pytest.fixture
+def with_papermill() -> bool:
+    return False  # which runs on the PC, whatever the board
