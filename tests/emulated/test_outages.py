@@ -69,8 +69,6 @@ def test_a_connection_whose_sshd_is_killed(board: Armv7l, network: Network) -> N
     with far(board) as kernel:
         number = kernel.send(PRINTING)
         begun = kernel.until_printed("50\n")
-        (agent,) = board.agents()
-        ports = board.shell(f"ls -l /proc/{agent}/fd | grep -c socket")
         sessions = board.shell("pgrep -f '^sshd: root@notty'").split()
         mine = board.shell("echo $PPID").strip()  # that of this test itself
         for pid in sessions:
@@ -80,7 +78,6 @@ def test_a_connection_whose_sshd_is_killed(board: Armv7l, network: Network) -> N
         streams = [m["content"] for m in [*begun, *result.published] if m["msg_type"] == "stream"]
         assert "".join(s["text"] for s in streams if s["name"] == "stdout") == ALL
         assert "the link is back" in kernel.log()
-        assert ports
 
 
 def test_a_launcher_that_is_gone_leaves_nothing_after_the_lease(board: Armv7l) -> None:
