@@ -39,10 +39,10 @@ from tests.support.commands import (
     launcher,
     rkernel,
     slave_service,
-    unused_port,
     wrapper,
 )
 from tests.support.environments import environment
+from tests.support.ports import unused_port
 from tests.support.pythons import interpreters
 from tests.support.requirements import skip_or_fail
 
@@ -361,7 +361,7 @@ def test_what_is_not_our_agent(
 
 @contextmanager
 def false_agent(peer: Peer) -> Iterator[None]:
-    """Take the agent's seat on this machine, and let `peer` deal with who connects."""
+    """Take the agent's lock on this machine, and let `peer` deal with who connects."""
     token = os.urandom(32)
     lock = AgentLock(agent_archive.version(), "127.0.0.1:0")
     assert lock.acquire()

@@ -6,9 +6,7 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +25,11 @@ from rkernel_launcher.board.bundle import build, upload, wheels
 from rkernel_launcher.target import Target
 from tests.support import sshd
 from tests.support.boards import Board
-from tests.support.commands import disk, fill, kernels, rkernel, slave_service, unused_port
-from tests.support.environments import KEPT
+from tests.support.cache import KEPT, share_wheels
+from tests.support.commands import disk, fill, kernels, rkernel, slave_service
+from tests.support.environments import bare
 from tests.support.network import Network
+from tests.support.ports import unused_port
 from tests.support.pythons import interpreters
 
 OLDEST = "3.8" if "3.8" in interpreters() else f"3.{sys.version_info.minor}"
@@ -37,24 +37,10 @@ TRIED = [v for v in ("3.8", "3.9", "3.11", "3.13") if v in interpreters()]
 MOST = 6 << 20  # bytes on a board's flash
 
 
-def bare(version: str) -> str:
-    """Give a Python with nothing installed, not even pip."""
-    folder = KEPT / f"venv-bare-{version}"
-    if not folder.exists():
-        KEPT.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=KEPT) as part:
-            command = [interpreters()[version], "-m", "venv", "--without-pip", f"{part}/new"]
-            subprocess.run(command, check=True, timeout=60)
-            Path(part, "new").rename(folder)
-    return str(folder / "bin" / "python")
-
-
 @pytest.fixture
 def warm(home: Board) -> Path:
     """Give this PC's cache of wheels, which tests share: what one has fetched, all have."""
-    (KEPT / "wheels").mkdir(parents=True, exist_ok=True)
-    wheels.cache().parent.mkdir(parents=True, exist_ok=True)
-    wheels.cache().symlink_to(KEPT / "wheels")
+    share_wheels(wheels.cache())
     return wheels.cache()
 
 

@@ -43,7 +43,7 @@ def add(name: str = "board", board: Target = BOARD, facts: Facts | None = FACTS)
 
 
 def foreign(home: Board, name: str) -> None:
-    folder = Path(home.environment["JUPYTER_DATA_DIR"], "kernels", name)
+    folder = home.specs / name
     folder.mkdir(parents=True)
     spec = {"argv": ["true"], "display_name": "Theirs", "language": "python", "metadata": []}
     (folder / "kernel.json").write_text(json.dumps(spec))
@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be(home: Board, monkeypatch: pytest.MonkeyPatch) -
 def test_kernels_that_others_broke_are_passed_over(home: Board) -> None:
     add()
     for name, text in {"empty": "", "list": "[]", "bytes": "\udcff"}.items():
-        folder = Path(home.environment["JUPYTER_DATA_DIR"], "kernels", name)
+        folder = home.specs / name
         folder.mkdir()
         (folder / "kernel.json").write_text(text, errors="surrogateescape")
     assert [name for name, entry in kernelspecs.find().items() if entry.metadata] == ["board"]

@@ -37,7 +37,7 @@ def add(*options: str) -> None:
 def viewed(home: Board, *options: str) -> Iterator[Frontend]:
     """Add a board whose pictures are served, and start its kernel."""
     add("--video", "mjpeg", *options)
-    spec = Path(home.environment["JUPYTER_DATA_DIR"], "kernels/films")
+    spec = home.specs / "films"
     with launched(home, spec=spec) as kernel:
         kernel.client.wait_for_ready(timeout=home.limit)
         yield kernel

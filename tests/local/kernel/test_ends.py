@@ -217,7 +217,7 @@ def test_an_agent_that_is_killed_takes_its_kernels_with_it(board: Board) -> None
         assert "agent has ended" in kernel.said() and len(kernel.said().splitlines()) == 1
         wait_until(lambda: not board.kernels(), "the kernel ends too", board.limit)
     with started(board) as kernel:
-        assert kernel.run("print('anew')").text() == "anew\n"
+        assert kernel.run("print('again')").text() == "again\n"
         assert len(board.agents()) == 1
 
 

@@ -42,6 +42,7 @@ from rkernel_launcher.transports.ssh import transport as ssh_transport
 from rkernel_launcher.transports.ssh.authorized_keys import install_key, offer_key
 from rkernel_launcher.transports.ssh.passwords import Prompts
 from tests.support import sshd
+from tests.support.ports import unused_port
 
 PASSPHRASE = "correct horse"
 PASSWORD = "staple battery"
@@ -916,11 +917,6 @@ def test_nothing_is_offered_without_need(server: sshd.Server, home: Home, login:
 
 
 # --- helpers ----------------------------------------------------------------------------------
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def children() -> set[int]:
