@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..errors import NoKernel
 from .agent_endpoint import AgentEndpoint
 from .answers import Kernel
 
@@ -54,3 +55,20 @@ class KernelStatus:
     def left(self) -> float:
         """The seconds until it ends if no launcher comes; infinite if it does not end."""
         return math.inf if self.away is None else max(0.0, self.lease - self.away)
+
+
+def pick(found: list[KernelStatus], beginning: str, host: str) -> KernelStatus:
+    """Return the one kernel whose id begins with what the user typed.
+
+    Args:
+        found: The kernels on the board.
+        beginning: What the user typed.
+        host: The board's name, for people.
+
+    Raises:
+        NoKernel: No id begins like that, or several do.
+    """
+    fitting = [kernel for kernel in found if kernel.id.startswith(beginning)]
+    if len(fitting) != 1:
+        raise NoKernel(kernel=beginning, host=host)
+    return fitting[0]

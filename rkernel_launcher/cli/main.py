@@ -9,7 +9,15 @@ import click
 
 from .. import errors
 from ..sanitize import escape_controls
-from .commands import add, demo, fetch, kernels, kernelspecs, view
+from .commands.add import add
+from .commands.attach import attach
+from .commands.demo import demo
+from .commands.fetch import fetch
+from .commands.list import list_kernels
+from .commands.ps import ps
+from .commands.remove import remove
+from .commands.stop import stop
+from .commands.view import view
 
 INTERRUPTED = 130  # what a shell gives for a command that Ctrl-C ended
 
@@ -58,8 +66,5 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     settings["debug"] = debug
 
 
-for _command in (
-    *(add.add, kernelspecs.list_kernels, kernelspecs.remove, fetch.fetch, view.view),
-    *(kernels.ps, kernels.stop, kernels.attach, demo.demo),
-):
+for _command in (add, list_kernels, remove, fetch, view, ps, stop, attach, demo):
     rkernel.add_command(_command)
