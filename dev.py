@@ -1,20 +1,28 @@
 #!/usr/bin/env python3
-"""Try rkernel or test it from a checkout: python3 dev.py demo, python3 dev.py test.
+"""Try rkernel or test it from a checkout.
 
-A third word, docs, builds the documentation in docs/_build. A fourth, pins, chooses anew the
-packages that are sent to boards which have none.
+    python3 dev.py demo              a kernel on this machine; what follows goes to rkernel
+    python3 dev.py test              lint, types, contracts and all tests but the slow ones
+    python3 dev.py test --fast       lint, types, contracts and tests/unit, within two minutes
+    python3 dev.py test --only KIND  one folder of tests/: unit, local, emulated, browser, …
+    python3 dev.py test --full       the slow tests too, such as the long soak
+    python3 dev.py test -k link      what follows goes to pytest
+    python3 dev.py docs              the documentation, in docs/_build
+    python3 dev.py pins              choose anew what boards are sent that have no ipykernel
 
 Needs only Python: makes a virtual environment in .venv and installs there what is wanted. Run as
 root on Debian, `test` installs the system packages that the tests need as well; elsewhere the tests
-that need them are skipped with a reason. What follows `demo` or `test` goes to rkernel or pytest.
+that need them are skipped with a reason. `test --fast` needs neither.
 """
 
+import argparse
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -34,6 +42,10 @@ CHECKS = [
     ["mypy"],
     ["lint-imports"],
 ]
+KINDS = ["unit", "local", "emulated", "browser", "fuzz", "conformance"]
+FAST_SECONDS = 120  # that --fast may take
+# Two processes run the tests: while one waits for a board, the other computes.
+PYTEST = ["-m", "pytest", "-q", "--numprocesses=2", "--durations=25"]
 # What boards are sent, by version of Python. What ipykernel imports of zmq, board_agent/zmtp has to
 # know: 6.31 wants the same of it as 6.29. The other limits are for size; a newer jedi has 30 MB.
 KERNELS = {"3.8": "6.29.5", "3.9": "6.29.5"}
@@ -59,13 +71,33 @@ def main(argv):
     if argv[0] == "pins":
         make_environment(".")
         return make_pins()
-    install_system_packages(PACKAGES)
+    return test(argv[1:])
+
+
+def test(argv):
+    """Check the code and run its tests, or those that the options ask for."""
+    parser = argparse.ArgumentParser("dev.py test", usage=__doc__, allow_abbrev=False)
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--fast", action="store_true")
+    kind.add_argument("--full", action="store_true")
+    kind.add_argument("--only", choices=KINDS)
+    asked, rest = parser.parse_known_args(argv)
+    if not asked.fast:
+        install_system_packages(PACKAGES)
     make_environment(".[test]")
-    for check in CHECKS:
-        run(BIN / check[0], *check[1:])
-    build_docs()
-    cover = ["--cov=rkernel_launcher", "--cov=board_agent", "--cov-report=term"]
-    return run(BIN / "python", "-m", "pytest", *cover, *argv[1:])
+    started = time.monotonic()
+    if not asked.only:
+        for check in CHECKS:
+            run(BIN / check[0], *check[1:])
+    if not asked.only and not asked.fast:
+        build_docs()
+    folders = ["tests/" + (asked.only or "unit")] if asked.fast or asked.only else []
+    marks = [] if asked.full else ["-m", "not slow"]
+    run(BIN / "python", *PYTEST, *folders, *marks, *rest)
+    seconds = time.monotonic() - started
+    if asked.fast and seconds > FAST_SECONDS:
+        print("This took %.0f s. It has to stay below %d s." % (seconds, FAST_SECONDS))
+    return 0
 
 
 def make_environment(what):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 
-from . import compare, frames, link, memory, soak, starts, video
+from . import compare, footprint, frames, link, memory, soak, starts, video
 
 COMMANDS = {
+    "footprint": footprint.main,
     "frames": frames.main,
     "link": link.main,
     "memory": memory.main,

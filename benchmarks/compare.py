@@ -7,12 +7,12 @@ import os
 
 from tests.support.emulator.image import SUITES, available
 
-from . import table
-from .contenders import BY_HAND, OURS, OVER_RPYC, PEERS
-from .header import header
-from .measures import ALONE, IDLE, IN_TURN
-from .rounds import run
-from .site import site
+from .support import table
+from .support.boards import emulated
+from .support.contenders import BY_HAND, OTHERS, OURS, OVER_RPYC
+from .support.header import header
+from .support.measures import ALONE, IDLE, IN_TURN
+from .support.rounds import run
 
 ROUNDS = 5
 IDLE_SECONDS = 60.0
@@ -28,22 +28,24 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help="the board's Debian")
     parser.add_argument("--memory", type=int, default=512, help="the board's, in MB")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--quick", action="store_true", help="one round, and no peers from PyPI")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round, and no other launchers from PyPI"
+    )
     parser.add_argument(
         "--only", action="append", choices=names, metavar="NAME", help=", ".join(names)
     )
     options = parser.parse_args(arguments)
     if reason := available():
         parser.exit(1, f"{reason}\n")
-    peers = [] if options.quick else PEERS
+    others = [] if options.quick else OTHERS
     rounds, idle = (1, QUICK_IDLE_SECONDS) if options.quick else (options.rounds, IDLE_SECONDS)
     wanted = options.only or names
     load = os.getloadavg()[0]
-    with site(options.suite, options.memory) as place:
-        first = header(place, options.suite, options.memory, load)
-        ours = run(place, [BY_HAND, OURS, OVER_RPYC], wanted, rounds, idle)
-        # Peers apart, since some keep the board busy, and a small one has no memory for all.
-        theirs = {p.name: run(place, [BY_HAND, p], wanted, rounds, idle) for p in peers}
+    with emulated(options.suite, options.memory) as board:
+        first = header(board, options.suite, options.memory, load)
+        ours = run(board, [BY_HAND, OURS, OVER_RPYC], wanted, rounds, idle)
+        # The others apart, since some keep the board busy, and a small one has no memory for all.
+        theirs = {o.name: run(board, [BY_HAND, o], wanted, rounds, idle) for o in others}
     rows = [measure for measure in MEASURES if measure.name in wanted]
     lines = table.lines(rows, ours, {OVER_RPYC.name: ours, **theirs})
     print(first, *lines, sep="\n")

@@ -1,7 +1,9 @@
-"""What browser, server and launcher take of the PC's memory while a film is shown."""
+"""Measure what browser, server and launcher take of the PC's memory while a film is shown."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -9,10 +11,11 @@ from statistics import linear_regression, median
 
 import psutil
 
-from .screen import screen
-from .table import markdown
-from .ways import Way
+from .support.screen import RATE, screen
+from .support.table import markdown
+from .support.video_contenders import CONTENDERS
 
+OURS, SIZE = CONTENDERS[0], (640, 480)
 WARM_UP, EVERY = 60, 10  # seconds of the film before the first sample, and between two
 WATCHED = 10  # seconds at the end, in which it is seen that the film is still shown
 PROCESSES = {  # a word of their command lines
@@ -27,13 +30,15 @@ HEAD = ["MB", "at 1 min", "median of the middle", "end", "MB a minute", "range"]
 Sample = dict[str, float]
 
 
-def lines(way: Way, size: tuple[int, int], minutes: int) -> list[str]:
-    """Show a film for some minutes after a warm-up; return a table of what it took.
-
-    Raises: Failed when it cannot be shown.
-    """
-    length = WARM_UP + minutes * 60
-    with screen(way, size, length + WATCHED, bad=False) as shown:
+def main(arguments: list[str]) -> int:
+    """Show a film for some minutes after a warm-up, and print what it took."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks footprint", description=__doc__)
+    parser.add_argument("--minutes", type=int, default=11, help="that the film takes")
+    options = parser.parse_args(arguments)
+    load = os.getloadavg()[0]
+    print("{}x{}, {} pictures a second; load before {:.1f}\n".format(*SIZE, RATE, load))
+    length = WARM_UP + options.minutes * 60
+    with screen(OURS, SIZE, length + WATCHED, bad=False) as shown:
         shown.play()
         begin = time.monotonic()
         samples = []
@@ -49,7 +54,9 @@ def lines(way: Way, size: tuple[int, int], minutes: int) -> list[str]:
         sights = shown.sights()
     rate = len(sights) / (sights[-1].at - sights[0].at)
     rows = [_row(name, [sample[name] for sample in samples]) for name in samples[0]]
-    return [*markdown(HEAD, rows), "", f"At the end {rate:.1f} pictures a second were shown."]
+    print(*markdown(HEAD, rows), sep="\n")
+    print(f"\nAt the end {rate:.1f} pictures a second were shown.")
+    return 0
 
 
 def _row(name: str, sizes: list[float]) -> list[str]:

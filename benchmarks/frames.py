@@ -16,8 +16,8 @@ from tests.support.boards import Board
 from tests.support.emulator.image import SUITES
 from tests.support.kernels import Frontend, attached, started
 
-from .places import place
-from .table import markdown
+from .support.boards import behind_networks
+from .support.table import markdown
 
 SIZES = {"240x240": (240, 240), "640x480": (640, 480)}
 FRAMES = 60
@@ -95,10 +95,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks frames", description=__doc__)
     parser.add_argument("--suite", choices=SUITES, default="bookworm", help="of the board")
     options = parser.parse_args(arguments)
-    with place(options.suite, 1, counted=True) as here:
+    with behind_networks(options.suite, 1, counted=True) as here:
         ssh = "--host", here.names[0], "--orphan-timeout", "0"
         columns = [_column(here.board, ssh, size) for size in SIZES.values()]
-    with place(options.suite, 1) as here:
+    with behind_networks(options.suite, 1) as here:
         ssh = "--host", here.names[0], "--orphan-timeout", "0"
         for column, size in zip(columns, SIZES.values(), strict=True):
             column |= _round_trips(here.board, ssh, size)

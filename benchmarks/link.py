@@ -10,17 +10,17 @@ from contextlib import ExitStack
 
 from tests.support.emulator.image import SUITES, available
 
-from . import table
-from .contenders import BY_HAND, OURS, OVER_RPYC, PEERS, Contender
-from .cuts import CUTS, LONG, Cut, Spared
-from .header import header
-from .kernels import Kernel, started
-from .outages import LINES, Outcome, ride
-from .peers import Failed
-from .site import Site, fragile_site
+from .support import table
+from .support.boards import Compared, fragile
+from .support.contenders import BY_HAND, OTHERS, OURS, OVER_RPYC, Contender
+from .support.fault_injection import CUTS, LONG, Cut, Spared
+from .support.header import header
+from .support.kernels import Kernel, started
+from .support.other_launchers import Failed
+from .support.outages import LINES, Outcome, ride
 
 TRIES = 2  # to start, before nothing more is expected of a contender
-CONTENDERS = [OURS, OVER_RPYC, BY_HAND, *PEERS]
+CONTENDERS = [OURS, OVER_RPYC, BY_HAND, *OTHERS]
 HEAD = [
     "cut",
     "kernel",
@@ -46,9 +46,9 @@ def main(arguments: list[str]) -> int:
     cuts = [cut for cut in cuts if cut.name in (options.cut or [cut.name])]
     contenders = [c for c in CONTENDERS if c.name in (options.kernel or [c.name])]
     load = os.getloadavg()[0]
-    with fragile_site(options.suite, options.memory) as place:
-        first = header(place, options.suite, options.memory, load)
-        rows = {c.name: list(_rows(place, c, cuts)) for c in contenders}
+    with fragile(options.suite, options.memory) as board:
+        first = header(board, options.suite, options.memory, load)
+        rows = {c.name: list(_rows(board, c, cuts)) for c in contenders}
     by_cut = [row for rows_of_cut in zip(*rows.values(), strict=True) for row in rows_of_cut]
     print(first, *table.markdown(HEAD, by_cut), sep="\n")
     return 0
@@ -64,7 +64,7 @@ def _add_choice(parser: argparse.ArgumentParser, name: str, choices: list[str], 
     )
 
 
-def _rows(site: Site, contender: Contender, cuts: list[Cut]) -> Iterator[list[str]]:
+def _rows(board: Compared, contender: Contender, cuts: list[Cut]) -> Iterator[list[str]]:
     """Give a row for each cut; a kernel that came through is used again."""
     kernel: Kernel | None = None
     failures = 0
@@ -73,7 +73,7 @@ def _rows(site: Site, contender: Contender, cuts: list[Cut]) -> Iterator[list[st
             survived = False
             try:
                 if failures < TRIES:
-                    kernel = kernel or stack.enter_context(started(contender, site))
+                    kernel = kernel or stack.enter_context(started(contender, board))
                     outcome = ride(kernel, cut)
                     cells, failures = _cells(outcome), 0
                     survived = outcome.completed and outcome.next_runs

@@ -11,12 +11,12 @@ import json
 import shlex
 from collections.abc import Callable
 
-from tests.support.boards import Board
+from tests.support.boards import Board, pss
 from tests.support.emulator.image import SUITES
 from tests.support.kernels import Frontend, started
 
-from .places import place, pss
-from .table import markdown
+from .support.boards import behind_networks
+from .support.table import markdown
 
 RUNTIMES = {"the runtime sent along": "bundled", "the board's own packages": "board"}
 PACKAGES = "/usr/lib/python3/dist-packages"
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
     groups = {}
     for title, runtime in RUNTIMES.items():
         memory = options.memory if runtime == "bundled" else LARGER
-        with place(options.suite, 1, memory=memory) as here:
+        with behind_networks(options.suite, 1, memory=memory) as here:
             if runtime == "bundled":
                 here.board.shell(f"rm -r {PACKAGES}")  # from the overlay of this run
             ssh = "--host", here.names[0], "--orphan-timeout", "0", "--ipykernel", runtime
@@ -99,7 +99,7 @@ def _moments(board: Board, title: str, options: tuple[str, ...]) -> list[list[st
         for moment, action in MOMENTS.items():
             action(kernel)
             kernels = board.kernels()
-            agent, own = (sum(pss(board, p)) for p in (board.agents() - kernels, kernels))
+            agent, own = (sum(pss(board.shell, p)) for p in (board.agents() - kernels, kernels))
             rows.append([title, moment, f"{agent:.1f}", f"{own:.1f}", f"{agent + own:.1f}"])
     return rows
 
@@ -107,7 +107,7 @@ def _moments(board: Board, title: str, options: tuple[str, ...]) -> list[list[st
 def _account(board: Board, runtime: str) -> dict[str, int]:
     """Return what importing each package takes in a kernel, in kB, and all that it takes."""
     code = "$(ls -d ~/.cache/rkernel/code-* | tail -1)"
-    folder = "$(ls -d ~/.cache/rkernel/runtime-*)" if runtime == "bundled" else "''"
+    folder = "$(ls -d ~/.cache/rkernel/bundle-*)" if runtime == "bundled" else "''"
     said = board.shell(f"python3 -c {shlex.quote(ACCOUNT)} {code} {folder} 2>/dev/null | tail -1")
     found = json.loads(said)
     imported = sum(found["groups"].values())

@@ -19,17 +19,17 @@ from statistics import mean
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
-from tests.support.boards import Board
+from tests.support.boards import Board, pss
 
-from . import table
-from .ledger import Counts
-from .places import KINDS, Place, place, pss
-from .processes import resident
-from .storm import Storm
-from .users import Desk, Stuck, User
+from .support import table
+from .support.boards import KINDS, Place, behind_networks
+from .support.expected_output import Counts
+from .support.fault_injection import RandomCuts
+from .support.processes import resident
+from .support.soak_clients import SharedKernel, SoakClient, Stuck
 
 KERNELS = 4
-USERS = 2  # of each kernel
+CLIENTS = 2  # of each kernel
 SAMPLE_SECONDS = 60.0  # between looks at memory, or a tenth of the time if that is less
 PATIENCE_SECONDS = 600.0  # for all kernels to start
 LOOK_SECONDS = 1.0  # between looks at whether anybody still works
@@ -79,7 +79,7 @@ class Report:
             ["minutes", f"{self.minutes:g}"],
             ["board", self.board],
             ["seed", str(self.seed)],
-            ["kernels, clients", f"{KERNELS}, {KERNELS * USERS}"],
+            ["kernels, clients", f"{KERNELS}, {KERNELS * CLIENTS}"],
             *([f"cuts: {kind}", str(count)] for kind, count in sorted(self.cuts.items())),
             *([f"requests: {kind}", str(count)] for kind, count in sorted(requests.items())),
             ["lines received", str(self._sum("received"))],
@@ -133,29 +133,29 @@ def soak(minutes: float, board: str = KINDS[0], seed: int = 0) -> Report:
     the clients ask for.
     """
     report = Report(minutes, board, seed)
-    with place(board, KERNELS) as there, ExitStack() as stack:
-        desks = [stack.enter_context(_desk(there, name)) for name in there.names]
-        report.counts = {desk.name: desk.counts for desk in desks}
-        storm = Storm(there.networks, Random(seed))
-        report.cuts = storm.cuts
-        ready = threading.Barrier(KERNELS * USERS + 1)
+    with behind_networks(board, KERNELS) as there, ExitStack() as stack:
+        kernels = [stack.enter_context(_started(there, name)) for name in there.names]
+        report.counts = {kernel.name: kernel.counts for kernel in kernels}
+        cuts = RandomCuts(there.networks, Random(seed))
+        report.cuts = cuts.counts
+        ready = threading.Barrier(KERNELS * CLIENTS + 1)
         over = threading.Event()
         threads = [
-            threading.Thread(target=_use, args=(desk, number, seed, ready, over))
-            for desk in desks
-            for number in range(USERS)
+            threading.Thread(target=_be_client, args=(kernel, number, seed, ready, over))
+            for kernel in kernels
+            for number in range(CLIENTS)
         ]
         for thread in threads:
             thread.start()
         try:
             ready.wait(PATIENCE_SECONDS)
-            with storm:
-                _watch(report, there.board, desks)
+            with cuts:
+                _watch(report, there.board, kernels)
         except threading.BrokenBarrierError:
             pass  # whoever broke it has said why
         except BaseException:
-            for desk in desks:
-                desk.failed.set()  # nobody need wait for anything
+            for kernel in kernels:
+                kernel.failed.set()  # nobody need wait for anything
             raise
         finally:
             over.set()
@@ -164,55 +164,56 @@ def soak(minutes: float, board: str = KINDS[0], seed: int = 0) -> Report:
     return report
 
 
-def _use(
-    desk: Desk, number: int, seed: int, ready: threading.Barrier, over: threading.Event
+def _be_client(
+    kernel: SharedKernel, number: int, seed: int, ready: threading.Barrier, over: threading.Event
 ) -> None:
     """Be one client of a kernel, until it is over."""
     name = f"client {number}"
-    user = User(desk, name, Random(f"{seed} {desk.name} {name}"), interrupts=number == 0)
+    random = Random(f"{seed} {kernel.name} {name}")
+    client = SoakClient(kernel, name, random, interrupts=number == 0)
     try:
-        user.join()
+        client.join()
         ready.wait(PATIENCE_SECONDS)
-        user.work(over)
-        user.listen()
+        client.work(over)
+        client.listen()
     except threading.BrokenBarrierError:
         pass  # another one failed
     except Stuck as error:
-        user.give_up(str(error))
+        client.give_up(str(error))
     except BaseException as error:
-        user.give_up(repr(error))
+        client.give_up(repr(error))
         raise
     finally:
-        user.close()
-        if not over.is_set() and desk.failed.is_set():
+        client.close()
+        if not over.is_set() and kernel.failed.is_set():
             ready.abort()  # nobody waits for this one
 
 
-def _watch(report: Report, board: Board, desks: list[Desk]) -> None:
+def _watch(report: Report, board: Board, kernels: list[SharedKernel]) -> None:
     """Look at memory until the time is up, or nobody works any more."""
     start, seconds = time.monotonic(), report.minutes * 60
     interval = min(SAMPLE_SECONDS, seconds * min(SHARES))
     while (now := time.monotonic() - start) < seconds:
-        if all(desk.failed.is_set() for desk in desks):
+        if all(kernel.failed.is_set() for kernel in kernels):
             return
         due = interval * (len(report.memory) + 1)
         if now >= due:
-            report.memory.append(_memory(now, board, desks))
+            report.memory.append(_memory(now, board, kernels))
             _say(report)
         else:
             time.sleep(min(LOOK_SECONDS, due - now))
-    report.memory.append(_memory(seconds, board, desks))
+    report.memory.append(_memory(seconds, board, kernels))
 
 
-def _memory(seconds: float, board: Board, desks: list[Desk]) -> Memory:
-    running = [desk.process.pid for desk in desks if desk.process.poll() is None]
+def _memory(seconds: float, board: Board, kernels: list[SharedKernel]) -> Memory:
+    running = [kernel.process.pid for kernel in kernels if kernel.process.poll() is None]
     launchers = [resident(pid) for pid in running]
-    kernels = pss(board, board.kernels())
+    sizes = pss(board.shell, board.kernels())
     return Memory(
         seconds,
         launcher=max(launchers, default=0.0),
-        agents=sum(pss(board, board.agents())),
-        kernel=mean(kernels) if kernels else 0.0,
+        agents=sum(pss(board.shell, board.agents())),
+        kernel=mean(sizes) if sizes else 0.0,
     )
 
 
@@ -231,7 +232,7 @@ def _say(report: Report) -> None:
 
 
 @contextmanager
-def _desk(there: Place, name: str) -> Iterator[Desk]:
+def _started(there: Place, name: str) -> Iterator[SharedKernel]:
     """Start a launcher, and end it at last."""
     path, info = write_connection_file(
         f"{there.board.folder}/{name}.json", key=secrets.token_hex(16).encode()
@@ -248,7 +249,7 @@ def _desk(there: Place, name: str) -> Iterator[Desk]:
             start_new_session=True,
         )
     try:
-        yield Desk(name, process, info, log)
+        yield SharedKernel(name, process, info, log)
     finally:
         client = BlockingKernelClient()
         client.load_connection_info(info)

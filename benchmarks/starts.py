@@ -10,10 +10,10 @@ from statistics import median
 
 from tests.support.emulator.image import SUITES
 
-from .contenders import BY_HAND, OURS, Contender, ours
-from .kernels import Kernel, started
-from .site import Site, site
-from .table import markdown
+from .support.boards import Compared, emulated
+from .support.contenders import BY_HAND, OURS, Contender, ours
+from .support.kernels import Kernel, started
+from .support.table import markdown
 
 ROUNDS = 5
 STOCK = "by hand, the stock kernel"
@@ -31,43 +31,35 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--ipykernel", choices=("board", "bundled"), default="bundled")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args(arguments)
-    cold, warm = (_contender(options.runtime, wish) for wish in ("never", "always"))
+    cold, warm = (_contender(options.ipykernel, wish) for wish in ("never", "always"))
     results: dict[str, list[float]] = {}
     kernels: dict[str, list[float]] = {}
-    with site(options.suite, options.memory) as place:
+    with emulated(options.suite, options.memory) as board:
         for turn in range(options.rounds + 1):
             for names in ({STOCK: BY_HAND}, {COLD: cold}, {FIRST: warm, NEXT: warm}):
                 with ExitStack() as stack:  # the next one starts while the first is there
                     for name, contender in names.items():
-                        kernel = stack.enter_context(started(contender, place))
+                        kernel = stack.enter_context(started(contender, board))
                         if turn:  # the first round fills caches
                             results.setdefault(name, []).append(kernel.start_seconds)
                             if contender is not BY_HAND:
-                                kernels.setdefault(name, []).append(_of_kernel(place, kernel))
-    print(f"{options.suite}, {options.memory} MB, runtime: {options.runtime}; medians in s\n")
+                                kernels.setdefault(name, []).append(_of_kernel(board, kernel))
+    print(f"{options.suite}, {options.memory} MB, ipykernel: {options.ipykernel}; medians in s\n")
     head = ["", "to the first result", "of the stock kernel", "of a cold one"]
     head += ["the kernel alone", "of a cold one"]
     print(*markdown(head, [_row(name, results, kernels) for name in results]), sep="\n")
     return 0
 
 
-def _contender(runtime: str, warm_start: str) -> Contender:
-    options = (
-        "--via",
-        "ssh",
-        "--host",
-        "board",
-        "--ipykernel",
-        runtime,
-        "--warm-start",
-        warm_start,
-    )
-    return Contender(OURS.name, lambda place, file: ours(place, file, *options))
+def _contender(ipykernel: str, warm_start: str) -> Contender:
+    options = ["--via", "ssh", "--host", "board"]
+    options += ["--ipykernel", ipykernel, "--warm-start", warm_start]
+    return Contender(OURS.name, lambda board, file: ours(board, file, *options))
 
 
-def _of_kernel(place: Site, kernel: Kernel) -> float:
+def _of_kernel(board: Compared, kernel: Kernel) -> float:
     """Return the seconds from asking for a kernel to its being ready, by the launcher's log."""
-    folder = Path(place.environment["JUPYTER_RUNTIME_DIR"], "rkernel-logs")
+    folder = Path(board.environment["JUPYTER_RUNTIME_DIR"], "rkernel-logs")
     lines = (folder / kernel.log.name).read_text("utf-8").splitlines()
     begin, end = (
         next(datetime.fromisoformat(line[:23].replace(",", ".")) for line in lines if word in line)

@@ -12,11 +12,10 @@ import os
 import sys
 from statistics import median, quantiles
 
-from . import footprint
-from .peers import Failed
-from .screen import RATE, STALL, Sight, screen, stalls
-from .table import markdown
-from .ways import WAYS, Way
+from .support.other_launchers import Failed
+from .support.screen import RATE, STALL, Sight, screen, stalls
+from .support.table import markdown
+from .support.video_contenders import CONTENDERS, VideoContender
 
 SIZES = {"240x240": (240, 240), "640x480": (640, 480)}
 RECOVERY = 0.5  # seconds after a stall that count as the stall's
@@ -38,26 +37,19 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks video", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="that each film takes")
     parser.add_argument("--size", action="append", choices=SIZES, help="this one only")
-    ways = {way.name: way for way in WAYS}
+    ways = {way.name: way for way in CONTENDERS}
     parser.add_argument("--way", action="append", choices=ways, help="this one only")
-    parser.add_argument(
-        "--memory", type=int, metavar="MINUTES", help="what one long film of ours takes, instead"
-    )
     options = parser.parse_args(arguments)
     load = os.getloadavg()[0]
-    if options.memory:
-        lines = footprint.lines(WAYS[0], SIZES["640x480"], options.memory)
-        print(f"640x480, {RATE} pictures a second; load before {load:.1f}\n")
-    else:
-        chosen = [ways[name] for name in options.way or ways]
-        lines = markdown(HEAD, _rows(options.size or list(SIZES), chosen, options.seconds))
-        print(f"{RATE} pictures a second for {options.seconds} s; load before {load:.1f}\n")
+    chosen = [ways[name] for name in options.way or ways]
+    lines = markdown(HEAD, _rows(options.size or list(SIZES), chosen, options.seconds))
+    print(f"{RATE} pictures a second for {options.seconds} s; load before {load:.1f}\n")
     print(*lines, sep="\n")
     return 0
 
 
 def film(
-    way: Way, size: tuple[int, int], seconds: int, bad: bool
+    way: VideoContender, size: tuple[int, int], seconds: int, bad: bool
 ) -> tuple[list[Sight], list[float]]:
     """Show a film in JupyterLab; return what was seen, and when stalls ended. Raises Failed."""
     with screen(way, size, seconds, bad) as shown:
@@ -68,7 +60,7 @@ def film(
         return shown.sights(), ended
 
 
-def _rows(sizes: list[str], ways: list[Way], seconds: int) -> list[list[str]]:
+def _rows(sizes: list[str], ways: list[VideoContender], seconds: int) -> list[list[str]]:
     rows = []
     for size, bad, way in itertools.product(sizes, (False, True), ways):
         try:

@@ -1,6 +1,6 @@
 """The command in a kernelspec's argv: run a kernel on a board for the frontend that starts this.
 
-Can be run by hand too: python -m rkernel_launcher --via ssh --host pi@raspberrypi -f FILE
+You can run it by hand too: python -m rkernel_launcher --via ssh --host pi@raspberrypi -f FILE
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from .sanitize import escape_controls
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a kernel until it ends; return the exit status."""
+    """Run a kernel until it ends; return the exit status.
+
+    Args:
+        argv: The arguments; those of this process by default.
+
+    Raises:
+        RkernelError: With --debug, what went wrong. Otherwise it becomes a line on stderr.
+    """
     parser = target.parser(prog="python -m rkernel_launcher", description=__doc__)
     arguments, unknown = parser.parse_known_args(argv)
     if arguments.connection_file is None:

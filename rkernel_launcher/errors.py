@@ -1,17 +1,20 @@
-"""What can go wrong, each with its sentence: what is wrong, and what to do next.
+"""What can go wrong, each with its sentences: what is wrong, and what to do next.
 
-Every error a user can meet is a class here; its `message` and `remedy` are the one place where it
-is put into words. Classes without words of their own are groups, for whoever treats several errors
-alike. The tables in docs/errors.md list the same classes, and a test compares the two.
+Every error that a user can meet is a class here. Its `message` and `remedy` are the one place that
+puts the error into words. Classes without words of their own are groups, for code that treats
+several errors alike. The tables in docs/errors.md list the same classes, and a test compares the
+two.
 """
 
 from __future__ import annotations
 
 
 class RkernelError(Exception):
-    """Carry the facts of a failure; `str()` turns them into a sentence for people.
+    """Carry the facts of a failure; `str()` turns them into sentences for people.
 
-    Parameters: keyword arguments that fill the fields of the class's `message` and `remedy`.
+    Args:
+        **facts: The values for the fields of the class's `message` and `remedy`. Further facts are
+            for the program alone.
     """
 
     message = "Something went wrong: {detail}."
@@ -24,18 +27,18 @@ class RkernelError(Exception):
         super().__init__(f"{self.message.format(**facts)} {self.remedy.format(**facts)}")
 
 
-# --- The board could not be reached ---------------------------------------------------------------
+# --- rkernel could not reach the board ------------------------------------------------------------
 
 
 class Unreachable(RkernelError):
-    """The board could not be reached."""
+    """rkernel could not reach the board."""
 
 
 class UnknownHost(Unreachable):
     """The host's name does not resolve."""
 
-    message = "The host {host} is not known."
-    remedy = "Check its spelling, or give the board's IP address."
+    message = "This PC cannot find the host {host}."
+    remedy = "Check the spelling, or give the board's IP address."
 
 
 class NobodyAnswers(Unreachable):
@@ -46,7 +49,7 @@ class PortRefused(NobodyAnswers):
     """Nothing listens at the port."""
 
     message = "{host} refused the connection to port {port}."
-    remedy = "Check that {service} runs on the board, and the port number."
+    remedy = "Check the port number, and check that {service} runs on the board."
 
 
 class ConnectTimeout(NobodyAnswers):
@@ -59,7 +62,7 @@ class ConnectTimeout(NobodyAnswers):
 class NoRoute(NobodyAnswers):
     """The network does not lead to the host."""
 
-    message = "{host} cannot be reached on port {port}: {detail}."
+    message = "This PC cannot reach {host} on port {port}: {detail}."
     remedy = "Check that the board is on and on this network."
 
 
@@ -67,33 +70,33 @@ class SshSilent(NobodyAnswers):
     """Something accepts the connection and says nothing."""
 
     message = "{host} accepts connections to port {port}, but its SSH server says nothing."
-    remedy = "Check the port number, and that the board is not too busy; restart it if it hangs."
+    remedy = "Check the port number. If the board is busy, wait. If it hangs, restart it."
 
 
 class SshBusy(Unreachable):
     """The server hung up before the login began."""
 
-    message = "The SSH server of {host} hung up before the login began: {detail}."
+    message = "The SSH server of {host} closed the connection before the login began: {detail}."
     remedy = (
-        "Wait a minute and try again. If it goes on, port {port} is not that of an SSH server, or "
-        "the server does not let this PC in."
+        "Wait a minute and try again. If it happens again, check that an SSH server has port "
+        "{port}, and that this server allows this PC to connect."
     )
 
 
 class NoCommonAlgorithm(Unreachable):
     """Client and server have no cipher, key type or the like in common."""
 
-    message = "ssh and the server of {host} have no {what} in common; the server has {offer}."
+    message = "ssh and the server of {host} have no {what} in common. The server offers {offer}."
     remedy = (
-        "The server is too old, or allows too little. Update it, or add these lines to "
-        "~/.ssh/config: Host {host}, and below it: {setting}"
+        "Update the server. If you cannot, add these lines to ~/.ssh/config: Host {host}, and "
+        "below it: {setting}"
     )
 
 
-class NoWay(Unreachable):
-    """The board could be reached neither over ssh nor over rpyc."""
+class NoTransport(Unreachable):
+    """The board answers neither over ssh nor over rpyc."""
 
-    message = "{host} can be reached neither over ssh ({ssh}) nor over rpyc ({rpyc})."
+    message = "{host} answers neither over ssh ({ssh}) nor over rpyc ({rpyc})."
     remedy = "Start sshd or MaixPy3's rpyc service on the board, and check the address."
 
 
@@ -107,39 +110,39 @@ class ProxyFailed(Unreachable):
 class JumpFailed(Unreachable):
     """The jump host cannot reach the next host."""
 
-    message = "The way over {jump} did not lead to {host}, port {port}: {detail}."
+    message = "The jump host {jump} could not reach {host} on port {port}: {detail}."
     remedy = (
-        "Check the address as {jump} sees it, and that its sshd allows TCP forwarding. "
-        "Try it in a terminal: {command}"
+        "Check that {jump} can use that address, and that the sshd of {jump} allows TCP "
+        "forwarding. Try it in a terminal: {command}"
     )
 
 
 class SshFailed(Unreachable):
-    """The SSH connection failed in some other way."""
+    """The SSH connection failed for another reason."""
 
     message = "The SSH connection to {host} failed: {detail}."
     remedy = "Try it in a terminal: {command}"
 
 
 class NotRpyc(Unreachable):
-    """Something answers at the port, but it is no SlaveService of rpyc."""
+    """Something answers at the port, but it is not rpyc's SlaveService."""
 
     message = "{host} answers on port {port}, but not as an rpyc service ({detail})."
-    remedy = "Check the port number, and that rpyc's SlaveService runs there."
+    remedy = "Check the port number, and check that rpyc's SlaveService runs there."
 
 
 class BoardSilent(Unreachable):
-    """A request to the board is not answered in time."""
+    """The board does not answer a request in time."""
 
     message = "The board did not answer within {seconds:.0f} s."
-    remedy = "Check that the board is on and not too busy, and try again."
+    remedy = "Check that the board is on and not too busy, then try again."
 
 
 class BoardLost(Unreachable):
-    """The connection ended while the board was at work for us."""
+    """The connection ended while the board worked for us."""
 
-    message = "The connection to the board was lost ({detail})."
-    remedy = "Check that the board is on and on this network, and try again."
+    message = "The connection to the board broke ({detail})."
+    remedy = "Check that the board is on and on this network, then try again."
 
 
 class NoAgent(Unreachable):
@@ -150,72 +153,77 @@ class AgentRefused(NoAgent):
     """Nothing listens at the agent's port."""
 
     message = "{host} refused the connection to the agent's port {port}."
-    remedy = "Check that no firewall closes that port, or use another one with --link-port."
+    remedy = "Check that no firewall blocks that port, or choose another port with --link-port."
 
 
 class AgentGone(NoAgent):
-    """There is no agent where there was one."""
+    """The agent that we knew has ended."""
 
-    message = "The agent on {host} is not there any more."
+    message = "The agent on {host} has ended."
     remedy = "Start the kernel again from the frontend."
 
 
 class NoHandover(NoAgent):
     """The agent could not take a connection over."""
 
-    message = "The agent on {host} could not take the connection over: {detail}."
-    remedy = "Try again; if that does not help, restart the board."
+    message = "The agent on {host} could not take over the connection: {detail}."
+    remedy = "Try again. If that does not help, restart the board."
 
 
 class NotAnAgent(NoAgent):
     """Something else answers at the agent's port."""
 
-    message = "What answers at the agent's port on {host} is not an rkernel agent."
-    remedy = "End the program that listens there, or use another port with --link-port."
+    message = "The program that answers at the agent's port on {host} is not an rkernel agent."
+    remedy = "End that program, or choose another port with --link-port."
 
 
 class OtherAgent(NoAgent):
     """The agent speaks another version of the protocol."""
 
-    message = "The agent on {host} speaks version {version} of the protocol, which we do not."
-    remedy = "Update rkernel on the older PC, or use another port with --link-port."
+    message = (
+        "The agent on {host} speaks version {version} of the link's protocol, "
+        "but this rkernel speaks another version."
+    )
+    remedy = (
+        "Update rkernel on the PC that has the older one, or choose another port with --link-port."
+    )
 
 
 class LinkRefused(NoAgent):
-    """The agent hung up before the handshake was over."""
+    """The agent closed the connection before the handshake was over."""
 
-    message = "The agent on {host} does not accept our token."
-    remedy = "Start the kernel again; if that does not help, restart the board."
+    message = "The agent on {host} does not accept the token of this launcher."
+    remedy = "Start the kernel again. If that does not help, restart the board."
 
 
 class WrongToken(NoAgent):
     """What listens at the agent's port does not know the agent's token."""
 
-    message = "What listens at the agent's port on {host} cannot prove that it is our agent."
-    remedy = "Check that nothing sits between this PC and the board, or use --via ssh."
+    message = "The agent on {host} cannot prove that it is rkernel's agent."
+    remedy = "Check that no other machine answers in the board's place, or use --via ssh."
 
 
 class HandshakeCut(Unreachable):
-    """The connection to the agent broke, or the agent was silent, before it had proven itself."""
+    """The connection broke, or the agent was silent, before the agent had proven itself."""
 
-    message = "The connection to the agent on {host} broke at its beginning: {detail}."
-    remedy = "Try again; if that does not help, check what answers there."
+    message = "The connection to the agent on {host} broke during the handshake: {detail}."
+    remedy = "Try again. If that does not help, check which program answers there."
 
 
-# --- The board did not let us in, or may be another machine ---------------------------------------
+# --- The board refused the login, or may be another machine ---------------------------------------
 
 
 class NotLetIn(RkernelError):
-    """The board did not let us in, or may be another machine."""
+    """The board refused the login, or may be another machine."""
 
 
 class UnknownHostKey(NotLetIn):
-    """The host's key is in no known_hosts file."""
+    """No known_hosts file contains the host's key."""
 
-    message = "The SSH key of {host} is not known here ({key})."
+    message = "This PC does not know the SSH key of {host} ({key})."
     remedy = (
-        "Run rkernel add --host {address} in a terminal and check the key there; "
-        "scripts can say --host-key accept-new."
+        "Run rkernel add --host {address} in a terminal, and check the key that it shows. "
+        "A script can use --host-key accept-new."
     )
 
 
@@ -236,22 +244,22 @@ class ChangedHostKey(WrongHostKey):
 class RevokedHostKey(WrongHostKey):
     """The host shows a key that known_hosts marks as revoked."""
 
-    message = "The SSH key of {host} is marked as revoked ({key})."
-    remedy = "Do not connect; if the mark is wrong, remove the @revoked line for it in {path}."
+    message = "The file {path} marks the SSH key of {host} as revoked ({key})."
+    remedy = "Do not connect. If the mark is wrong, remove the @revoked line from that file."
 
 
 class LoginRefused(NotLetIn):
-    """No way of logging in that we could try was accepted."""
+    """The server accepted none of the methods that we could try."""
 
-    message = "{host} did not let the user {user} in ({tried} refused)."
+    message = "{host} did not let {user} log in (tried: {tried})."
     remedy = "Check the user name, or install a key there: ssh-copy-id -p {port} {user}@{host}"
 
 
 class LoginCut(NotLetIn):
-    """The server closed the connection in the middle of logging in."""
+    """The server closed the connection during the login."""
 
-    message = "{host} closed the connection while {user} was logging in ({tried} refused)."
-    remedy = "If it was shown too many keys, name the right one with --identity."
+    message = "{host} closed the connection during the login of {user} (tried: {tried})."
+    remedy = "If the server saw too many keys, name the right one with --identity."
 
 
 class PasswordRefused(NotLetIn):
@@ -264,54 +272,57 @@ class PasswordRefused(NotLetIn):
 class PasswordNeeded(NotLetIn):
     """The server wants a password, and there is nobody to ask."""
 
-    message = "{host} wants a password for {user}, and none is kept here ({tried} refused)."
+    message = (
+        "{host} wants a password for {user}, but this PC's keyring does not contain it "
+        "(tried: {tried})."
+    )
     remedy = (
-        "Run rkernel add --host {address} in a terminal and keep the password, "
+        "Run rkernel add --host {address} in a terminal and store the password, "
         "or install a key: ssh-copy-id -p {port} {user}@{host}"
     )
 
 
 class KeyUnusable(NotLetIn):
-    """A private key's file cannot be read or decrypted."""
+    """We cannot read or decrypt the file of a private key."""
 
-    message = "The key {path} cannot be used: {detail}."
-    remedy = "Check the file given with --identity and its passphrase."
+    message = "rkernel cannot use the key {path}: {detail}."
+    remedy = "Check that file and its passphrase, or name another key with --identity."
 
 
 class KeyLocked(KeyUnusable):
     """A private key has a passphrase that nobody can give."""
 
-    message = "The key {path} has a passphrase, which is neither in the agent nor in the keyring."
+    message = "The key {path} needs a passphrase, and neither the SSH agent nor the keyring has it."
     remedy = (
-        "Run ssh-add '{path}', or rkernel add in a terminal and keep the passphrase. "
-        "On macOS, where the keychain has it: ssh-add --apple-load-keychain"
+        "Run ssh-add '{path}'. Or run rkernel add in a terminal and store the passphrase. "
+        "If the keychain of macOS has it: ssh-add --apple-load-keychain"
     )
 
 
 class AgentDeclined(NotLetIn):
     """The SSH agent did not sign with a key that the server would take."""
 
-    message = "The SSH agent did not use the key that {host} would take for {user}."
-    remedy = "It asks at each use: confirm it, or touch the security key, when the kernel starts."
+    message = "{host} would accept a key of {user}, but the SSH agent did not sign with it."
+    remedy = "Confirm the use of the key, or touch the security key, when the kernel starts."
     retry_after = 60.0  # seconds: each attempt asks the person again
 
 
 class SecondFactorNeeded(NotLetIn):
     """The server takes the key, and then wants an answer that changes each time."""
 
-    message = "{host} took the key of {user}, and now wants an answer, such as a code."
+    message = "{host} accepted the key of {user}, and also wants an answer, such as a code."
     remedy = (
-        "Keep a connection open for rkernel to use: put ControlMaster auto, ControlPath "
+        "Let rkernel share a connection that you open: put ControlMaster auto, ControlPath "
         "~/.ssh/%C and ControlPersist 8h under Host {host} in ~/.ssh/config, and log in once in "
         "a terminal with ssh."
     )
 
 
 class KeyNotInstalled(NotLetIn):
-    """The public key could not be put into authorized_keys."""
+    """The public key did not get into authorized_keys."""
 
-    message = "The key could not be installed on {place}: {detail}."
-    remedy = "Check that the home folder there is writable, or install it by hand."
+    message = "rkernel could not install the key on {place}: {detail}."
+    remedy = "Check that you can write to the home folder there, or install the key by hand."
 
 
 # --- The board lacks what a kernel needs ----------------------------------------------------------
@@ -322,7 +333,7 @@ class BoardCannot(RkernelError):
 
 
 class UnknownBoard(BoardCannot):
-    """The machine is of a kind that rkernel does not run on."""
+    """rkernel does not run on machines of this kind."""
 
     message = "{host} is a board of an unknown kind ({system} on {machine})."
     remedy = "rkernel needs a board that runs Linux."
@@ -331,26 +342,28 @@ class UnknownBoard(BoardCannot):
 class NoPython(BoardCannot):
     """The board has no Python of that name."""
 
-    message = "The board has no Python that can be started ({detail})."
-    remedy = "Install Python 3.8 or newer there, or say where it is with --python."
+    message = "The board could not start Python ({detail})."
+    remedy = "Install Python 3.8 or newer there, or give its path with --python."
 
 
 class OldPython(BoardCannot):
     """The board's Python is too old."""
 
-    message = "The board's Python is {version}, rkernel needs 3.8 or newer."
-    remedy = "Install a newer one there, or say where it is with --python."
+    message = "The board's Python is {version}, but rkernel needs 3.8 or newer."
+    remedy = "Install a newer Python there, or give the path of another one with --python."
 
 
 class FirstStageFailed(BoardCannot):
     """Python starts on the board, but our code does not."""
 
-    message = "Our code did not start on the board ({detail})."
-    remedy = "Check that the board's shell prints nothing odd and that its Python works."
+    message = "rkernel's code did not start on the board ({detail})."
+    remedy = (
+        "Check that Python works on the board. Check also what the board's shell prints at login."
+    )
 
 
 class UnfitPackages(BoardCannot):
-    """The board's own packages will not do."""
+    """The board's own packages do not suffice."""
 
 
 class NoIpykernel(UnfitPackages):
@@ -363,66 +376,70 @@ class NoIpykernel(UnfitPackages):
 class OldPackages(UnfitPackages):
     """The board's packages are too old for its ipykernel."""
 
-    message = "The board's ipykernel {ipykernel} needs {needs}, it has {has}."
+    message = "The board's ipykernel {ipykernel} needs {needs}, but the board has {has}."
     remedy = "{hint}"
 
 
 class NoBundle(BoardCannot):
-    """There are no packages to send for the board's version of Python."""
+    """rkernel has no packages to send for the board's version of Python."""
 
-    message = "There are no packages to send for Python {version}, only for {versions}."
+    message = "rkernel has no packages to send for Python {version}, only for {versions}."
     remedy = "Install ipykernel on the board, or name another Python there with --python."
 
 
 class BundleFailed(BoardCannot):
-    """The board could not unpack what its kernel needs."""
+    """The board could not unpack the packages for its kernel."""
 
-    message = "The board could not install the packages that were sent to it: {detail}."
-    remedy = "Run the command again; it goes on where it was."
+    message = "The board could not install the packages that rkernel sent: {detail}."
+    remedy = "Run the command again. It goes on where it stopped."
 
 
 class NoSpaceForBundle(BoardCannot):
-    """The board's disk cannot take what its kernel needs."""
+    """The board's disk has no space for the packages of a kernel."""
 
     message = (
-        "A kernel's packages take {needed:.1f} MB in {path} of the board, {free:.1f} MB are free."
+        "A kernel's packages take {needed:.1f} MB in {path} on the board, "
+        "but only {free:.1f} MB are free."
     )
-    remedy = "Free some there, or set XDG_CACHE_HOME on the board to a folder with space."
+    remedy = "Remove files there, or set XDG_CACHE_HOME on the board to a folder with space."
 
 
 class NoSpace(BoardCannot):
     """The board's disk is full."""
 
-    message = "There is no space left on the board for {path}."
+    message = "The board has no space left for {path}."
     remedy = "Free about 1 MB there, or set XDG_CACHE_HOME on the board to a folder with space."
 
 
 class CacheUnusable(BoardCannot):
-    """Our folder on the board cannot be written."""
+    """We cannot write to our folder on the board."""
 
-    message = "The board's folder {path} cannot be written: {detail}."
-    remedy = "Make it writable, or set XDG_CACHE_HOME on the board to a folder that is."
+    message = "On the board, rkernel cannot write to {path}: {detail}."
+    remedy = "Make it writable, or set XDG_CACHE_HOME on the board to a writable folder."
 
 
 class NoMemory(BoardCannot):
     """The board has too little memory for a kernel."""
 
-    message = "{host} has {available} MB of memory available, a kernel takes about {needed} MB."
-    remedy = "End programs that run there; --no-check writes the kernel all the same."
+    message = "{host} has {available} MB of memory available, but a kernel takes about {needed} MB."
+    remedy = "End programs on the board, or use --no-check to add the kernel all the same."
 
 
 class AgentFailed(BoardCannot):
     """The agent does not start."""
 
     message = "The agent did not start on the board: {detail}."
-    remedy = "Check that the board's Python is whole, or name another with --python."
+    remedy = "Check that the board's Python is complete, or name another one with --python."
 
 
 class LinkPortTaken(BoardCannot):
     """Another program on the board listens at the link's port."""
 
-    message = "Port {port} on the board is taken by another program ({detail})."
-    remedy = "End that program, perhaps an rkernel agent of another version, or use --link-port."
+    message = "Another program on the board uses port {port} ({detail})."
+    remedy = (
+        "End that program (perhaps an rkernel agent of another version), "
+        "or choose another port with --link-port."
+    )
 
 
 # --- What runs on the board does not work as it should --------------------------------------------
@@ -433,56 +450,61 @@ class BoardBroken(RkernelError):
 
 
 class BoardMisbehaved(BoardBroken):
-    """Something sent what it never sends.
+    """A program on the board sent what it never sends.
 
-    Parameters: what it should be; detail, what came.
+    Args:
+        what: The program that should answer.
+        detail: What came from it.
     """
 
-    message = "What answers is not {what}: it sent {detail}."
-    remedy = "Nothing of this PC was read or run. Check which machine answers there."
+    message = "The program that answers is not {what}: it sent {detail}."
+    remedy = "It read and ran nothing on this PC. Check which machine answers there."
 
     def __init__(self, *, what: str, detail: str) -> None:
         super().__init__(what=what, detail=detail)
 
 
 class BoardError(BoardBroken):
-    """Our code raised an exception on the board; `facts["traceback"]` has all that it said."""
+    """Our code raised an exception on the board; `facts["traceback"]` contains its traceback."""
 
     message = "The board reports: {detail}."
 
 
-# --- A kernel did not start, has ended, or is not to be had ---------------------------------------
+# --- A kernel did not start, has ended, or is not available ---------------------------------------
 
 
 class NoKernelRuns(RkernelError):
-    """A kernel did not start, has ended, or is not to be had."""
+    """A kernel did not start, has ended, or is not available."""
 
 
 class KernelNotStarted(NoKernelRuns):
-    """The kernel's process could not be started."""
+    """The kernel's process did not start."""
 
-    message = "The kernel could not be started on the board: {detail}."
-    remedy = "Check --python, --workdir and --env; rkernel add shows what the board has."
+    message = "The board could not start the kernel: {detail}."
+    remedy = "Check --python, --workdir and --env. rkernel add shows what the board has."
 
 
 class KernelSilent(NoKernelRuns):
     """The kernel started but did not answer."""
 
     message = "The kernel on {host} did not answer within {seconds:.0f} s."
-    remedy = "Look at the log with --debug; --no-check writes the kernel all the same."
+    remedy = (
+        "Look at the launcher's log, or try again: the first start takes longest. "
+        "rkernel add --no-check adds the kernel without a trial."
+    )
 
 
 class CheckFailed(NoKernelRuns):
-    """The kernel that rkernel add started to see whether it works did not."""
+    """The kernel that `rkernel add` started for a trial did not work."""
 
-    message = "A kernel was tried on {host}, and it failed: {said}"
-    remedy = "To write the kernel all the same, use --no-check."
+    message = "The trial of a kernel on {host} failed: {detail}"
+    remedy = "To add the kernel all the same, use --no-check."
 
 
 class DemoFailed(NoKernelRuns):
-    """A cell of the demonstration did not do what it is there to show."""
+    """A cell of the demonstration did not show what it should."""
 
-    message = "The demonstration went wrong: {detail}."
+    message = "The demonstration failed: {detail}."
 
 
 class KernelDied(NoKernelRuns):
@@ -493,7 +515,7 @@ class KernelDied(NoKernelRuns):
 
 
 class KernelGone(NoKernelRuns):
-    """The link is back, and the kernel is not."""
+    """The link is back, but the kernel is gone."""
 
     message = "The kernel on {host} is gone: {why}."
     remedy = "{hint}"
@@ -503,45 +525,45 @@ class LinkLost(NoKernelRuns):
     """The link broke, and did not come back while the kernel waited."""
 
     message = (
-        "The link to {host} was lost for longer than the orphan timeout of {orphan_timeout} "
+        "The link to {host} was down for longer than the orphan timeout of {orphan_timeout} "
         "({detail})."
     )
-    remedy = "The kernel's variables are gone; check the network and start the kernel again."
+    remedy = "The kernel's variables are lost. Check the network and start the kernel again."
 
 
 class NoKernel(NoKernelRuns):
-    """There is no such kernel on the board, or none that can be taken over."""
+    """The board has no such kernel, several that fit, or none that can be taken over."""
 
-    message = "There is no kernel {kernel} on {host}, or none that is ready."
-    remedy = "rkernel ps shows those that are there."
+    message = "{host} has no kernel {kernel} that is ready, or several whose ids begin like that."
+    remedy = "rkernel ps shows the kernels there."
 
 
 class NoOrphan(NoKernelRuns):
-    """There is no kernel on the board whose launcher is gone."""
+    """The board has no kernel whose launcher is gone."""
 
-    message = "There is no kernel on {host} whose launcher is gone."
-    remedy = "rkernel ps shows the kernels that are there."
+    message = "{host} has no kernel whose launcher is gone."
+    remedy = "rkernel ps shows the kernels there."
 
 
 class KernelBusy(NoKernelRuns):
     """The kernel has a launcher that is connected."""
 
-    message = "The kernel {kernel} on {host} has a launcher that is connected."
-    remedy = "Use the frontend that has it, or end that one first."
+    message = "Another launcher is connected to the kernel {kernel} on {host}."
+    remedy = "Use the frontend that started that launcher, or end that frontend first."
 
 
 class KernelsStay(NoKernelRuns):
-    """Kernels that were to be stopped are still there."""
+    """Kernels that should end are still there."""
 
-    message = "The kernels on {host} could not be stopped: {detail}."
-    remedy = "Try again; if that does not help, restart the board."
+    message = "rkernel could not stop the kernels on {host}: {detail}."
+    remedy = "Try again. If that does not help, restart the board."
 
 
 class NoView(NoKernelRuns):
     """No launcher serves the pictures of a board."""
 
     message = "No kernel on {host} serves its pictures now."
-    remedy = "Add it with rkernel add --video mjpeg, and start it in a notebook."
+    remedy = "Add the kernel with rkernel add --video mjpeg, and start it in a notebook."
 
 
 # --- The reason is on this PC: an option, a file, a port ------------------------------------------
@@ -552,93 +574,99 @@ class OnThisPc(RkernelError):
 
 
 class BadOption(OnThisPc):
-    """An option's value cannot be used."""
+    """An option cannot have this value."""
 
     message = "{option} cannot be {value!r}: {detail}."
     remedy = "See rkernel add --help."
 
 
 class BadName(OnThisPc):
-    """The name cannot name a kernel."""
+    """A kernel cannot have this name."""
 
     message = "{name!r} cannot be the name of a kernel."
-    remedy = "Use letters, digits, dots, dashes and underscores only."
+    remedy = (
+        "Begin with a letter or a digit, and use only letters, digits, dots, dashes and "
+        "underscores."
+    )
 
 
 class NameTaken(OnThisPc):
-    """A kernel of that name is there already."""
+    """A kernel of that name exists already."""
 
-    message = "A kernel named {name} is there already."
-    remedy = "Choose another with --name, or replace it with --yes."
+    message = "A kernel named {name} exists already."
+    remedy = "Choose another name with --name, or replace that kernel with --yes."
 
 
 class ForeignName(NameTaken):
-    """A kernel of that name is there, and it was not written by rkernel."""
+    """A kernel of that name exists already, and rkernel did not write it."""
 
-    message = "A kernel named {name} is there already, and it is not one of rkernel's."
-    remedy = "Choose another with --name."
+    message = "A kernel named {name} exists already, and rkernel did not add it."
+    remedy = "Choose another name with --name."
 
 
 class NoSuchKernel(OnThisPc):
-    """There is no kernel of ours by that name."""
+    """rkernel has written no kernelspec of that name."""
 
-    message = "There is no rkernel kernel named {name}."
-    remedy = "rkernel list shows those that are there."
+    message = "rkernel has added no kernel named {name}."
+    remedy = "rkernel list shows the kernels that it has added."
 
 
 class OldKernelspec(OnThisPc):
-    """A kernelspec's argv has words that are no options of this version."""
+    """A kernelspec's argv contains words that are not options of this version."""
 
-    message = "The kernelspec was written by an older rkernel: it says {words}."
+    message = "An older rkernel wrote this kernelspec: it contains {words}."
     remedy = "Run rkernel add again for that board."
 
 
 class KernelsUnusable(OnThisPc):
-    """The folder of the kernelspecs on this PC cannot be written."""
+    """We cannot write to the folder of the kernelspecs on this PC."""
 
-    message = "The kernels in {path} cannot be changed: {detail}."
+    message = "rkernel cannot change the kernels in {path}: {detail}."
     remedy = "Make that folder writable for yourself."
 
 
 class BadConnectionFile(OnThisPc):
-    """The frontend's connection file cannot be used."""
+    """We cannot use the frontend's connection file."""
 
-    message = "The connection file {path} cannot be used: {detail}."
-    remedy = "The frontend writes it; by hand, take one that jupyter_client wrote."
+    message = "rkernel cannot use the connection file {path}: {detail}."
+    remedy = (
+        "A frontend writes this file. To start a launcher by hand, use a file that jupyter_client "
+        "wrote."
+    )
 
 
 class PortInUse(OnThisPc):
-    """An endpoint of the connection file is taken."""
+    """Another program uses an endpoint of the connection file."""
 
-    message = "The endpoint {endpoint} cannot be served here: {detail}."
+    message = "The launcher cannot listen at {endpoint}: {detail}."
     remedy = "Start the kernel again, so that the frontend chooses other ports."
 
 
 class VideoPortInUse(OnThisPc):
-    """The port for pictures in a browser cannot be had."""
+    """Another program uses the port for pictures in a browser."""
 
-    message = "Pictures cannot be served at port {port} of this PC: {detail}."
-    remedy = "End the program that has the port, or choose another one with --video-port."
+    message = "rkernel cannot serve pictures at port {port} of this PC: {detail}."
+    remedy = "End the program that uses the port, or choose another port with --video-port."
 
 
 class SshConfigBroken(OnThisPc):
-    """The ssh settings cannot be understood."""
+    """We cannot understand the ssh settings."""
 
-    message = "The ssh settings for {host} cannot be used: {detail}."
-    remedy = "Correct them; ssh -G {host} shows what ssh makes of them."
+    message = "rkernel cannot use the ssh settings for {host}: {detail}."
+    remedy = "Correct them. ssh -G {host} shows what ssh reads."
 
 
 class NoProgram(OnThisPc):
-    """A program that is to carry the bytes is not on this PC."""
+    """A program that should carry the bytes is not on this PC."""
 
-    message = "There is no program {program} on this PC."
+    message = "This PC has no program {program}."
     remedy = "Install it, or check its name and PATH."
 
 
 class SshUnusable(OnThisPc):
-    """The `ssh` of this PC cannot be used."""
+    """We cannot use the `ssh` of this PC."""
 
-    message = "The program {program} cannot be used: {detail}."
+    message = "rkernel cannot use the program {program}: {detail}."
     remedy = "Install OpenSSH's client, or use --ssh paramiko."
 
 
@@ -646,35 +674,35 @@ class SettingNotHonoured(OnThisPc):
     """The ssh settings say what the embedded client cannot do."""
 
     message = "The ssh settings for {host} say {setting}, which the embedded client cannot do."
-    remedy = "Install OpenSSH's client and use --ssh openssh, or leave that setting out for {host}."
+    remedy = "Install OpenSSH's client and use --ssh openssh, or remove that setting for {host}."
 
 
 class KnownHostsUnusable(OnThisPc):
-    """A known_hosts file cannot be read or written."""
+    """We cannot read or write a known_hosts file."""
 
-    message = "The file {path} cannot be used: {detail}."
+    message = "rkernel cannot use the file {path}: {detail}."
     remedy = "Make it readable and writable for yourself."
 
 
 class NoWheels(OnThisPc):
-    """What a board without packages needs is not on this PC and cannot be fetched."""
+    """This PC lacks the packages for a board without any, and cannot fetch them."""
 
-    message = "This PC lacks the packages for Python {version}, and could not fetch them: {detail}."
+    message = "This PC lacks the packages for Python {version} and could not fetch them: {detail}."
     remedy = (
         "Connect this PC to the internet and run: rkernel fetch --python {version} "
-        "(or copy {folder} from a PC where that was done)."
+        "(or copy {folder} from a PC that has fetched them)."
     )
 
 
 class PcCacheUnusable(OnThisPc):
-    """Our folder on this PC cannot be written."""
+    """We cannot write to our folder on this PC."""
 
-    message = "This PC's folder {path} cannot be used: {detail}."
+    message = "rkernel cannot use this PC's folder {path}: {detail}."
     remedy = "Make it writable, and check that the disk is not full."
 
 
 class NotSupportedHere(OnThisPc):
-    """This system cannot play a board."""
+    """This system cannot play the board."""
 
-    message = "This system cannot play a board itself."
+    message = "This system cannot play the board."
     remedy = "Use Linux or macOS for --via local, or name a board with --host."

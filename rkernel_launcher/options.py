@@ -1,8 +1,8 @@
 """Options: the kinds of values that they have, and the machinery that reads and writes them.
 
-An option is declared once, as a field of a dataclass (see `target.Target`). From there come the
-option of `rkernel add`, the argument of the launcher, and what a kernelspec's argv says. On the way
-from a person to the launcher a value is text; `read` makes it a value, in both places alike.
+An option is declared once, as a field of a dataclass (see `target.Target`). From that field come
+the option of `rkernel add`, the argument of the launcher, and the words of a kernelspec's argv. A
+value is text until `read` turns it into a value, in `rkernel add` and in the launcher alike.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ _FILLED_IN = re.compile(r"\{[A-Za-z0-9_]+\}")  # by jupyter_client, in each word
 
 
 class Duration(NamedTuple):
-    """A time as a person gave it, and its seconds, which are infinite for "forever"."""
+    """A time as a person gave it.
+
+    Attributes:
+        seconds: Infinite for "forever".
+        text: What the person gave.
+    """
 
     seconds: float
     text: str
@@ -35,7 +40,11 @@ class Duration(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Duration:
-        """Return the time that a text such as 90s, 1.5h, 0 or forever gives. Raises ValueError."""
+        """Return the time that a text such as 90s, 1.5h, 0 or forever gives.
+
+        Raises:
+            ValueError: The text has another form.
+        """
         if text == "forever":
             return cls(math.inf, text)
         match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)", text)
@@ -49,9 +58,13 @@ class Duration(NamedTuple):
 
 @dataclass(frozen=True)
 class Kind(Generic[_T]):
-    """How a value is read from text, which may raise ValueError with a reason, and written again.
+    """How to read a value from text, and how to write it again.
 
-    Attributes: metavar, what a value is called in help; choices, all values there are, if few.
+    Attributes:
+        read: Returns the value of a text, or raises a ValueError with the reason against it.
+        metavar: The word for a value in the help.
+        write: Returns the text of a value.
+        choices: All values, if there are few.
     """
 
     read: Callable[[str], _T]
@@ -61,71 +74,94 @@ class Kind(Generic[_T]):
 
 
 def text(metavar: str) -> Kind[str | None]:
-    """Any text; an empty one is as good as none."""
-    return Kind(lambda said: said or None, metavar, str)
+    """Accept any text, and an empty one as none.
+
+    Args:
+        metavar: The word for it in the help.
+    """
+    return Kind(lambda raw: raw or None, metavar, str)
 
 
 def matching(pattern: str, reason: str, metavar: str) -> Kind[str | None]:
-    """Text that a regular expression matches."""
+    """Accept text that a regular expression matches as a whole.
 
-    def read(said: str) -> str:
-        if not re.fullmatch(pattern, said, re.ASCII | re.DOTALL):
+    Args:
+        pattern: The regular expression. Its character classes are ASCII's, and its dot also
+            matches a line feed.
+        reason: What to say to other text.
+        metavar: The word for it in the help.
+    """
+
+    def read(raw: str) -> str:
+        if not re.fullmatch(pattern, raw, re.ASCII | re.DOTALL):
             raise ValueError(reason)
-        return said
+        return raw
 
     return Kind(read, metavar, str)
 
 
 def choice(*choices: str) -> Kind[str]:
-    """One of a few words."""
+    """Accept one of a few words."""
 
-    def read(said: str) -> str:
-        if said not in choices:
-            raise ValueError(f"it is one of {', '.join(choices)}")
-        return said
+    def read(raw: str) -> str:
+        if raw not in choices:
+            raise ValueError(f"use one of {', '.join(choices)}")
+        return raw
 
     return Kind(read, f"[{'|'.join(choices)}]", choices=choices)
 
 
 def integer(least: int, most: int, reason: str, metavar: str) -> Kind[int]:
-    """A whole number between two limits."""
+    """Accept a whole number between two limits.
 
-    def read(said: str) -> int:
-        if not re.fullmatch("[0-9]{1,9}", said) or not least <= int(said) <= most:
+    Args:
+        least: The smallest number.
+        most: The largest.
+        reason: What to say to anything else.
+        metavar: The word for it in the help.
+    """
+
+    def read(raw: str) -> int:
+        if not re.fullmatch("[0-9]{1,9}", raw) or not least <= int(raw) <= most:
             raise ValueError(reason)
-        return int(said)
+        return int(raw)
 
     return Kind(read, metavar)
 
 
 def duration(least: float = 0, most: float = math.inf) -> Kind[Duration]:
-    """A time; one without an upper limit may be for ever."""
+    """Accept a time.
 
-    def read(said: str) -> Duration:
+    Args:
+        least: The shortest, in seconds; it counts only if there is a longest.
+        most: The longest, in seconds; without one, "forever" is accepted.
+    """
+
+    def read(raw: str) -> Duration:
         if most == math.inf:
-            return Duration.read(said)
+            return Duration.read(raw)
         try:
-            found = Duration.read(said)
+            found = Duration.read(raw)
         except ValueError:
-            found = Duration(math.nan, said)
+            found = Duration(math.nan, raw)
         if not least <= found.seconds <= most:
-            raise ValueError(f"it is {least:g} to {most:g} seconds")
+            raise ValueError(f"use {least:g} to {most:g} seconds")
         return found
 
     return Kind(read, "TIME")
 
 
-def _read_local_path(said: str) -> str | None:
+def _read_local_path(raw: str) -> str | None:
     try:
-        return str(Path(said).expanduser().absolute()) if said else None
+        return str(Path(raw).expanduser().absolute()) if raw else None
     except RuntimeError as error:
-        raise ValueError("there is no such home folder") from error
+        raise ValueError("this PC has no such home folder") from error
 
 
-def _read_variable(said: str) -> tuple[str, str]:
-    if not re.match(r"[A-Za-z_]\w*=", said):
+def _read_variable(raw: str) -> tuple[str, str]:
+    if not re.match(r"[A-Za-z_]\w*=", raw):
         raise ValueError("it is not NAME=VALUE")
-    name, _, value = said.partition("=")
+    name, _, value = raw.partition("=")
     return name, value
 
 
@@ -134,7 +170,7 @@ LOCAL_PATH = Kind(_read_local_path, "FILE", str)
 """A file of this PC; absolute, since a frontend starts the launcher in another folder."""
 VARIABLE = Kind(_read_variable, "NAME=VALUE", "=".join)
 FLAG: Kind[bool] = Kind(bool, "")
-"""An option that has no value: it is there or not."""
+"""An option without a value: it is given or not."""
 
 
 # --- declaring --------------------------------------------------------------------------------
@@ -142,12 +178,18 @@ FLAG: Kind[bool] = Kind(bool, "")
 
 @dataclass(frozen=True)
 class Option:
-    """An option as it was declared.
+    """An option as a field declares it.
 
-    Attributes: name, of the field; kind; default; help; many, whether it can be repeated, which
-    makes its value a tuple; in_argv, whether it is written to a kernelspec's argv; add_default,
-    what `rkernel add` takes for it when it is not given; variable, that of the environment which
-    then gives it to `rkernel add`, and to nobody else.
+    Attributes:
+        name: The field's.
+        kind: How to read and write its value.
+        default: Its value when it is not given.
+        help: What `--help` says about it.
+        many: Whether it can be repeated, which makes its value a tuple.
+        in_argv: Whether a kernelspec's argv may contain it.
+        add_default: Its value in `rkernel add` when it is not given; None for `default`.
+        variable: The variable of the environment that gives `rkernel add` its value, when the
+            command line does not.
     """
 
     name: str
@@ -161,37 +203,43 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """Return how it is written: --link-port."""
+        """Its name on a command line, such as --link-port."""
         return "--" + self.name.replace("_", "-")
 
-    def read(self, said: Any) -> Any:
-        """Return the value of what a parser found: a text, texts, or whether a flag is there.
+    def read(self, raw: Any) -> Any:
+        """Return the value of what a parser found.
 
-        Raises BadOption.
+        Args:
+            raw: A text, several texts if `many`, or a flag's bool.
+
+        Raises:
+            BadOption: A text is not a value of this option, or Jupyter would replace a part of it.
         """
         if self.kind is FLAG:
-            return said
-        return tuple(map(self._read, said)) if self.many else self._read(said)
+            return raw
+        return tuple(map(self._read, raw)) if self.many else self._read(raw)
 
-    def _read(self, said: Any) -> Any:
-        if said in ("--", []):  # argparse makes a list of it, up to Python 3.12
-            raise BadOption(option=self.flag, value="--", detail="it is no value")
+    def _read(self, raw: Any) -> Any:
+        if raw in ("--", []):  # argparse makes a list of it, up to Python 3.12
+            raise BadOption(option=self.flag, value="--", detail="it is not a value")
         try:
-            value = self.kind.read(said)
+            value = self.kind.read(raw)
             if value is not None and (found := _FILLED_IN.search(self.kind.write(value))):
-                raise ValueError(f"Jupyter puts something else in place of {found[0]}")
+                raise ValueError(f"Jupyter replaces {found[0]} with something else")
         except ValueError as error:
-            raise BadOption(option=self.flag, value=said, detail=str(error)) from error
+            raise BadOption(option=self.flag, value=raw, detail=str(error)) from error
         return value
 
     def words(self, value: Any) -> list[str]:
-        """Return what an argv says of a value: one word each, so that no value is taken for
-        an option, and none begins with a ~ that jupyter_client would replace.
+        """Return the words of an argv that give the option a value.
+
+        Option and value are one word, so that no parser takes the value for an option, and no word
+        begins with a ~, which jupyter_client would replace.
         """
         if self.kind is FLAG:
             return [self.flag] if value else []
         values = value if self.many else [value]
-        return [f"{self.flag}={self.kind.write(one)}" for one in values]
+        return [f"{self.flag}={self.kind.write(each)}" for each in values]
 
 
 def option(
@@ -203,17 +251,17 @@ def option(
     add_default: object = None,
     variable: str | None = None,
 ) -> _T | _D:
-    """Declare an option as a field of a dataclass; see `Option`."""
-    said = {"kind": kind, "help": help, "many": False, "in_argv": in_argv}
-    more = {"add_default": add_default, "variable": variable}
-    return field(default=default, metadata={_OPTION: {**said, **more}})
+    """Declare an option as a field of a dataclass; `Option` explains the arguments."""
+    facts = {"kind": kind, "help": help, "in_argv": in_argv, "add_default": add_default}
+    return field(
+        default=default, metadata={_OPTION: {**facts, "many": False, "variable": variable}}
+    )
 
 
 def repeated(kind: Kind[_T], help: str) -> tuple[_T, ...]:
-    """Declare an option that can be given again and again."""
-    said = {"kind": kind, "help": help, "many": True, "in_argv": True}
-    more = {"add_default": None, "variable": None}
-    return field(default=(), metadata={_OPTION: {**said, **more}})
+    """Declare an option that a user can repeat; `Option` explains the arguments."""
+    facts = {"kind": kind, "help": help, "in_argv": True, "add_default": None}
+    return field(default=(), metadata={_OPTION: {**facts, "many": True, "variable": None}})
 
 
 def declared(owner: type[Any]) -> tuple[Option, ...]:
@@ -225,24 +273,43 @@ def declared(owner: type[Any]) -> tuple[Option, ...]:
 
 
 def add_arguments(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
-    """Declare the arguments that `to_argv` writes. What is not given is not in the namespace."""
-    for one in options:
-        if not one.in_argv:
+    """Tell a parser which arguments `to_argv` writes.
+
+    The parser's namespace contains only the arguments that are given.
+    """
+    for each in options:
+        if not each.in_argv:
             continue
-        more: dict[str, Any] = {"action": "append" if one.many else "store"}
-        more["metavar"] = one.kind.metavar
-        if one.kind is FLAG:
+        more: dict[str, Any] = {"action": "append" if each.many else "store"}
+        more["metavar"] = each.kind.metavar
+        if each.kind is FLAG:
             more = {"action": "store_true"}
-        parser.add_argument(one.flag, help=one.help, default=argparse.SUPPRESS, **more)
+        parser.add_argument(each.flag, help=each.help, default=argparse.SUPPRESS, **more)
 
 
-def read(options: Iterable[Option], said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of what a parser found, by the options' names. Raises BadOption."""
-    found = {one: said.get(one.name) for one in options}
-    return {one.name: one.read(text) for one, text in found.items() if text is not None}
+def read(options: Iterable[Option], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of what a parser found.
+
+    Args:
+        options: Those that may be given.
+        raw: For each option that is given, by its name, what `Option.read` takes.
+
+    Returns:
+        The values of the given options, by their names.
+
+    Raises:
+        BadOption: A text is not a value of its option.
+    """
+    found = {each: raw.get(each.name) for each in options}
+    return {each.name: each.read(text) for each, text in found.items() if text is not None}
 
 
 def to_argv(options: Iterable[Option], values: Mapping[str, Any]) -> list[str]:
-    """Return the arguments that say what is not a default."""
+    """Return the arguments that give options their values, without those that have the default.
+
+    Args:
+        options: Those to write, unless they have no place in an argv.
+        values: The value of each, by its name.
+    """
     written = [o for o in options if o.in_argv and values[o.name] != o.default]
-    return [word for one in written for word in one.words(values[one.name])]
+    return [word for each in written for word in each.words(values[each.name])]

@@ -13,11 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 WINDOWS = sys.platform == "win32"
-PARENT_POLL = 1.0  # seconds between looks at whether the frontend is still there
+PARENT_POLL = 1.0  # seconds between checks that the frontend is still there
 
 
 def listen_options(sock: socket.socket) -> None:
-    """Prepare a socket for `bind`: ours alone, but free again as soon as we are gone."""
+    """Prepare a socket for `bind`: no other program can share its port while we have it.
+
+    The port is free again as soon as we are gone.
+    """
     if WINDOWS:  # there, SO_REUSEADDR would let a second program take the port
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)  # type: ignore[attr-defined,unused-ignore]
     else:
@@ -27,14 +30,15 @@ def listen_options(sock: socket.socket) -> None:
 def unix_socket(path: str) -> socket.socket:
     """Return a Unix socket bound to `path`, in place of one that nobody serves any more.
 
-    Raises OSError, also where the system has no Unix sockets.
+    Raises:
+        OSError: The path is taken or cannot be used, or the system has no Unix sockets.
     """
     family = getattr(socket, "AF_UNIX", None)
     if family is None:
         raise OSError("this system's Python has no Unix sockets")
     sock = socket.socket(family)
     try:
-        if _is_deserted_socket(path, family):
+        if _is_abandoned_socket(path, family):
             Path(path).unlink()
         sock.bind(path)
     except OSError:
@@ -43,7 +47,7 @@ def unix_socket(path: str) -> socket.socket:
     return sock
 
 
-def _is_deserted_socket(path: str, family: int) -> bool:
+def _is_abandoned_socket(path: str, family: int) -> bool:
     try:
         if not stat.S_ISSOCK(Path(path).stat().st_mode):
             return False
@@ -64,11 +68,14 @@ def end_signals() -> list[signal.Signals]:
 
 
 def watch_parent(on_gone: Callable[[], None]) -> None:
-    """Call `on_gone` from a thread when the frontend that started us is gone.
+    """Watch for the end of the frontend that started us.
 
-    Jupyter names itself in JPY_PARENT_PID (a process id, or a handle on Windows). VS Code does not;
-    there, the only sign is that our stdin, which it holds open, ends. A stdin that is at its end
+    Jupyter names itself in JPY_PARENT_PID (a process id, or a handle on Windows). VS Code does not.
+    It holds our stdin open, and the end of that stdin is the only sign. A stdin that is at its end
     from the start is no sign.
+
+    Args:
+        on_gone: Called from a thread once the frontend is gone.
     """
     handle = os.environ.get("JPY_PARENT_PID", "")
     if handle.isdigit() and int(handle) > 1:
@@ -93,12 +100,12 @@ def _wait_for_handle(handle: int, on_gone: Callable[[], None]) -> None:
 
 
 def _stdin_is_held_open() -> bool:
-    """Say whether stdin is a pipe or socket that somebody holds the other end of."""
+    """Say whether stdin is a pipe or socket whose other end a process holds open."""
     try:
         mode = os.fstat(0).st_mode
         if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
             return False
-        if WINDOWS:  # Jupyter, which gives a closed one, is known there by its handle
+        if WINDOWS:  # Jupyter gives a closed stdin, but there we know it by its handle
             return True
         readable, _, _ = select.select([0], [], [], 0)
         return not readable or bool(os.read(0, 4096))

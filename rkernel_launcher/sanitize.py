@@ -9,10 +9,15 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def escape_controls(text: str) -> str:
-    r"""Spell out every character that could steer a terminal or fool the eye, but not \n and \t.
+    r"""Spell out every character that could steer a terminal or mislead the eye.
 
-    Parameters: text, as the board sent it. Returns: the text with such characters as escapes
-    (an ESC becomes the four characters \x1b). Source: Unicode general categories (UAX #44).
+    A line feed and a tab stay as they are. Source: Unicode's general categories (UAX #44).
+
+    Args:
+        text: As the board sent it.
+
+    Returns:
+        The text with an escape for each such character: an ESC becomes the four characters \x1b.
     """
     return "".join(
         character

@@ -1,6 +1,6 @@
 """What the user says about a board: how to reach it and how to run a kernel there.
 
-Each option of `rkernel add` that says so is declared here, once, and nowhere else.
+This module declares each option of `rkernel add` that says so, once; no other module does.
 """
 
 from __future__ import annotations
@@ -26,9 +26,18 @@ _ADDRESS = re.compile(
 
 
 def split_host(text: str) -> tuple[str | None, str, int | None]:
-    """Return user, host and port of `[USER@]HOST[:PORT]`; an IPv6 address with a port has brackets.
+    """Split `[USER@]HOST[:PORT]` into user, host and port.
 
-    The last @ divides, since users may have one. Raises ValueError.
+    The last @ separates the user, since the name of a user may contain one.
+
+    Args:
+        text: An address as people write it. An IPv6 address needs brackets if a port follows.
+
+    Returns:
+        The user, the host and the port; None for a user or a port that the text does not name.
+
+    Raises:
+        ValueError: The text has another form, or no such port exists.
     """
     user, at, address = text.rpartition("@")
     match = _ADDRESS.fullmatch(address)
@@ -39,7 +48,7 @@ def split_host(text: str) -> tuple[str | None, str, int | None]:
 
 
 def join_host(user: str | None, host: str, port: int | None) -> str:
-    """Return what `split_host` takes apart."""
+    """Write user, host and port as `split_host` reads them."""
     text = f"[{host}]" if ":" in host else host
     return (f"{user}@" if user else "") + text + (f":{port}" if port else "")
 
@@ -58,18 +67,19 @@ _USER = options.matching("(?!-).*", "it begins with a dash", "NAME")
 class Target:
     """Where a board is, and how a kernel is to run on it.
 
-    Everything here can be written to a kernelspec: it holds no secret.
+    The help of each option explains its field; `host` is empty when this machine plays the board.
+    A kernelspec can contain all of it: it holds no secret.
     """
 
-    host: str = option(_HOST, "", "The board.")
+    host: str = option(_HOST, "", "The board's address.")
     user: str | None = option(_USER, None, "The account on the board.", in_argv=False)
     port: int | None = option(
-        PORT, None, "The port of its SSH server or rpyc service.", in_argv=False
+        PORT, None, "The port of the board's SSH server or rpyc service.", in_argv=False
     )
     via: str = option(
         options.choice("auto", "ssh", "command", "rpyc", "local"),
         "auto",
-        "How to reach it; local lets this machine play the board.",
+        "How to reach the board. With local, this machine plays the board.",
     )
     command: str | None = option(
         options.text("COMMAND"),
@@ -95,56 +105,64 @@ class Target:
         "What to do with a host key: as the ssh settings say, or accept it if the host is new.",
     )
     identity: str | None = option(LOCAL_PATH, None, "The private key to log in with.")
-    jump: str | None = option(
-        options.text("HOST[,HOST]"), None, "SSH hosts on the way, as ssh -J takes them."
-    )
-    python: str | None = option(options.text("PATH"), None, "The board's Python.")
+    jump: str | None = option(options.text("HOST[,HOST]"), None, "SSH jump hosts, as for ssh -J.")
+    python: str | None = option(options.text("PATH"), None, "The Python to use on the board.")
     ipykernel: str = option(
         options.choice("auto", "board", "bundled"),
         "board",
-        "The board's own ipykernel, or one that is sent along; auto sends it if need be.",
+        "The board's own ipykernel, or one that rkernel sends (bundled). auto sends one if the "
+        "board's own does not suffice.",
         add_default="auto",  # which decides, and writes what it decided
     )
     warm_start: str = option(
         options.choice("auto", "always", "never"),
         "auto",
-        "Keep a process that kernels are forked from; auto does so where memory is left.",
+        "Keep a process on the board that forks kernels, so that they start faster. auto does so "
+        "if the board has memory left.",
     )
-    workdir: str | None = option(options.text("FOLDER"), None, "Where kernels work on the board.")
+    workdir: str | None = option(
+        options.text("FOLDER"), None, "The kernel's working folder on the board."
+    )
     env: tuple[tuple[str, str], ...] = repeated(
-        VARIABLE, "A variable of the kernel's environment; can be repeated."
+        VARIABLE, "An environment variable for the kernel. You can repeat this option."
     )
     link_port: int = option(
-        PORT, AGENT_PORT, "The port for the link to a board that is reached over rpyc."
+        PORT, AGENT_PORT, "The agent's port on the board, if rkernel reaches the board over rpyc."
     )
     orphan_timeout: Duration = option(
         options.duration(),
         Duration.read("1h"),
-        "How long a kernel waits for a PC that is gone: 90s, 10m, 1h, 0, forever.",
+        "How long a kernel waits for its PC when the PC is gone: 90s, 10m, 1h, 0, forever.",
     )
     link_timeout: Duration = option(
         options.duration(2, 600),
         Duration.read("10s"),
-        "How long a board may be silent until its link is given up and dialled anew.",
+        "How long the board may be silent before the launcher drops the link and connects again.",
     )
     frame_rate: int = option(
-        options.integer(1, 60, "it is 1 to 60 a second", "N"),
+        options.integer(1, 60, "use 1 to 60 pictures a second", "N"),
         30,
-        "Pictures a second of a live stream, at most.",
+        "The most pictures a second in a live stream.",
     )
     video: str = option(
         options.choice("notebook", "mjpeg"),
         "notebook",
-        "Where live pictures go: to the notebook, or in addition to a page on this PC.",
+        "Where live pictures go: to the notebook only, or also to a web page on this PC (mjpeg).",
     )
-    video_port: int = option(PORT, VIDEO_PORT, "The port of that page, on this PC's loopback.")
+    video_port: int = option(
+        PORT, VIDEO_PORT, "The port of that page. Only programs on this PC can reach it."
+    )
     video_path: str | None = option(
-        options.matching(r"[\w-]*", "it is letters, digits, - and _", "NAME"),
+        options.matching(r"[\w-]*", "use only letters, digits, - and _", "NAME"),
         None,
-        "Its path; random, and so a secret, if not given.",
+        "The path of that page. Without this option the path is random, and so a secret.",
     )
-    reattach: bool = option(FLAG, False, "Take over a kernel whose PC is gone, if there is one.")
-    debugger: bool = option(FLAG, False, "Offer JupyterLab's debugger; takes memory.")
+    reattach: bool = option(
+        FLAG, False, "Take over a kernel whose PC is gone, if the board has one."
+    )
+    debugger: bool = option(
+        FLAG, False, "Offer JupyterLab's debugger, which needs memory on the board."
+    )
 
     @property
     def name(self) -> str:
@@ -155,17 +173,22 @@ class Target:
 OPTIONS = options.declared(Target)
 
 
-def from_texts(said: Mapping[str, Any]) -> Target:
-    """Return the target of what a parser found, by the names of the fields. Raises BadOption.
+def from_texts(texts: Mapping[str, Any]) -> Target:
+    """Return the target that the texts of its options describe.
 
-    Parameters: said, the texts of options, tuples of them where an option can be repeated, and
-    True for flags; what is missing or None is not given.
+    Args:
+        texts: What a parser found, by the names of the fields: a text for an option, a tuple of
+            texts for one that can be repeated, True for a flag. An option that is missing or None
+            was not given.
+
+    Raises:
+        BadOption: A text is not a value of its option.
     """
-    values = options.read(OPTIONS, said)
+    values = options.read(OPTIONS, texts)
     user, port = values.pop("user", None), values.pop("port", None)
     if host := values.get("host"):
-        said_user, values["host"], said_port = split_host(host)
-        values |= {"user": user or said_user, "port": port or said_port}
+        host_user, values["host"], host_port = split_host(host)
+        values |= {"user": user or host_user, "port": port or host_port}
     return Target(**values)
 
 
@@ -176,9 +199,10 @@ def to_argv(target: Target) -> list[str]:
 
 
 def parser(**more: Any) -> argparse.ArgumentParser:
-    """Return what reads the launcher's arguments: what `to_argv` writes, and its own.
+    """Make the parser of the launcher's arguments: those that `to_argv` writes, and its own.
 
-    Parameters: more, for the parser.
+    Args:
+        **more: Further arguments for `argparse.ArgumentParser`.
     """
     made = argparse.ArgumentParser(allow_abbrev=False, **more)
     options.add_arguments(made, OPTIONS)
@@ -188,21 +212,29 @@ def parser(**more: Any) -> argparse.ArgumentParser:
 
 
 def from_argv(argv: list[str]) -> Target:
-    """Return the target of a launcher's arguments, as a kernelspec has them.
+    """Return the target of a launcher's arguments, as a kernelspec contains them.
 
-    Raises BadOption or OldKernelspec.
+    Raises:
+        BadOption: An argument has a value that it cannot have, or lacks one.
+        OldKernelspec: This version does not know an argument.
     """
     try:
         return from_arguments(*parser(exit_on_error=False).parse_known_args(argv))
     except argparse.ArgumentError as error:
-        detail = "the kernelspec was changed by hand"
+        detail = "somebody changed the kernelspec by hand"
         raise BadOption(option="argv", value=str(error), detail=detail) from error
 
 
 def from_arguments(arguments: argparse.Namespace, unknown: list[str]) -> Target:
-    """Return the target of parsed arguments, and of those that the parser did not know.
+    """Return the target of parsed arguments.
 
-    Raises BadOption or OldKernelspec.
+    Args:
+        arguments: What `parser` found.
+        unknown: The words that it did not know.
+
+    Raises:
+        BadOption: An argument has a value that it cannot have.
+        OldKernelspec: There are unknown words.
     """
     if unknown:
         raise OldKernelspec(words=" ".join(unknown))

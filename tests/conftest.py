@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import cache
+import gc
+import signal
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
-from tests.support import armv7l, boards
-from tests.support.bare import bare
+from tests.support import boards
 from tests.support.environments import environment
 
 # A busy machine is no reason to fail: how long one example may take is not what is tested.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# A shell without job control has what it starts in the background ignore SIGINT, and every process
+# that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector, which some tests call, pass over all tests and their modules."""
+    gc.freeze()
+
+
+class ByFile(LoadScopeScheduling):
+    """Gives each process a file of tests at a time, and one of them all of tests/emulated.
+
+    So each kind of board is booted once, and while the tests of one process wait for a board, those
+    of the other have the machine.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "emulated" if "emulated/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Say how the tests are shared by several processes."""
+    return ByFile(config, log)
+
+
+@pytest.fixture(scope="session")
+def board() -> Iterator[boards.Board]:
+    """Give this machine as a board, with one home for the whole run."""
+    with boards.local() as found:
+        yield found
 
 
 @pytest.fixture
@@ -24,41 +58,6 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[boards.Board]:
     with boards.local() as board:
         for name, value in board.environment.items():
             monkeypatch.setenv(name, value)
-        yield board
-
-
-@pytest.fixture(scope="session")
-def machines() -> Iterator[Callable[[str], armv7l.Armv7l]]:
-    """Give an emulated board, booted once, when it is first asked for.
-
-    It is that of a suite, or a bare one with so much memory, as in "bare-64".
-    """
-    with ExitStack() as stack:
-
-        def boot(name: str) -> armv7l.Armv7l:
-            kind, _, memory = name.partition("-")
-            return stack.enter_context(bare(int(memory)) if memory else armv7l.booted(kind))
-
-        yield cache(boot)
-
-
-@pytest.fixture
-def small(machines: Callable[[str], armv7l.Armv7l]) -> Iterator[armv7l.Armv7l]:
-    """Give an emulated board with 64 MB that has python3 alone, see bare.py."""
-    board = machines("bare-64")
-    yield board
-    board.end_agents()
-
-
-@pytest.fixture
-def any_board(
-    request: pytest.FixtureRequest, machines: Callable[[str], armv7l.Armv7l]
-) -> Iterator[boards.Board]:
-    """Give the board that the test's parameter names: this machine, or an emulated one's suite."""
-    if request.param != "local":
-        yield machines(request.param)
-        return
-    with boards.local() as board:
         yield board
 
 

@@ -1,4 +1,4 @@
-"""The board's code as it is sent: one archive, named by the hash of what is in it."""
+"""The board's code as we send it: one archive, named by the hash of its content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from importlib import resources
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # an archive depends on what is in it alone, not on when it is made
+EPOCH = (1980, 1, 1, 0, 0, 0)  # an archive depends on its content alone, not on when it was made
 
 
 @functools.cache
@@ -28,7 +28,7 @@ def _modules(folder: resources.abc.Traversable, prefix: str) -> Iterator[tuple[s
 
 @functools.cache
 def version() -> str:
-    """Return the hash that names this version of the board's code."""
+    """Return the hash that names this version of the board's code, 12 hexadecimal digits."""
     digest = hashlib.sha256()
     for name, content in _files().items():
         digest.update(b"%s %d\n" % (name.encode(), len(content)) + content)
@@ -41,10 +41,10 @@ def archive() -> bytes:
     with zipfile.ZipFile(buffer, "w") as target:
         for name, content in _files().items():
             info = zipfile.ZipInfo(f"board_agent/{name}", EPOCH)
-            target.writestr(info, content, zipfile.ZIP_DEFLATED)  # which info does not take over
+            target.writestr(info, content, zipfile.ZIP_DEFLATED)  # `info` would say: stored
     return buffer.getvalue()
 
 
-def install_source() -> str:
+def loader_source() -> str:
     """Return the source of the module that unpacks the archive on the board."""
     return _files()["bootstrap/loader.py"].decode()

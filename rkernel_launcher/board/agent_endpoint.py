@@ -13,7 +13,7 @@ from .. import errors
 from ..transports.stream import Stream
 from .answers import Agent, AgentWithKernels
 
-HANDSHAKE_TIMEOUT = 10.0  # for the handshake
+HANDSHAKE_TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -31,37 +31,48 @@ class AgentEndpoint:
     token: bytes
 
     @classmethod
-    def of(cls, said: Agent | AgentWithKernels) -> AgentEndpoint:
-        """Return the agent that a board told of."""
-        return cls(said.port, said.socket, bytes.fromhex(said.token))
+    def of(cls, reply: Agent | AgentWithKernels) -> AgentEndpoint:
+        """Return the agent that a board's reply describes."""
+        return cls(reply.port, reply.socket, bytes.fromhex(reply.token))
 
 
 class ResumeReply(NamedTuple):
-    """What the agent knows of a session: a status of `handshake`, and the last frame it has."""
+    """What the agent knows of a session.
+
+    Attributes:
+        status: A constant of `handshake`: NEW, RESUMED, or why the session is over.
+        received: The number of the last frame that the agent has received.
+    """
 
     status: int
     received: int
 
 
 def new_session() -> bytes:
-    """Return the number of a session that nobody else has."""
+    """Return a random number for a session, as bytes."""
     return secrets.token_bytes(handshake.SESSION)
 
 
 def shake_hands(
     stream: Stream, agent: AgentEndpoint, session: bytes, received: int, host: str
 ) -> ResumeReply:
-    """Prove ourselves to the agent at the other end of a stream, and have it prove itself.
+    """Prove to the agent that we know its token, and make the agent prove the same.
+
+    An error closes the stream.
 
     Args:
-        stream: The stream, which is closed if this fails.
-        agent: The agent.
-        session: The number of what goes on there.
-        received: The number of the last frame of it that came here.
+        stream: A stream to the agent.
+        agent: Its token.
+        session: The number of the session to begin or to resume.
+        received: The number of the last frame of that session that came here; 0 for none.
         host: The board's name for people.
 
     Raises:
-        RkernelError: NotAnAgent, OtherAgent, LinkRefused, WrongToken or HandshakeCut.
+        NotAnAgent: The peer does not speak our protocol.
+        OtherAgent: The peer speaks another version of it.
+        LinkRefused: The peer closed the connection, as an agent does that does not know our token.
+        WrongToken: The peer does not know the token.
+        HandshakeCut: The connection broke, or the peer was silent for `HANDSHAKE_TIMEOUT`.
     """
     shake = handshake.LauncherHandshake(agent.token, session, received)
     try:

@@ -1,7 +1,7 @@
 """What our code on a board answers to each call: parsed and checked before anything acts on it.
 
-The board may be hostile. What comes from here has the types that it says, and its text is fit for
-a sentence or a terminal. Fields that are not known are passed over.
+The board may be hostile. The values that come out of this module have the declared types, and their
+text is safe in a sentence or on a terminal. Fields that we do not know are ignored.
 """
 
 from __future__ import annotations
@@ -29,18 +29,20 @@ _MAX_NUMBER = 1 << 53  # what every JSON parser keeps exactly
 
 Port = Annotated[int, range(1, 65536)]
 Token = Annotated[str, "([0-9a-f]{2})+"]
-KernelId = Annotated[str, "[0-9a-f]{1,32}"]  # shown, compared with what users type, part of names
+KernelId = Annotated[str, "[0-9a-f]{1,32}"]  # people read it and type it; names contain it
 
 
 class Done(NamedTuple):
-    """There is nothing to say."""
+    """The call has worked; the answer has no content."""
 
 
 class Complaint(NamedTuple):
-    """What was asked for could not be done.
+    """The call has failed.
 
-    `error` says why: the name of an errno, its number, or a word of ours; perhaps with a detail,
-    and the path that it is about.
+    Attributes:
+        error: Why: the name of an errno, its number, or a word of our own code.
+        detail: More about it, for people, such as a traceback; may be empty.
+        path: The path that the error is about; may be empty.
     """
 
     error: str | int
@@ -49,18 +51,36 @@ class Complaint(NamedTuple):
 
     @property
     def last_line(self) -> str:
-        """The line of a traceback, or of whatever was said, that says what is wrong."""
+        """The last line of the detail, which says what is wrong if that is a traceback."""
         return self.detail.strip().rpartition("\n")[2] or "it said nothing"
 
 
 class Installed(NamedTuple):
-    """Whether our code of a version is there."""
+    """Whether our code of a version is on the board."""
 
     installed: bool
 
 
 class Facts(NamedTuple):
-    """What a board and its Python are; see `board_agent.bootstrap.facts`. Memory is in bytes."""
+    """What a board and its Python are, as `board_agent.bootstrap.facts` finds out.
+
+    Attributes:
+        model: What the board calls itself, for people; may be empty.
+        machine: Its architecture, such as "armv7l".
+        system: Its kernel, such as "Linux".
+        os: Its distribution, for people.
+        hostname: Its name.
+        python: The version of its Python, such as "3.11.2".
+        executable: The path of its Python.
+        packages: The version of each package of interest; None for one that is missing.
+        missing: The modules that a kernel imports and that are missing or do not work.
+        requires: Each requirement of ipykernel that the board has, with the board's version.
+        encoder: What encodes pictures, for people; None if nothing does.
+        memory_total: In bytes; None if the board does not say.
+        memory_available: In bytes; None if the board does not say.
+        installers: The package managers that the board has, such as "apt-get".
+        pip: Whether its Python has pip.
+    """
 
     model: str
     machine: str
@@ -86,7 +106,13 @@ class PythonVersion(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """How to reach an agent; the token is in hexadecimal digits."""
+    """How to reach an agent.
+
+    Attributes:
+        port: The TCP port where it listens; None if it listens at none.
+        socket: The path of its Unix socket.
+        token: Its token, in hexadecimal digits.
+    """
 
     port: Port | None
     socket: str
@@ -100,7 +126,10 @@ class Agents(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A kernel as its agent describes it; see `KernelStatus`. A lease of None is for ever."""
+    """A kernel as its agent describes it.
+
+    `KernelStatus` has the same fields. Here a lease of None means that the kernel waits for ever.
+    """
 
     kernel: KernelId
     pid: int
@@ -113,7 +142,14 @@ class Kernel(NamedTuple):
 
 
 class AgentWithKernels(NamedTuple):
-    """An agent, and its kernels, or None if it does not answer."""
+    """An agent and its kernels.
+
+    Attributes:
+        port: The TCP port where it listens; None if it listens at none.
+        socket: The path of its Unix socket.
+        token: Its token, in hexadecimal digits.
+        kernels: None if the agent does not answer.
+    """
 
     port: Port | None
     socket: str
@@ -128,7 +164,13 @@ class AgentsWithKernels(NamedTuple):
 
 
 class BundleState(NamedTuple):
-    """Whether a bundle is installed; if not, the bytes that have come, and those that are free."""
+    """Whether a bundle is installed, and if not, how far it is.
+
+    Attributes:
+        installed: Whether it is.
+        have: How many bytes of the archive have come.
+        free: How many bytes are free on the disk there.
+    """
 
     installed: bool
     have: int = 0
@@ -136,13 +178,19 @@ class BundleState(NamedTuple):
 
 
 class BundleSize(NamedTuple):
-    """How many bytes of a bundle have come."""
+    """How many bytes of a bundle's archive have come: `have`."""
 
     have: int
 
 
 class BundleProgress(NamedTuple):
-    """How many files of a bundle are done, of how many; whether it is over."""
+    """How far the board is with a bundle.
+
+    Attributes:
+        over: Whether it has finished.
+        done: How many files it has compiled.
+        all: Of how many; 0 if it does not know yet.
+    """
 
     over: bool = False
     done: int = 0
@@ -150,16 +198,23 @@ class BundleProgress(NamedTuple):
 
 
 def read(
-    call: str, kind: type[_T], said: object, refusal: Callable[[Complaint], RkernelError]
+    call: str, kind: type[_T], reply: object, refusal: Callable[[Complaint], RkernelError]
 ) -> _T:
-    """Return what a board answered to a call.
+    """Parse what a board answered to a call.
 
-    Parameters: call, its name; kind, one of the classes above; said, decoded JSON; refusal, what
-    makes an error of a complaint. Raises that error, or BoardMisbehaved.
+    Args:
+        call: The call's name, for people.
+        kind: What the answer should be: one of the classes above.
+        reply: The answer, decoded from JSON.
+        refusal: Makes an error of a complaint.
+
+    Raises:
+        RkernelError: The board complains; `refusal` made this error.
+        BoardMisbehaved: The answer is neither of that kind nor a complaint.
     """
-    complains = isinstance(said, dict) and "error" in said
+    complains = isinstance(reply, dict) and "error" in reply
     try:
-        answer = _read(Complaint if complains else kind, said, "it")
+        answer = _read(Complaint if complains else kind, reply, "it")
     except _Unfit as error:
         raise _misbehaved(f"an answer to {call} that makes no sense ({error})") from None
     if isinstance(answer, Complaint):
@@ -168,59 +223,61 @@ def read(
 
 
 def never(complaint: Complaint) -> RkernelError:
-    """Return the error for a complaint where our code on the board makes none."""
+    """Return the error for a complaint about a call that cannot fail: a `refusal` for `read`."""
     return _misbehaved(f"an error where it has none ({complaint.error}: {complaint.detail})")
 
 
 def _misbehaved(detail: str) -> BoardMisbehaved:
-    return BoardMisbehaved(what="our code on the board", detail=escape_controls(detail))
+    return BoardMisbehaved(what="rkernel's code on the board", detail=escape_controls(detail))
 
 
 class _Unfit(Exception):
-    """A value that is not what it should be."""
+    """A value is not what it should be."""
 
 
-def _read(kind: Any, said: Any, where: str) -> Any:
-    """Return a value, if it is of a type. Raises _Unfit."""
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """Return a value if it is of a type, or raise _Unfit."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        return _read_one_of(parts, said, where)
+        return _read_one_of(parts, value, where)
     if origin is Annotated:
-        return _limited(parts[1], _read(parts[0], said, where), where)
+        return _limited(parts[1], _read(parts[0], value, where), where)
     if origin is list:
-        items = enumerate(_of(list, said, where))
+        items = enumerate(_of(list, value, where))
         return [_read(parts[0], item, f"{where}[{i}]") for i, item in items]
     if origin is tuple:
-        if len(_of(list, said, where)) != len(parts):
-            raise _Unfit(f"{where} has {len(said)} items")
-        numbered = enumerate(zip(parts, said, strict=True))
+        if len(_of(list, value, where)) != len(parts):
+            raise _Unfit(f"{where} has {len(value)} items")
+        numbered = enumerate(zip(parts, value, strict=True))
         return tuple(_read(part, item, f"{where}[{i}]") for i, (part, item) in numbered)
     if origin is dict:
-        pairs = _of(dict, said, where).items()
+        pairs = _of(dict, value, where).items()
         return {escape_controls(n): _read(parts[1], item, f"{where}.{n}") for n, item in pairs}
     if hasattr(kind, "_fields"):
-        return _read_fields(kind, _of(dict, said, where), where)
-    return _plain(kind, said, where)
+        return _read_fields(kind, _of(dict, value, where), where)
+    return _plain(kind, value, where)
 
 
-def _read_fields(kind: Any, said: dict[str, Any], where: str) -> Any:
+def _read_fields(kind: Any, value: dict[str, Any], where: str) -> Any:
     hints = get_type_hints(kind, include_extras=True)
     for name in kind._fields:
-        if name not in said and name not in kind._field_defaults:
+        if name not in value and name not in kind._field_defaults:
             raise _Unfit(f"{where} lacks {name}")
-    return kind(**{n: _read(hints[n], said[n], f"{where}.{n}") for n in kind._fields if n in said})
+    return kind(
+        **{n: _read(hints[n], value[n], f"{where}.{n}") for n in kind._fields if n in value}
+    )
 
 
-def _read_one_of(kinds: tuple[Any, ...], said: Any, where: str) -> Any:
-    if said is None and NoneType in kinds:
+def _read_one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and NoneType in kinds:
         return None
     *others, last = [kind for kind in kinds if kind is not NoneType]
     for kind in others:
         try:
-            return _read(kind, said, where)
+            return _read(kind, value, where)
         except _Unfit:
             continue
-    return _read(last, said, where)
+    return _read(last, value, where)
 
 
 def _limited(limit: range | str, value: Any, where: str) -> Any:
@@ -230,17 +287,17 @@ def _limited(limit: range | str, value: Any, where: str) -> Any:
     return value
 
 
-def _plain(kind: Any, said: Any, where: str) -> Any:
-    _of(int if kind is float and type(said) is int else kind, said, where)
-    if kind in (int, float) and not abs(said) <= _MAX_NUMBER:  # nor is it what is no number
-        raise _Unfit(f"{where} is {_shown(said)}")
-    return escape_controls(said) if kind is str else kind(said)
+def _plain(kind: Any, value: Any, where: str) -> Any:
+    _of(int if kind is float and type(value) is int else kind, value, where)
+    if kind in (int, float) and not abs(value) <= _MAX_NUMBER:  # nor is NaN
+        raise _Unfit(f"{where} is {_shown(value)}")
+    return escape_controls(value) if kind is str else kind(value)
 
 
-def _of(kind: type[_T], said: Any, where: str) -> _T:
-    if type(said) is not kind:
-        raise _Unfit(f"{where} is {_shown(said)}")
-    return said
+def _of(kind: type[_T], value: Any, where: str) -> _T:
+    if type(value) is not kind:
+        raise _Unfit(f"{where} is {_shown(value)}")
+    return value
 
 
 def _shown(value: object) -> str:

@@ -1,6 +1,6 @@
-"""A board we have reached: its facts, its agent, and a link to that agent.
+"""A board that we have reached: its facts, its agent, and a connection to that agent.
 
-Everything here is the same however the board was reached; `reach.reach` does that.
+Everything here is the same for every transport; `reach.reach` chooses one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .agent_endpoint import AgentEndpoint
 from .answers import Agent, Agents, AgentsWithKernels, Complaint, Done, Facts, Installed, never
 from .kernel_status import KernelStatus
 from .rpyc.session import Session
-from .ways import Way
+from .connectors import Connector
 
 _T = TypeVar("_T")
 Refusal = Callable[[Complaint], errors.RkernelError]
@@ -30,69 +30,88 @@ _NO_SPACE = ("ENOSPC", "EDQUOT")
 class Board:
     """A session with a board.
 
+    Every method that asks the board something also raises the errors of `Session.call`:
+    BoardSilent, BoardLost, BoardMisbehaved and BoardError.
+
     Attributes:
-        target: The target, its way decided.
-        way: The way to it.
-        session: The session.
+        target: How it was reached: `via` is never "auto".
+        connector: How to reach it again.
+        session: Where our code runs on the board.
     """
 
     target: Target
-    way: Way
+    connector: Connector
     session: Session
 
     @classmethod
-    def open(cls, target: Target, way: Way) -> Board:
+    def open(cls, target: Target, connector: Connector) -> Board:
         """Begin a session with a board.
 
         Args:
-            target: The target, its way decided.
-            way: The way to it.
+            target: Where the board is; `via` is not "auto".
+            connector: How to reach it.
 
         Raises:
             RkernelError: Those of reaching a board, see `errors`.
         """
-        return cls(target, way, way.open_session())
+        return cls(target, connector, connector.open_session())
 
     def close(self) -> None:
         """End the session; a link that was made stays. Nothing of rpyc is left on the board."""
         self.session.close()
 
     def prepare(self) -> None:
-        """Put our code on the board, unless it is there. Raises NoSpace or CacheUnusable."""
-        self.session.execute(agent_archive.install_source())
+        """Put our code on the board, unless it is there.
+
+        Raises:
+            NoSpace: The board's disk is full.
+            CacheUnusable: We cannot write to our folder there, or it does not keep files.
+        """
+        self.session.execute(agent_archive.loader_source())
         version = agent_archive.version()
         if self._load(version):
             return
-        said = self.session.call("install", version, agent_archive.archive())
-        answers.read("install", Done, said, unwritable)
+        reply = self.session.call("install", version, agent_archive.archive())
+        answers.read("install", Done, reply, unwritable)
         if not self._load(version):
             raise errors.CacheUnusable(path="~/.cache/rkernel", detail="it does not keep files")
 
     def _load(self, version: str) -> bool:
-        said = self.session.call("load", version)
-        return answers.read("load", Installed, said, never).installed
+        reply = self.session.call("load", version)
+        return answers.read("load", Installed, reply, never).installed
 
     def facts(self) -> Facts:
-        """Return what the board is. Raises NoPython."""
+        """Return what the board is.
+
+        Raises:
+            NoPython: The board cannot start its Python.
+        """
         return self.ask(Facts, no_python, "facts", python=self.target.python)
 
     def start_agent(self) -> AgentEndpoint:
-        """Return the agent, started if need be.
+        """Return the agent of our version; start it unless it runs.
 
-        Raises LinkPortTaken, CacheUnusable or AgentFailed.
+        Raises:
+            LinkPortTaken: Another program uses the port in `bind`.
+            CacheUnusable: The board has no private folder for the agent.
+            AgentFailed: The agent did not start.
         """
         agent = self.ask(
             Agent,
             self._no_agent,
             "ensure_agent",
             code=agent_archive.version(),
-            bind=self.way.bind,
+            bind=self.connector.bind,
             python=self.target.python,
         )
         return AgentEndpoint.of(agent)
 
     def kernels(self) -> tuple[list[KernelStatus], bool]:
-        """Return the kernels that run on the board, and whether all agents there have answered."""
+        """List the kernels that run on the board.
+
+        Returns:
+            The kernels, and whether all agents there have answered.
+        """
         agents = self.ask(AgentsWithKernels, never, "find_kernels").agents
         found = [
             KernelStatus.of(AgentEndpoint.of(agent), kernel)
@@ -102,7 +121,14 @@ class Board:
         return found, all(agent.kernels is not None for agent in agents)
 
     def stop(self, kernels: list[str]) -> None:
-        """End kernels on the board, by their ids. Raises KernelsStay."""
+        """End kernels on the board.
+
+        Args:
+            kernels: Their ids.
+
+        Raises:
+            KernelsStay: Some did not end.
+        """
         self.ask(Done, self._kernels_stay, "stop", kernels=kernels)
 
     def connect(self, agent: AgentEndpoint) -> Stream:
@@ -115,7 +141,7 @@ class Board:
             RkernelError: Those of reaching a board, see `errors`.
         """
         try:
-            return self.way.connect(self.session, agent)
+            return self.connector.connect(self.session, agent)
         finally:
             self.close()
 
@@ -128,15 +154,15 @@ class Board:
         Raises:
             RkernelError: Those of reaching a board, see `errors`.
         """
-        return self.way.redial(agent)
+        return self.connector.redial(agent)
 
     def find_agents(self) -> list[AgentEndpoint]:
-        """Reach the board anew and return the agents that run there now.
+        """Reach the board again and return the agents that run there now.
 
         Raises:
-            RkernelError: Those of reaching a board, see `errors`.
+            RkernelError: As `open` and `prepare`.
         """
-        board = Board.open(self.target, self.way)
+        board = Board.open(self.target, self.connector)
         try:
             board.prepare()
             agents = board.ask(Agents, never, "find_agents").agents
@@ -145,60 +171,83 @@ class Board:
             board.close()
 
     def install_key(self, public_key: bytes) -> None:
-        """Let a key log in to the account on the board; once is enough.
+        """Allow a key to log in to the account on the board, unless it may already.
 
         Args:
             public_key: The content of a .pub file: one line, in any encoding.
 
         Raises:
-            KeyNotInstalled: It could not be written there.
+            KeyNotInstalled: The board could not write it.
         """
 
-        def refused(said: Complaint) -> errors.RkernelError:
-            return errors.KeyNotInstalled(place=self.target.name, detail=said.detail)
+        def refused(reply: Complaint) -> errors.RkernelError:
+            return errors.KeyNotInstalled(place=self.target.name, detail=reply.detail)
 
         self.send(Done, refused, "install_key", public_key)
 
     def purge(self) -> None:
-        """End all that runs there of ours, and remove it. Raises KernelsStay or CacheUnusable."""
+        """End all kernels and agents of rkernel on the board, and remove its files there.
+
+        Raises:
+            KernelsStay: An agent did not end.
+            CacheUnusable: The board could not remove a file.
+        """
         self.ask(Done, self._kernels_stay, "purge")
 
     def ask(self, kind: type[_T], refusal: Refusal, name: str, /, **arguments: object) -> _T:
         """Call a function of our code on the board.
 
-        Parameters: kind of its answer; refusal, what makes an error of a complaint.
-        Raises that error, or BoardMisbehaved.
+        Args:
+            kind: The class in `answers` of its answer.
+            refusal: Makes an error of a complaint.
+            name: The function's name.
+            **arguments: Its arguments, which JSON can represent.
+
+        Raises:
+            RkernelError: The board complains; `refusal` made this error.
+            BoardMisbehaved: The answer makes no sense.
         """
-        said = self.session.call("call", name, json.dumps(arguments))
-        return answers.read(name, kind, said, refusal)
+        reply = self.session.call("call", name, json.dumps(arguments))
+        return answers.read(name, kind, reply, refusal)
 
     def send(
         self, kind: type[_T], refusal: Refusal, name: str, data: bytes, *arguments: str | int
     ) -> _T:
-        """Call one that takes bytes, and then other arguments; see `ask`."""
-        said = self.session.call("send", name, data, json.dumps(arguments))
-        return answers.read(name, kind, said, refusal)
+        """Call a function of our code on the board that takes bytes and then other arguments.
 
-    def _no_agent(self, said: Complaint) -> errors.RkernelError:
-        if isinstance(said.error, int):
-            port = self.way.bind.rpartition(":")[2]
-            return errors.LinkPortTaken(port=port, detail=said.detail)
-        if said.error == "no_home":
-            return errors.CacheUnusable(path="a private folder", detail=said.detail)
-        return errors.AgentFailed(detail=said.last_line)
+        `ask` explains the rest.
 
-    def _kernels_stay(self, said: Complaint) -> errors.RkernelError:
-        if said.path:
-            return errors.CacheUnusable(path=said.path, detail=said.error)
-        return errors.KernelsStay(host=self.target.name, detail=said.error)
+        Args:
+            kind: The class in `answers` of its answer.
+            refusal: Makes an error of a complaint.
+            name: The function's name.
+            data: Its first argument.
+            *arguments: Its other arguments.
+        """
+        reply = self.session.call("send", name, data, json.dumps(arguments))
+        return answers.read(name, kind, reply, refusal)
+
+    def _no_agent(self, reply: Complaint) -> errors.RkernelError:
+        if isinstance(reply.error, int):
+            return errors.LinkPortTaken(
+                port=self.connector.bind.rpartition(":")[2], detail=reply.detail
+            )
+        if reply.error == "no_home":
+            return errors.CacheUnusable(path="a private folder", detail=reply.detail)
+        return errors.AgentFailed(detail=reply.last_line)
+
+    def _kernels_stay(self, reply: Complaint) -> errors.RkernelError:
+        if reply.path:
+            return errors.CacheUnusable(path=reply.path, detail=reply.error)
+        return errors.KernelsStay(host=self.target.name, detail=reply.error)
 
 
-def unwritable(said: Complaint) -> errors.RkernelError:
-    """Return the error for what the board says of its disk."""
-    wrong = errors.NoSpace if said.error in _NO_SPACE else errors.CacheUnusable
-    return wrong(path=said.path, detail=said.detail)
+def unwritable(reply: Complaint) -> errors.RkernelError:
+    """Return the error for a complaint about the board's disk."""
+    wrong = errors.NoSpace if reply.error in _NO_SPACE else errors.CacheUnusable
+    return wrong(path=reply.path, detail=reply.detail)
 
 
-def no_python(said: Complaint) -> errors.RkernelError:
-    """Return the error for what the board says of its Python."""
-    return errors.NoPython(detail=said.last_line)
+def no_python(reply: Complaint) -> errors.RkernelError:
+    """Return the error for a complaint about the board's Python."""
+    return errors.NoPython(detail=reply.last_line)

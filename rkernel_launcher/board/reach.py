@@ -1,4 +1,4 @@
-"""The ways to a board, by name: what carries the bytes, and what is made of that."""
+"""The transports to a board, by the names of --via."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from ..transports import command, local, rpyc, ssh
 from ..transports.prompts import Prompts
 from ..transports.stream import Start
 from .board import Board
-from .ways import PortWay, StreamWay, Way
+from .connectors import Connector, PortConnector, StreamConnector
 
 Transport = Callable[[Target, Prompts | None], Start]
 
 
 def reach(target: Target, prompts: Prompts | None = None) -> Board:
-    """Begin a session with the board that a target names.
+    """Open a session with the board that `target` names.
 
     Args:
-        target: The target.
+        target: Where the board is, and by which transport to reach it.
         prompts: How to ask a person; None to ask nothing.
 
     Returns:
-        The board, the way to it decided.
+        The board, whose target names the transport that was used.
 
     Raises:
-        RkernelError: Those of reaching a board, see `errors`.
+        RkernelError: The reason, a subclass of Unreachable, NotLetIn, BoardCannot, BoardBroken or
+            OnThisPc.
     """
     if target.via == "auto":
         return _by_itself(target, prompts)
-    return Board.open(target, _WAYS[target.via](target, prompts))
+    return Board.open(target, _CONNECTORS[target.via](target, prompts))
 
 
-def _over_streams(transport: Transport) -> Callable[[Target, Prompts | None], Way]:
-    """Make ways of a transport that starts programs on a board."""
+def _over_streams(transport: Transport) -> Callable[[Target, Prompts | None], Connector]:
+    """Connect over a transport that starts programs on a board."""
 
-    def way(target: Target, prompts: Prompts | None) -> Way:
+    def connector(target: Target, prompts: Prompts | None) -> Connector:
         start = transport(target, prompts)
-        return StreamWay(
+        return StreamConnector(
             start=start,
             restart=transport(target, None) if prompts else start,
             python=target.python or "python3",
@@ -47,17 +48,17 @@ def _over_streams(transport: Transport) -> Callable[[Target, Prompts | None], Wa
             attended=prompts is not None,
         )
 
-    return way
+    return connector
 
 
-def _over_rpyc(target: Target, prompts: Prompts | None) -> Way:
+def _over_rpyc(target: Target, prompts: Prompts | None) -> Connector:
     """Use the board's own rpyc service, and the agent's port."""
     port = target.port or RPYC_PORT
     dial = rpyc.dial(target, prompts)
-    return PortWay(dial, service=port, host=target.host, agent_port=target.link_port)
+    return PortConnector(dial, service=port, host=target.host, agent_port=target.link_port)
 
 
-_WAYS: dict[str, Callable[[Target, Prompts | None], Way]] = {
+_CONNECTORS: dict[str, Callable[[Target, Prompts | None], Connector]] = {
     "ssh": _over_streams(ssh.transport),
     "command": _over_streams(command.transport),
     "local": _over_streams(local.transport),
@@ -66,10 +67,14 @@ _WAYS: dict[str, Callable[[Target, Prompts | None], Way]] = {
 
 
 def _by_itself(target: Target, prompts: Prompts | None) -> Board:
-    """Take ssh when it answers and lets us in, else the board's rpyc service.
+    """Take ssh if the board's server answers and accepts us, else the board's rpyc service.
 
     Raises:
-        RkernelError: NoWay when neither does; at once what is wrong with the host's name or key.
+        UnknownHost: The host's name does not resolve; we do not try rpyc.
+        WrongHostKey: The host shows a key that it must not have; we do not try rpyc.
+        NoTransport: Nothing answers, neither over ssh nor over rpyc.
+        RkernelError: ssh answers and fails, and no rpyc service answers: the error of ssh. Or the
+            error of rpyc, whose service answers and fails.
     """
     try:
         return reach(replace(target, via="ssh"), prompts)
@@ -82,7 +87,7 @@ def _by_itself(target: Target, prompts: Prompts | None) -> Board:
     except (errors.NobodyAnswers, errors.NotRpyc) as error:
         if isinstance(refused, errors.NobodyAnswers):
             reasons = {"ssh": _reason(refused), "rpyc": _reason(error)}
-            raise errors.NoWay(host=target.host, **reasons) from error
+            raise errors.NoTransport(host=target.host, **reasons) from error
         raise refused from error
 
 

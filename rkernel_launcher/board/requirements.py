@@ -1,4 +1,4 @@
-"""What a kernel needs of a board: whether the board has it, and what it is sent if not."""
+"""What a kernel needs on a board: whether the board has it, and what we send if not."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from .bundle import upload, wheels
 
 log = logging.getLogger(__name__)
 
-_MEMORY = {  # of the board's packages, of those sent along: the least that is available when a
-    False: (24 << 20, 40),  # session over ssh asks, for a kernel to start in bearable time; and MB
-    True: (10 << 20, 20),  # that it takes
+# By whether we send the packages: the bytes that must be available while a session over ssh asks,
+# so that a kernel starts in bearable time; and the MB that a kernel takes.
+_MEMORY = {
+    False: (24 << 20, 40),
+    True: (10 << 20, 20),
 }
 _SESSION = 10 << 20  # bytes of such a session, which ends; a board's rpyc service stays
 _SYSTEMS = {"local": ("Linux", "Darwin")}
@@ -30,10 +32,21 @@ _SYSTEM_PYTHON = ("/usr/bin/", "/bin/")
 
 
 def choose_ipykernel(found: Facts, target: Target) -> str:
-    """Return whose packages a kernel uses: "board" if the board's own will do, or "bundled".
+    """Decide which packages a kernel uses.
 
-    Parameters: found, what `Board.facts` returned. Raises BadOption, UnknownBoard, NoBundle,
-    NoIpykernel or OldPackages, which leave nothing to use.
+    Args:
+        found: What `Board.facts` returned.
+        target: Its `ipykernel` says what the user wants.
+
+    Returns:
+        "board" for the board's own packages, or "bundled" for those that we send.
+
+    Raises:
+        BadOption: The user wants both our packages and the debugger.
+        UnknownBoard: Kernels do not run on a board of this kind.
+        NoBundle: The user wants our packages, and we have none for the board's Python.
+        NoIpykernel: The board lacks a package, and we cannot send it or must not.
+        OldPackages: A package of the board is too old, and we cannot send another or must not.
     """
     _system(found, target)
     if target.ipykernel == "bundled" and target.debugger:
@@ -54,10 +67,16 @@ def choose_ipykernel(found: Facts, target: Target) -> str:
 
 
 def supply(board: Board) -> str | None:
-    """Have a board supplied with what a kernel needs; return the bundle's name.
+    """Send a board the bundle if its kernel needs one.
 
-    It is None for a kernel of the board's own packages. Raises the errors of `choose_ipykernel` and
-    of `upload.ensure`.
+    Args:
+        board: The board, with our code there.
+
+    Returns:
+        The bundle's name; None for a kernel that uses the board's own packages.
+
+    Raises:
+        RkernelError: As `choose_ipykernel`, `Board.facts` and `upload.ensure`.
     """
     wanted = board.target.ipykernel
     if wanted == "auto":
@@ -73,8 +92,15 @@ def _log(what: str, done: int, size: int) -> None:
 def check(found: Facts, target: Target) -> None:
     """Make sure that a kernel can run on a board.
 
-    Parameters: found, what `Board.facts` returned; target, `ipykernel` decided. Raises
-    UnknownBoard, NoIpykernel, OldPackages, NoMemory.
+    Args:
+        found: What `Board.facts` returned.
+        target: Its `ipykernel` is what `choose_ipykernel` returned.
+
+    Raises:
+        UnknownBoard: Kernels do not run on a board of this kind.
+        NoIpykernel: The board lacks a package.
+        OldPackages: A package of the board is too old.
+        NoMemory: The board has too little memory.
     """
     _system(found, target)
     if target.ipykernel != "bundled":
@@ -88,13 +114,13 @@ def check(found: Facts, target: Target) -> None:
 
 
 def _system(found: Facts, target: Target) -> None:
-    """Make sure that a board is of a kind that kernels run on. Raises UnknownBoard."""
+    """Make sure that kernels run on a board of this kind, or raise UnknownBoard."""
     if found.system not in _SYSTEMS.get(target.via, ("Linux",)):
         raise UnknownBoard(host=target.name, system=found.system, machine=found.machine)
 
 
 def _packages(found: Facts, target: Target) -> None:
-    """Make sure that a board's own packages will do. Raises NoIpykernel or OldPackages."""
+    """Make sure that a board's own packages suffice, or raise NoIpykernel or OldPackages."""
     host = target.name
     if found.missing:
         package = found.missing[0]
@@ -105,7 +131,7 @@ def _packages(found: Facts, target: Target) -> None:
         try:
             wanted = Requirement(line)
         except InvalidRequirement:
-            continue  # whether nonsense is fulfilled, a trial tells
+            continue  # it makes no sense: a trial shows whether the board fulfils it
         least = next((s.version for s in wanted.specifier if s.operator == ">="), None)
         if least and not _is_at_least(version, least):
             raise OldPackages(
@@ -117,7 +143,7 @@ def _packages(found: Facts, target: Target) -> None:
 
 
 def _is_at_least(version: str, least: str) -> bool:
-    """Compare, with a release candidate counting as the release, and nonsense as nothing."""
+    """Compare versions; a release candidate counts as the release, a senseless one as too old."""
     try:
         return Version(Version(version).base_version) >= Version(least)
     except InvalidVersion:
@@ -125,7 +151,7 @@ def _is_at_least(version: str, least: str) -> bool:
 
 
 def _how_to_install(package: str, found: Facts) -> str:
-    """Say how to get a package for that Python on that board."""
+    """Say how to install a package for that Python on that board."""
     executable = found.executable
     managers = [name for name in found.installers if name in _INSTALLS]
     if package == "ipykernel" and managers and executable.startswith(_SYSTEM_PYTHON):
@@ -135,6 +161,6 @@ def _how_to_install(package: str, found: Facts) -> str:
     if "opkg" in found.installers:
         return f"Run there: opkg install python3-pip && {executable} -m pip install {package}"
     return (
-        f"It has no pip to install it with; run there: {executable} -m ensurepip "
+        f"That Python has no pip. Run there: {executable} -m ensurepip "
         f"&& {executable} -m pip install {package}"
     )

@@ -1,1 +1,1 @@
-"""The command `rkernel`: on the PC, a process of its own. Nobody imports it."""
+"""The command `rkernel`: on the PC, a process of its own. No other folder imports it."""

@@ -1,4 +1,4 @@
-"""A visit of the command line to a board: getting there, looking around, leaving what is needed."""
+"""What the command line does on a board: reach it, read its facts, send it what a kernel needs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NO_AUTHENTICATION = (
 
 
 def attended() -> bool:
-    """Say whether somebody is at this terminal, who can be asked."""
+    """Say whether stdin is a terminal, so that there is a person to ask."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def terminal_prompts(report: Report) -> Prompts:
-    """Ask on this terminal, with the spinner out of the way."""
+    """Return prompts that ask on this terminal, while the spinner of the report pauses."""
 
     def paused(ask: Callable[[str], Any]) -> Callable[[str], Any]:
         def question(text: str) -> Any:
@@ -52,7 +52,17 @@ def terminal_prompts(report: Report) -> Prompts:
 
 @contextmanager
 def at_board(wanted: Target) -> Iterator[Board]:
-    """Reach a board of a kernel that was added, with our code there."""
+    """Reach the board of a kernel that was added, and put our code there.
+
+    Args:
+        wanted: How to reach it.
+
+    Yields:
+        The board, until the block ends.
+
+    Raises:
+        RkernelError: As `reach.reach` and `Board.prepare`.
+    """
     reached = reach.reach(wanted, terminal_prompts(Report()) if attended() else None)
     try:
         reached.prepare()
@@ -62,12 +72,24 @@ def at_board(wanted: Target) -> Iterator[Board]:
 
 
 def look_at(report: Report, reached: Board, prompts: Prompts | None) -> Facts:
-    """Put our code on a board and say what the board is; return its facts."""
+    """Put our code on a board, print what the board is, and offer to install a key.
+
+    Args:
+        report: Where to print.
+        reached: The board.
+        prompts: How to ask a person; None to offer nothing.
+
+    Returns:
+        The board's facts.
+
+    Raises:
+        RkernelError: As `Board.prepare`, `Board.facts` and `Board.offer_key`.
+    """
     if reached.target.via == "rpyc":
         report.say(NO_AUTHENTICATION, "yellow")
-    with report.stage("Putting our code there"):
+    with report.stage("Copying rkernel's code to the board"):
         reached.prepare()
-    with report.stage("Looking at what it has"):
+    with report.stage("Reading what the board has"):
         facts = reached.facts()
     report.board(facts)
     if prompts is not None:
@@ -76,11 +98,23 @@ def look_at(report: Report, reached: Board, prompts: Prompts | None) -> Facts:
 
 
 def supply(report: Report, reached: Board, facts: Facts) -> Target:
-    """Send a board the packages that its kernel lacks; return the target, `ipykernel` decided."""
+    """Send a board the packages that its kernel lacks, if it lacks any.
+
+    Args:
+        report: Where to print.
+        reached: The board, with our code there.
+        facts: What `look_at` returned.
+
+    Returns:
+        The target, whose `ipykernel` is now "board" or "bundled".
+
+    Raises:
+        RkernelError: As `requirements.choose_ipykernel`, `requirements.check` and `upload.ensure`.
+    """
     found = replace(reached.target, ipykernel=requirements.choose_ipykernel(facts, reached.target))
     requirements.check(facts, found)
     if found.ipykernel == "bundled":
-        with report.progress("Looking for a kernel's packages") as progress:
+        with report.progress("Checking the packages on the board") as progress:
             upload.ensure(reached, progress)
         report.say(f"  {'Kernel:':<14}{upload.packages(facts.python)}")
     return found

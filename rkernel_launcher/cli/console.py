@@ -1,4 +1,4 @@
-"""What the command line shows: stages with their seconds, what a board is, a table of kernels."""
+"""What the command line prints: stages with their seconds, facts of a board, tables of kernels."""
 
 from __future__ import annotations
 
@@ -26,14 +26,23 @@ _COLUMNS = ("name", "board", "via", "python", "display_name")
 
 
 class Report:
-    """Print to stdout: with colours and a spinner on a terminal, plain lines elsewhere."""
+    """Print to stdout: with colours and a spinner on a terminal, plain lines elsewhere.
+
+    Attributes:
+        console: rich's console, for output that no method here makes.
+    """
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
         self._status: Status | None = None
 
     def say(self, text: str, style: str = "") -> None:
-        """Print a line; `text` is taken as it is, whatever it contains."""
+        """Print a line.
+
+        Args:
+            text: Printed as it is: no markup counts, and control characters are escaped.
+            style: rich's name of a colour or a style, such as "bold".
+        """
         self.console.print(Text(escape_controls(text), style))
 
     def warn(self, text: str) -> None:
@@ -44,7 +53,7 @@ class Report:
 
     @contextmanager
     def stage(self, text: str) -> Iterator[None]:
-        """Show that something is under way, and then the seconds that it took."""
+        """Show that a stage runs, and then the seconds that it took."""
         text = f"{escape_controls(text)} … "
         start = time.monotonic()
         self._status = self.console.status(Text(text))
@@ -60,10 +69,14 @@ class Report:
 
     @contextmanager
     def progress(self, text: str) -> Iterator[Callable[[str, int, int], None]]:
-        """Show how far something is that has several steps, and the seconds that each took.
+        """Show how far a task with several steps is, and the seconds that each step took.
 
-        Gives a function that is told of a step, how much of it is done, and of how much, 0 if that
-        is not known.
+        Args:
+            text: What to show before the first step.
+
+        Yields:
+            A function to call with the step, how much of it is done, and of how much; that is 0 if
+            nobody knows.
         """
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         bar = Progress(
@@ -78,7 +91,7 @@ class Report:
             if step:
                 self._took(f"{step} … ", start)
 
-        def tell(now: str, done: int, size: int) -> None:
+        def update(now: str, done: int, size: int) -> None:
             nonlocal step, start
             if now != step:
                 end()
@@ -89,13 +102,13 @@ class Report:
         try:
             with bar:
                 task = bar.add_task(escape_controls(text), total=None)
-                yield tell
+                yield update
         finally:
             end()
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Leave the terminal to a question."""
+        """Hide the spinner while the program asks a question."""
         if self._status is not None:
             self._status.stop()
         yield
@@ -103,9 +116,9 @@ class Report:
             self._status.start()
 
     def board(self, facts: Facts) -> None:
-        """Print what a board is."""
+        """Print the facts of a board."""
         packages = [f"{name} {facts.packages.get(name) or 'missing'}" for name in _KERNEL]
-        told = {
+        rows = {
             "Board": facts.model,
             "Architecture": facts.machine,
             "System": facts.os,
@@ -114,18 +127,18 @@ class Report:
             "Memory": _memory(facts.memory_available, facts.memory_total),
             "Pictures": facts.encoder,
         }
-        for title, text in told.items():
+        for title, text in rows.items():
             if text:
                 self.console.print(Text(f"  {title + ':':<14}{text}"))
 
     def kernels(self, entries: Iterable[Entry], as_json: bool) -> None:
-        """Print kernels of ours, as a table or as JSON."""
+        """Print the kernels that rkernel added, as a table or as JSON."""
         rows = [_row(entry) for entry in entries]
         if as_json:
             self.console.print_json(json.dumps(rows))
             return
         if not rows:
-            self.say("There is no rkernel kernel yet; rkernel add makes one.")
+            self.say("You have added no kernel yet. rkernel add adds one.")
             return
         table = Table(*(column.replace("_", " ").capitalize() for column in _COLUMNS), box=None)
         for row in rows:
@@ -139,7 +152,7 @@ class Report:
             self.console.print_json(json.dumps([_running(kernel) for kernel in found]))
             return
         if not found:
-            self.say("No kernel runs there.")
+            self.say("No kernel runs on that board.")
             return
         table = Table(*_RUNNING, box=None)
         for kernel in found:
@@ -151,13 +164,13 @@ class Report:
 
 def _running(kernel: KernelStatus) -> dict[str, Any]:
     facts = {**vars(kernel), "left": kernel.left}
-    del facts["agent"]  # its token is nobody's business
+    del facts["agent"]  # its token is a secret
     # JSON has no infinity
     return {name: None if value == math.inf else value for name, value in facts.items()}
 
 
 def _launcher(kernel: KernelStatus) -> str:
-    """Say whether a kernel's launcher is there, and if not, how long the kernel waits for one."""
+    """Say whether a kernel's launcher is connected, and if not, how long the kernel still waits."""
     if kernel.away is None:
         return "connected"
     left = "for ever" if kernel.left == math.inf else f"{duration(kernel.left)} more"
@@ -165,7 +178,11 @@ def _launcher(kernel: KernelStatus) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: the largest unit that it has one of."""
+    """Return a time as people say it, in its largest unit: 3 d, 2 h, 10 min, 5 s.
+
+    Args:
+        seconds: The time, finite.
+    """
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
@@ -173,16 +190,16 @@ def duration(seconds: float) -> str:
 
 
 def _row(entry: Entry) -> dict[str, str]:
-    ours = entry.ours or {}
+    metadata = entry.metadata or {}
     return {
         "name": entry.name,
-        "board": str(ours.get("host") or "this machine"),
-        "via": str(ours.get("via", "")),
-        "python": str(ours.get("python", "")),
+        "board": str(metadata.get("host") or "this machine"),
+        "via": str(metadata.get("via", "")),
+        "python": str(metadata.get("python", "")),
         "display_name": str(entry.spec.get("display_name", "")),
-        "model": str(ours.get("model", "")),
-        "machine": str(ours.get("machine", "")),
-        "added": str(ours.get("added", "")),
+        "model": str(metadata.get("model", "")),
+        "machine": str(metadata.get("machine", "")),
+        "added": str(metadata.get("added", "")),
         "folder": str(entry.folder),
     }
 

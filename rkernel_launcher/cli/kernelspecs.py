@@ -1,6 +1,6 @@
 """The kernelspecs of rkernel: what Jupyter and VS Code list, each a folder with a kernel.json.
 
-Specs are written for the user alone: VS Code hides the system-wide ones on Windows.
+rkernel writes them for the user alone: VS Code hides the system-wide ones on Windows.
 """
 
 from __future__ import annotations
@@ -26,27 +26,33 @@ from ..sanitize import escape_controls
 from ..target import Target
 
 _LOGOS = ("logo-32x32.png", "logo-64x64.png", "logo-svg.svg")
-_SIGNAL_BEFORE = Version("6.2")  # an older ipykernel does not heed an interrupt_request
+_SIGNAL_BEFORE = Version("6.2")  # an older ipykernel does not answer an interrupt_request
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A kernelspec that is there: its name for Jupyter, its folder, what its kernel.json says."""
+    """A kernelspec that Jupyter lists.
+
+    Attributes:
+        name: Its name for Jupyter, in lower case.
+        folder: Its folder.
+        spec: What its kernel.json says; empty if that is unreadable.
+    """
 
     name: str
     folder: Path
     spec: dict[str, Any]
 
     @property
-    def ours(self) -> dict[str, Any] | None:
-        """What rkernel noted about the board; None for a spec that rkernel did not write."""
+    def metadata(self) -> dict[str, Any] | None:
+        """What rkernel wrote down about the board; None for a spec that rkernel did not write."""
         metadata = self.spec.get("metadata")
-        noted = metadata.get("rkernel") if isinstance(metadata, dict) else None
-        return noted if isinstance(noted, dict) else None
+        own = metadata.get("rkernel") if isinstance(metadata, dict) else None
+        return own if isinstance(own, dict) else None
 
 
 def find() -> dict[str, Entry]:
-    """Return all kernelspecs that Jupyter lists, by name; empty specs for unreadable ones."""
+    """Return all kernelspecs that Jupyter lists, by name."""
     folders = KernelSpecManager().find_kernel_specs()
     return {name: Entry(name, Path(path), _read(Path(path))) for name, path in folders.items()}
 
@@ -59,7 +65,10 @@ def default_name(target: Target) -> str:
 def default_display_name(name: str, target: Target, facts: Facts | None) -> str:
     """Return a name for menus that no other kernel has: VS Code shows two of a name as one.
 
-    Parameters: name, the kernelspec's; facts of the board, if they are known.
+    Args:
+        name: The kernelspec's.
+        target: Where the board is.
+        facts: What the board is, if that is known.
     """
     python = [".".join(facts.python.split(".")[:2])] if facts else []
     places = dict.fromkeys(filter(None, (facts and facts.hostname, target.host)))
@@ -71,29 +80,39 @@ def default_display_name(name: str, target: Target, facts: Facts | None) -> str:
 
 
 def check_name(name: str, replace: bool) -> None:
-    """Make sure that a spec may be written under a name.
+    """Make sure that rkernel may write a spec under a name.
 
-    Parameters: replace, whether one of ours may be replaced.
-    Raises BadName, NameTaken or ForeignName.
+    Args:
+        name: The kernelspec's.
+        replace: Whether it may take the place of one that rkernel wrote.
+
+    Raises:
+        BadName: Jupyter does not accept the name.
+        NameTaken: rkernel has written one of that name, and must not replace it.
+        ForeignName: A kernelspec of that name exists, and rkernel did not write it.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name, re.IGNORECASE):
         raise BadName(name=name)
     entry = find().get(name.lower())
-    if entry is not None and entry.ours is None:
+    if entry is not None and entry.metadata is None:
         raise ForeignName(name=name)
     if entry is not None and not replace:
         raise NameTaken(name=name)
 
 
 def make(name: str, display_name: str, target: Target, facts: Facts | None) -> dict[str, Any]:
-    """Return what kernel.json is to say.
+    """Make the content of a kernel.json.
 
-    Parameters: facts of the board, if they are known.
+    Args:
+        name: The kernelspec's.
+        display_name: The kernel's name in menus.
+        target: How the launcher reaches the board and runs the kernel.
+        facts: What the board is, if that is known.
     """
     spec: dict[str, Any] = json.loads(_template("kernel.json"))
     start, rest = spec["argv"][1:3], spec["argv"][3:]
     own = facts.packages if facts and target.ipykernel != "bundled" else {}
-    noted = {
+    metadata = {
         "host": target.host,
         "via": target.via,
         "model": facts.model if facts else "",
@@ -105,7 +124,7 @@ def make(name: str, display_name: str, target: Target, facts: Facts | None) -> d
         "name": name,
         "display_name": display_name,
         "interrupt_mode": "signal" if _is_old(own.get("ipykernel")) else "message",
-        "metadata": {"rkernel": {**noted, "added": date.today().isoformat()}},
+        "metadata": {"rkernel": {**metadata, "added": date.today().isoformat()}},
     }
     if target.debugger:
         spec["metadata"]["debugger"] = True
@@ -113,7 +132,7 @@ def make(name: str, display_name: str, target: Target, facts: Facts | None) -> d
 
 
 def _is_old(ipykernel: str | None) -> bool:
-    """Say whether an ipykernel needs a signal to be interrupted; not if its version is nonsense."""
+    """Say whether only a signal interrupts an ipykernel; no if its version makes no sense."""
     try:
         return ipykernel is not None and Version(ipykernel) < _SIGNAL_BEFORE
     except InvalidVersion:
@@ -123,12 +142,20 @@ def _is_old(ipykernel: str | None) -> bool:
 def write(name: str, spec: dict[str, Any]) -> Path:
     """Write a kernelspec for this user, whole or not at all, in place of one of that name.
 
-    Returns: its folder. Raises KernelsUnusable.
+    Args:
+        name: The kernelspec's.
+        spec: The content of its kernel.json.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        KernelsUnusable: The folder of the user's kernelspecs cannot be written.
     """
     place = Path(KernelSpecManager().user_kernel_dir) / name.lower()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        # beside the kernels and not among them: nobody lists what is half there
+        # beside the kernels, not among them: Jupyter must not list what is half there
         with tempfile.TemporaryDirectory(prefix=".rkernel-", dir=place.parent.parent) as part:
             new, old = Path(part) / "new", Path(part) / "old"
             new.mkdir()
@@ -149,28 +176,36 @@ def write(name: str, spec: dict[str, Any]) -> Path:
 
 
 def target_of(name: str) -> Target:
-    """Return how a kernel of ours reaches its board. Raises NoSuchKernel or BadOption."""
+    """Return how a kernel that rkernel added reaches its board.
+
+    Raises:
+        NoSuchKernel: rkernel has written no kernelspec of that name.
+        BadOption: Its argv has a value that cannot be.
+        OldKernelspec: Its argv has words that this version does not know.
+    """
     entry = find().get(name.lower())
-    argv = entry.spec.get("argv") if entry is not None and entry.ours is not None else None
+    argv = entry.spec.get("argv") if entry is not None and entry.metadata is not None else None
     if not isinstance(argv, list):
         raise NoSuchKernel(name=name)
     return targets.from_argv([str(word) for word in argv[3:]])
 
 
 def remove(names: tuple[str, ...]) -> None:
-    """Remove kernelspecs of ours: all of them, or none when one is not there.
+    """Remove kernelspecs that rkernel wrote: all of them, or none when one does not exist.
 
-    Raises NoSuchKernel or KernelsUnusable.
+    Raises:
+        NoSuchKernel: rkernel has written no kernelspec of one of the names.
+        KernelsUnusable: A kernelspec cannot be removed.
     """
-    ours = {name: entry for name, entry in find().items() if entry.ours is not None}
-    unknown = [name for name in names if name.lower() not in ours]
+    added = {name: entry for name, entry in find().items() if entry.metadata is not None}
+    unknown = [name for name in names if name.lower() not in added]
     if unknown:
         raise NoSuchKernel(name=", ".join(unknown))
     for name in dict.fromkeys(map(str.lower, names)):
         try:
             KernelSpecManager().remove_kernel_spec(name)
         except OSError as error:
-            raise _unusable(ours[name].folder.parent, error) from error
+            raise _unusable(added[name].folder.parent, error) from error
 
 
 def _template(name: str) -> bytes:
@@ -181,7 +216,7 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         spec = json.loads((folder / "kernel.json").read_text("utf-8"))
     except (OSError, ValueError):
-        return {}  # somebody else's; whoever wrote it is told by Jupyter
+        return {}  # another program's; Jupyter reports it
     return spec if isinstance(spec, dict) else {}
 
 

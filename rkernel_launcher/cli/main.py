@@ -1,4 +1,4 @@
-"""The command `rkernel`: the kernels of boards, those that are offered and those that run."""
+"""The command `rkernel`: it adds kernels of boards, lists and removes them, and shows which run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ import click
 
 from .. import errors
 from ..sanitize import escape_controls
-from .commands import add, demo, fetch, kernels, kernelspecs, view
+from .commands.add import add
+from .commands.attach import attach
+from .commands.demo import demo
+from .commands.fetch import fetch
+from .commands.list import list_kernels
+from .commands.ps import ps
+from .commands.remove import remove
+from .commands.stop import stop
+from .commands.view import view
 
 INTERRUPTED = 130  # what a shell gives for a command that Ctrl-C ended
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return the exit status. What goes wrong becomes one sentence here."""
+    """Run the command; return the exit status.
+
+    What goes wrong becomes one line on stderr here, unless --debug shows its traceback.
+
+    Args:
+        argv: The arguments; those of this process by default.
+    """
     settings = {"debug": False}
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -38,8 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         if settings["debug"]:
             raise
         known = isinstance(error, errors.RkernelError)
-        said = error if known else errors.RkernelError(detail=repr(error))
-        click.echo(escape_controls(" ".join(str(said).split())), err=True)
+        shown = error if known else errors.RkernelError(detail=repr(error))
+        click.echo(escape_controls(" ".join(str(shown).split())), err=True)
         return 1
 
 
@@ -52,8 +66,5 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     settings["debug"] = debug
 
 
-for _command in (
-    *(add.add, kernelspecs.list_kernels, kernelspecs.remove, fetch.fetch, view.view),
-    *(kernels.ps, kernels.stop, kernels.attach, demo.demo),
-):
+for _command in (add, list_kernels, remove, fetch, view, ps, stop, attach, demo):
     rkernel.add_command(_command)

@@ -1,4 +1,4 @@
-"""A kernel that is started on a board to see whether that works."""
+"""The trial of a kernel on a board: `rkernel add` starts one to see whether it works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..errors import CheckFailed, KernelSilent
 from ..sanitize import escape_controls
 from ..target import Target
 
-READY_SECONDS = 120.0  # the first import of ipykernel takes 50 s where no .pyc files are
+READY_SECONDS = 120.0  # the first import of ipykernel takes 50 s where there are no .pyc files
 CELL_SECONDS = 30.0
 
 
@@ -27,20 +27,28 @@ CELL_SECONDS = 30.0
 def running(
     target: Target, environment: dict[str, str] | None = None
 ) -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
-    """Run a kernel as a frontend does; give its manager and a client, once it is ready.
+    """Run a kernel as a frontend does.
 
-    Parameters: environment of the launcher, ours by default.
-    Raises KernelSilent, or CheckFailed with what the launcher said.
+    Args:
+        target: Where and how to run it.
+        environment: The launcher's environment variables; ours by default.
+
+    Yields:
+        The kernel's manager and a client, once the kernel is ready; it runs until the block ends.
+
+    Raises:
+        KernelSilent: The kernel is not ready in time.
+        CheckFailed: The launcher has ended; the error contains what it printed.
     """
     host = target.name
     argv = [sys.executable, "-m", "rkernel_launcher", *targets.to_argv(target)]
     with tempfile.TemporaryDirectory(prefix="rkernel-") as folder:
         manager = _Manager(connection_file=str(Path(folder, "rkernel-check.json")))
         manager.spec = KernelSpec(argv=[*argv, "-f", "{connection_file}"], language="python")
-        said = Path(folder, "stderr")
+        output = Path(folder, "stderr")
         client: BlockingKernelClient | None = None
         try:
-            with said.open("wb") as stderr:
+            with output.open("wb") as stderr:
                 more = {} if environment is None else {"env": environment}
                 manager.start_kernel(stdout=subprocess.DEVNULL, stderr=stderr, **more)
             client = manager.client()
@@ -50,8 +58,8 @@ def running(
             except RuntimeError as error:  # for either: that the launcher has ended, and time-out
                 if manager.is_alive():
                     raise KernelSilent(host=host, seconds=READY_SECONDS) from error
-                words = escape_controls(said.read_text("utf-8", "replace")).split("\n")
-                raise CheckFailed(host=host, said=" ".join(words).strip()) from error
+                lines = escape_controls(output.read_text("utf-8", "replace")).split("\n")
+                raise CheckFailed(host=host, detail=" ".join(lines).strip()) from error
             yield manager, client
         finally:
             if client is not None:
@@ -62,7 +70,7 @@ def running(
 
 
 class _Manager(KernelManager):
-    """A manager of a kernel whose spec nobody has written yet."""
+    """A manager of a kernel whose spec is not in a file yet."""
 
     spec: KernelSpec
 
@@ -72,21 +80,23 @@ class _Manager(KernelManager):
 
 
 def kernel(target: Target) -> None:
-    """Start a kernel on a board, run a cell, and stop it.
+    """Start a kernel on a board, run a cell, and stop the kernel.
 
-    Raises KernelSilent or CheckFailed.
+    Raises:
+        KernelSilent: The kernel is not ready in time, or does not answer.
+        CheckFailed: The launcher has ended, or the cell printed something else than it should.
     """
     host = target.name
     printed: list[str] = []
 
-    def note(message: dict[str, Any]) -> None:
+    def collect(message: dict[str, Any]) -> None:
         content = message["content"]
         printed.extend(content.get(key, "") for key in ("text", "evalue"))
 
     with running(target) as (_, client):
         try:
-            client.execute_interactive("print(6 * 7)", timeout=CELL_SECONDS, output_hook=note)
+            client.execute_interactive("print(6 * 7)", timeout=CELL_SECONDS, output_hook=collect)
         except TimeoutError as error:
             raise KernelSilent(host=host, seconds=CELL_SECONDS) from error
     if (text := "".join(printed).strip()) != "42":
-        raise CheckFailed(host=host, said=f"print(6 * 7) printed {escape_controls(text)!r}.")
+        raise CheckFailed(host=host, detail=f"print(6 * 7) printed {escape_controls(text)!r}.")

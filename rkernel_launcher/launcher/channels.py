@@ -1,7 +1,7 @@
 """The endpoints that the frontend connects to.
 
-shell, control and stdin are forwarded connection by connection, as bytes. iopub comes over the link
-once and is handed to every client here; the heartbeat is answered here.
+This module forwards shell, control and stdin connection by connection, as bytes. It receives iopub
+over the link once and hands it to every client. It answers the heartbeat itself.
 """
 
 from __future__ import annotations
@@ -33,9 +33,16 @@ MAX_CLIENTS = MAX_STREAMS // 2  # connections of clients: the agent has a limit,
 class Channels:
     """Hold the endpoints of a connection file.
 
-    From the start nobody else can take them; clients are let in by `serve`.
-    Parameters: loop; connection; on_error, called when what comes from the kernel makes no sense;
-    latest_frames, where pictures are put for others than the clients. Raises PortInUse.
+    From the start no other program can take them. Clients can connect after `serve`.
+
+    Args:
+        loop: The event loop that calls everything here.
+        connection: What the connection file says.
+        on_error: Called with the reason when what comes from the kernel makes no sense.
+        latest_frames: Where to put pictures for viewers that are not clients; None for nowhere.
+
+    Raises:
+        PortInUse: An endpoint is taken.
     """
 
     def __init__(
@@ -66,10 +73,17 @@ class Channels:
             raise PortInUse(endpoint=connection.endpoint(channel), detail=error.strerror) from error
 
     def serve(self, driver: LinkDriver, former_keys: Sequence[str]) -> None:
-        """Subscribe to the kernel, then let clients in and forward them.
+        """Subscribe to the kernel, then let clients connect and forward them.
 
-        What a kernel that was taken over has said meanwhile is fetched when there is a client to
-        hear it. Parameters: former_keys, that such a kernel signed with. Raises PortInUse.
+        After a takeover clients can connect at once, and the first that subscribes makes us
+        subscribe. So a client receives what the kernel has published meanwhile.
+
+        Args:
+            driver: The link to the agent.
+            former_keys: The keys with which a kernel that was taken over signed before.
+
+        Raises:
+            PortInUse: The endpoint of iopub or of the heartbeat is taken.
         """
         self._driver = driver
         self._context = zmq.Context()
@@ -81,19 +95,23 @@ class Channels:
             self._subscribe()
 
     def stderr(self, text: str) -> None:
-        """Show text in the cell that runs, if one does."""
+        """Show text on stderr of the cell that runs, if one does."""
         if self._iopub is not None:
             self._iopub.stderr(text)
 
     def show_video(self, rate: int) -> None:
-        """Show the kernel's pictures, `rate` a second of each stream, until the link breaks."""
+        """Show the kernel's pictures until the link breaks.
+
+        Args:
+            rate: How many pictures a second of each stream to ask for, at most.
+        """
         assert self._driver is not None and self._iopub is not None
         video = VideoStream(rate)
         self._driver.open("video", video)
         self._iopub.show(video)
 
     def update_video_demand(self) -> None:
-        """See whether pictures are wanted by others than the clients."""
+        """Ask the kernel for pictures if somebody wants to see them now."""
         if self._iopub is not None:
             self._iopub.update_video_demand()
 
@@ -105,7 +123,7 @@ class Channels:
             self._loop.watch(listener, lambda ch=channel: self._accept(ch), None)  # type: ignore[misc]
 
     def close(self) -> None:
-        """Take the endpoints away, after the messages that have come for clients."""
+        """Send clients the messages that have come, then close the endpoints."""
         for sock in self._reserved.values():
             self._loop.watch(sock, None, None)
             sock.close()
@@ -130,7 +148,7 @@ class Channels:
         self._loop.watch(sock, lambda: self._first_bytes(channel, sock), None)
 
     def _first_bytes(self, channel: str, sock: socket.socket) -> None:
-        """Open the board's leg once a client says something: probes come and go without a byte."""
+        """Open a stream to the board once a client sends something: probes send no byte."""
         assert self._driver is not None
         try:
             silent = not sock.recv(1, socket.MSG_PEEK)

@@ -20,7 +20,14 @@ CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 class Connection:
     """What a connection file says.
 
-    See "Connection files" in jupyter_client's documentation of making kernels.
+    Source: "Connection files" in https://jupyter-client.readthedocs.io/en/stable/kernels.html
+
+    Attributes:
+        transport: "tcp" or "ipc".
+        ip: The address to listen at, "*" for all; for ipc, the beginning of the sockets' paths.
+        ports: The port of each channel, by its name; for ipc, the end of a socket's path.
+        key: The key that signs messages.
+        signature_scheme: How it signs them, such as "hmac-sha256".
     """
 
     transport: str
@@ -30,19 +37,23 @@ class Connection:
     signature_scheme: str
 
     def endpoint(self, channel: str) -> str:
-        """Return a channel's address as zmq writes it."""
+        """Return the address of a channel, as zmq writes it."""
         if self.transport == "ipc":
             return f"ipc://{self.path(channel)}"
         return f"tcp://{self.ip}:{self.ports[channel]}"
 
     def path(self, channel: str) -> str:
-        """Return a channel's Unix socket."""
+        """Return the path of a channel's Unix socket."""
         return f"{self.ip}-{self.ports[channel]}"
 
 
 @contextmanager
 def made() -> Iterator[Path]:
-    """Make a connection file that no frontend has written, for our user alone, and remove it."""
+    """Make a connection file where no frontend writes one, and remove it at the end.
+
+    Yields:
+        Its path; only our user can read it.
+    """
     from jupyter_client.connect import write_connection_file  # heavy, and not for the launcher
 
     path = Path(jupyter_runtime_dir(), f"kernel-rkernel-{secrets.token_hex(4)}.json")
@@ -57,12 +68,14 @@ def made() -> Iterator[Path]:
 def read(path: str) -> Connection:
     """Return what the connection file at `path` says.
 
-    Raises BadConnectionFile when it is missing or not to be understood.
+    Raises:
+        BadConnectionFile: The file is missing, makes no sense, or asks for what rkernel does not
+            support.
     """
     try:
         info = json.loads(Path(path).read_text("utf-8"))
         if any(info.get(name) for name in ("curve_publickey", "curve_secretkey")):
-            raise ValueError("CurveZMQ keys, which rkernel does not support")
+            raise ValueError("it asks for CurveZMQ, which rkernel does not support")
         connection = Connection(
             transport=str(info.get("transport", "tcp")),
             ip=str(info["ip"]),
@@ -71,9 +84,9 @@ def read(path: str) -> Connection:
             signature_scheme=str(info.get("signature_scheme", "hmac-sha256")),
         )
         if connection.transport not in ("tcp", "ipc"):
-            raise ValueError(f"the transport {connection.transport}")
+            raise ValueError(f"rkernel does not support the transport {connection.transport}")
         if not all(0 < port < 65536 for port in connection.ports.values()):
-            raise ValueError("a port that is none")
+            raise ValueError("ports are 1 to 65535")
     except OSError as error:
         raise BadConnectionFile(path=path, detail=error.strerror) from error
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""How a kernel ended, or why it did not begin, as an error for people."""
+"""How a kernel ended, or why it did not start, as an error for people."""
 
 from __future__ import annotations
 
@@ -24,30 +24,33 @@ _INSTALL = (
 
 
 _WHYS = {
-    handshake.NEW: "its agent has ended, as when the board was switched off",
+    handshake.NEW: "its agent has ended, for example because the board was off",
     handshake.EXPIRED: "the link was down for longer than its orphan timeout of {orphan_timeout}",
-    handshake.STOPPED: "it was ended on the board",
+    handshake.STOPPED: "somebody ended it on the board",
     handshake.REPLACED: "another launcher with the same connection file replaced it",
     handshake.TAKEN: "another launcher took it over",
-    handshake.BROKEN: "the link broke the protocol",
+    handshake.BROKEN: "what came over the link broke the protocol",
     handshake.NO_MEMORY: "the board needed its memory for another kernel",
-    handshake.FAULT: "its agent had an internal error, which its log on the board tells of",
+    handshake.FAULT: "its agent had an internal error (see the agent's log on the board)",
 }
 
 
 _HINTS = {
-    handshake.TAKEN: "Go on there, or start another one from the frontend.",
-    handshake.BROKEN: "rkernel attach may take it over, with its variables.",
+    handshake.TAKEN: "Use it there, or start another one from the frontend.",
+    handshake.BROKEN: "Perhaps rkernel attach can take it over, with its variables.",
 }
 
 
 def gone(status: int, host: str, orphan_timeout: Duration) -> KernelGone:
-    """Return the error for a kernel that is not there when the link is back.
+    """Return the error for a kernel that is gone when the link is back.
 
-    Parameters: status of the session, as the agent gives it; host; orphan_timeout.
+    Args:
+        status: The session's in the agent's resume reply: a constant of `handshake`.
+        host: The board's name for people.
+        orphan_timeout: How long the kernel waited for us.
     """
-    why = _WHYS.get(status, "the board gives no reason that we know")
-    hint = _HINTS.get(status, "Its variables are lost; start it again from the frontend.")
+    why = _WHYS.get(status, "the board gives a reason that this rkernel does not know")
+    hint = _HINTS.get(status, "Its variables are lost. Start it again from the frontend.")
     return KernelGone(host=host, why=why.format(orphan_timeout=orphan_timeout), hint=hint)
 
 
@@ -59,18 +62,28 @@ def missing(package: str, host: str) -> NoIpykernel:
 def died(status: int, output: str) -> KernelDied:
     """Return the error for a kernel that ended by itself.
 
-    Parameters: status, as subprocess gives it; output, the last that it wrote outside its cells.
+    Args:
+        status: The process's exit status, or minus the number of the signal that ended it, as in
+            `subprocess.Popen.returncode`.
+        output: The last that the kernel wrote outside its cells.
     """
     if status < 0:
         how = f"was ended by signal {-status} ({_NAMES.get(-status, 'unknown')})"
         if -status == _SIGKILL:
-            how += ", as happens when the board has no memory left"
+            how += ", which happens when the board has no memory left"
     else:
         how = f"ended with exit status {status}"
-    hint = f"Its last words: {output}" if output else "Start it again from the frontend."
+    hint = f"Its last output: {output}" if output else "Start it again from the frontend."
     return KernelDied(how=how, hint=hint, status=status)
 
 
 def exit_status(status: int) -> int:
-    """Return the exit status that a shell gives for a process that ended like that."""
+    """Return a shell's exit status for a process that ended like that.
+
+    Args:
+        status: As for `died`.
+
+    Returns:
+        0 to 127 for an exit status, 128 plus its number for a signal.
+    """
     return status if status >= 0 else 128 - status

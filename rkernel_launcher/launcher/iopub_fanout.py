@@ -1,6 +1,6 @@
-"""iopub on the PC: what the kernel publishes comes once, and is handed to every client from here.
+"""iopub on the PC: what the kernel publishes comes once, and from here goes to every client.
 
-Also the place where the launcher itself has something to say in a cell, and pictures to show. All
+The launcher's own messages to a cell go to the clients from here too, and so do live pictures. All
 of it happens in the thread of the event loop.
 """
 
@@ -20,17 +20,21 @@ from .video.latest_frames import LatestFrames
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
 
-HWM = 100_000  # messages held for a client that does not read; the stock kernel holds 1000
+HWM = 100_000  # messages kept for a client that does not read; the stock kernel keeps 1000
 LINGER = 1000  # milliseconds for the last messages to reach clients
 
 
 class IopubFanout:
     """Hand what the kernel publishes to the clients.
 
-    Parameters: loop; context; connection; bind, which gives a socket the clients' endpoint;
-    on_subscription, called with each message by which a client subscribes, or no more; former_keys,
-    that a kernel which was taken over signed with before; latest_frames, for those who look at
-    pictures elsewhere.
+    Args:
+        loop: The event loop that calls everything here.
+        context: Where to make the socket.
+        connection: What the connection file says.
+        bind: Called with the socket to bind it to the clients' endpoint.
+        on_subscription: Called with each message by which a client subscribes or unsubscribes.
+        former_keys: The keys with which a kernel that was taken over signed before.
+        latest_frames: Where to put pictures for viewers that are not clients; None for nowhere.
     """
 
     def __init__(
@@ -53,13 +57,17 @@ class IopubFanout:
         self._socket = context.socket(zmq.XPUB)
         self._socket.linger = LINGER
         self._socket.sndhwm = HWM
-        self._socket.xpub_verbose = True  # each subscription earns a welcome from the kernel
+        self._socket.xpub_verbose = True  # the kernel sends a welcome for each subscription
         bind(self._socket)
         self._descriptor = int(self._socket.get(zmq.FD))
         loop.watch(self._descriptor, self._read_subscriptions, None)
 
     def publish(self, parts: list[bytes]) -> None:
-        """Hand on a message of the kernel's."""
+        """Send the clients a message of the kernel.
+
+        Args:
+            parts: Its frames, the topic first.
+        """
         if self._resigner is not None:
             parts = self._resigner.resign(parts)
         self._publisher.observe(parts)
@@ -71,13 +79,13 @@ class IopubFanout:
         self._send(self._publisher.stderr(text))
 
     def show(self, video: VideoStream) -> None:
-        """Show the pictures that come on a stream, in place of another one."""
+        """Show the pictures of a stream, in place of those of the stream before."""
         self._video = video
         video.on_frames = self._show
         self.update_video_demand()
 
     def update_video_demand(self) -> None:
-        """Ask for pictures if there is somebody to see them."""
+        """Ask the kernel for pictures if somebody wants to see them now."""
         if self._video is None:
             return
         elsewhere = self._latest_frames is not None and self._latest_frames.has_viewers
@@ -85,7 +93,7 @@ class IopubFanout:
             self._video.grant()
 
     def close(self) -> None:
-        """Take the clients' endpoint away; what was sent may still reach them."""
+        """Close the clients' endpoint; what was sent may still reach them for `LINGER`."""
         self._loop.watch(self._descriptor, None, None)
         self._socket.close()
 
@@ -99,10 +107,10 @@ class IopubFanout:
     def _send(self, parts: list[bytes] | None) -> None:
         if parts is not None:
             self._socket.send_multipart(parts, copy=False)
-            self._read_subscriptions()  # sending may have taken the sign that there is one
+            self._read_subscriptions()  # sending may have reset the descriptor that signals one
 
     def _read_subscriptions(self) -> None:
-        """Read what is there: the descriptor tells of it once (see ZMQ_FD in zmq_getsockopt(3))."""
+        """Read all: the descriptor signals a message only once (ZMQ_FD in zmq_getsockopt(3))."""
         while int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
             parts = self._socket.recv_multipart()
             subscribes, topic = parts[0][:1] == b"\x01", parts[0][1:]

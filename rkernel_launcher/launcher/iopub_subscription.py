@@ -11,8 +11,10 @@ from board_agent.zmtp.wire import SUBSCRIBE, ProtocolError, Wire, encode
 class IopubSubscription(StreamEnd):
     """Subscribe to all that the kernel publishes, and to what clients ask for.
 
-    Parameters: on_subscribed, called once the kernel sends all that it publishes; on_message,
-    called with the frames of each message; on_error, called when what comes is not ZMTP.
+    Args:
+        on_subscribed: Called once the kernel sends all that it publishes.
+        on_message: Called with the frames of each message.
+        on_error: Called with the reason when what comes is not ZMTP.
     """
 
     def __init__(
@@ -34,14 +36,18 @@ class IopubSubscription(StreamEnd):
         return not self._over
 
     def pass_up(self, frames: Sequence[bytes]) -> None:
-        """Tell the kernel what a client subscribes to, or no more."""
+        """Pass a client's subscription up to the kernel.
+
+        Args:
+            frames: The message by which the client subscribes or unsubscribes.
+        """
         for part in encode(frames):
             self._out += part
         if self._subscribed:
             self.update()
 
     def update(self) -> None:
-        """Send what waits, as far as the link takes it."""
+        """Send what waits, as far as the link has credit."""
         while self._out and (credit := self.link.credit(self.number)):
             self.link.send(self.number, bytes(self._out[:credit]))
             del self._out[:credit]
@@ -49,7 +55,11 @@ class IopubSubscription(StreamEnd):
         self.waits_for_room = bool(self._out)
 
     def receive_data(self, data: bytes) -> None:
-        """Hand the messages on that are whole now."""
+        """Pass on the messages that are whole now.
+
+        Args:
+            data: The next bytes from the kernel, cut anywhere.
+        """
         try:
             messages = self._wire.receive_data(data)
         except ProtocolError as error:
@@ -66,12 +76,12 @@ class IopubSubscription(StreamEnd):
         self.update()
 
     def receive_end(self) -> None:
-        """Take notice that the kernel has ended."""
+        """End our half too: the kernel sends no more."""
         self._over = True
         self.link.end(self.number)
         self.on_progress()
 
     def close(self) -> None:
-        """Take notice that nothing more comes."""
+        """Expect nothing more."""
         self._over = True
         super().close()

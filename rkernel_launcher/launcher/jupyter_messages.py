@@ -24,9 +24,10 @@ _PROTOCOL_VERSION = "5.3"
 
 
 class CellPublisher:
-    """Speak in the cell that runs.
+    """Make messages for the cell that runs.
 
-    Parameters: connection, whose key signs what is said.
+    Args:
+        connection: Whose key signs them.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -41,7 +42,11 @@ class CellPublisher:
         return self._cell is not None
 
     def observe(self, parts: list[Any]) -> None:
-        """Follow what the kernel publishes: only what tells whether a cell runs is looked into."""
+        """Follow what the kernel publishes, to know which cell runs and what it displays.
+
+        Args:
+            parts: The frames of a message, the topic first. Only those of a `status` are decoded.
+        """
         topic = bytes(parts[0])
         if topic.startswith(FIRST) and len(self._displays) < MAX_DISPLAYS:
             self._displays.add(topic[len(FIRST) :].decode("ascii", "replace"))
@@ -60,18 +65,18 @@ class CellPublisher:
             elif not runs and self._cell and parent["msg_id"] == self._cell["msg_id"]:
                 self._cell = None
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-            pass  # not as a kernel says it: that is for the client to judge
+            pass  # not a kernel's message: the client judges it
 
     def stderr(self, text: str) -> list[bytes] | None:
-        """Return a message that shows text on stderr of the cell; None when none runs."""
+        """Return a message that shows text on stderr of the cell; None if no cell runs."""
         return self._message("stream", {"name": "stderr", "text": text}, b"stream.stderr")
 
     def frame(self, frame: Frame) -> list[bytes] | None:
-        """Return a message that shows a picture in its cell; None when that does not run."""
+        """Return a message that shows a picture in its cell; None if that cell does not run."""
         if self._cell is None or frame.cell != self._cell["msg_id"]:
             return None
         if frame.display not in self._displays:
-            return None  # not yet, or not any more: what the kernel itself publishes counts
+            return None  # not yet or no more on display: what the kernel itself publishes counts
         content = {
             "data": {frame.mime: base64.b64encode(frame.data).decode()},
             "metadata": {},
@@ -95,7 +100,16 @@ class CellPublisher:
 
 
 def sign(connection: Connection, frames: list[bytes], key: str | None = None) -> bytes:
-    """Return the signature of a message's four JSON frames, with another key if one is given."""
+    """Return the signature of a message.
+
+    Args:
+        connection: Its scheme, and its key by default.
+        frames: The message's four JSON frames: header, parent header, metadata, content.
+        key: Another key.
+
+    Returns:
+        The hexadecimal digest; empty if the key is empty, which switches signing off.
+    """
     secret = (connection.key if key is None else key).encode("utf-8", "replace")
     if not secret:
         return b""
@@ -104,9 +118,11 @@ def sign(connection: Connection, frames: list[bytes], key: str | None = None) ->
 
 
 class Resigner:
-    """Sign again what a kernel signed with a key that it had before.
+    """Sign again what a kernel signed with a key that it had before a takeover.
 
-    Parameters: connection, whose key is to be used; former_keys.
+    Args:
+        connection: Whose key signs from now on.
+        former_keys: The keys that the kernel had before.
     """
 
     def __init__(self, connection: Connection, former_keys: Sequence[str]) -> None:
@@ -114,7 +130,11 @@ class Resigner:
         self._former_keys = former_keys
 
     def resign(self, parts: list[bytes]) -> list[bytes]:
-        """Return a message with a signature of the new key if that of an old one fits."""
+        """Return a message, signed with the new key if an old key signed it.
+
+        Args:
+            parts: Its frames; one that is not a signed message comes back as it is.
+        """
         try:
             at = parts.index(_DELIMITER) + 1
             signature, signed = parts[at], parts[at + 1 : at + 5]

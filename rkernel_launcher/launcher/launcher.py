@@ -1,8 +1,8 @@
 """The launcher: the kernel, as far as the frontend can see.
 
 It holds the endpoints of the connection file for as long as the kernel on the board lives, through
-any loss of the link, and ends with it. Getting to the board happens in a thread of its own, so that
-a signal or the end of the frontend is heeded at any time.
+any loss of the link, and ends with the kernel. A thread of its own reaches the board, so that the
+launcher can act on a signal or on the end of the frontend at any time.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-END_SECONDS = 2.0  # how long the board has to say that the kernel has ended
+END_SECONDS = 2.0  # for the board to say that the kernel has ended
 DRAIN_SECONDS = 2.0  # of silence in which more of a kernel's last output may still come
-DRAIN_POLL = 0.02
+DRAIN_POLL = 0.02  # seconds
 QUOTED_OUTPUT = 2000  # characters
 
 
 class State(enum.Enum):
-    """How far a launcher is."""
+    """How far a launcher is; `_NEXT` says which state may follow which."""
 
-    REACHING = "on the way to the board"
+    REACHING = "we connect to the board"
     STARTING = "the link is there, the kernel is not"
     SERVING = "the kernel serves its channels"
     ENDING = "the frontend has asked the kernel to end"
@@ -89,9 +89,15 @@ _NEXT = {
 class Launcher:
     """Run one kernel on a board, for the frontend that started this process.
 
-    Parameters: target; path, the connection file; attach, a kernel on the board to take over in
-    place of starting one. Then an interrupt leaves the kernel to its lease, and `on_ready` is
-    called once clients can come.
+    Args:
+        target: Where and how to run it.
+        path: The connection file.
+        attach: A kernel on the board to take over in place of starting one. Then a signal, Ctrl-C
+            among them, ends the launcher and leaves the kernel to its lease.
+        on_ready: Called once clients can connect.
+
+    Raises:
+        BadConnectionFile: The connection file cannot be used.
     """
 
     def __init__(
@@ -129,9 +135,11 @@ class Launcher:
         self._result: errors.RkernelError | int = 0
 
     def run(self) -> int:
-        """Serve until the kernel has ended, and return the exit status for it.
+        """Serve until the kernel has ended, and return the exit status for that.
 
-        Raises the error that ended it, see `errors`.
+        Raises:
+            PortInUse: An endpoint of the connection file is taken.
+            RkernelError: Another reason, see `errors`, why the kernel did not start or has ended.
         """
         try:
             self._channels = Channels(
@@ -232,11 +240,11 @@ class Launcher:
             self._finish(self._failure(message))
 
     def _on_nonsense(self, error: Exception) -> None:
-        """End after what no board of ours says; its kernel is left to its lease."""
+        """End after a message that no agent of ours sends; leave its kernel to the lease."""
         self._kernel_stays = True
         broken = isinstance(error, ProtocolError)
         what = "what breaks the protocol" if broken else "what makes no sense"
-        self._finish(errors.BoardMisbehaved(what="our agent", detail=f"{what} ({error})"))
+        self._finish(errors.BoardMisbehaved(what="rkernel's agent", detail=f"{what} ({error})"))
 
     def _failure(self, message: Failed) -> errors.RkernelError:
         if self._attach and message.reason == "busy":
@@ -270,16 +278,16 @@ class Launcher:
         try:
             self._view = View(self._latest_frames, self._target)
         except (OSError, errors.VideoPortInUse) as error:
-            log.warning("pictures are shown in the notebook only: %s", error)
+            log.warning("the launcher shows pictures in the notebook only: %s", error)
 
     def _on_watched(self, watched: bool) -> None:
         if self._channels is not None:
             self._loop.call_soon(self._channels.update_video_demand)
 
     def _drain(self, message: Exited, since: float) -> None:
-        """Let the kernel's last messages come before its end is taken for the end of all.
+        """Wait for the kernel's last messages before we treat its end as the end of all.
 
-        They have, if the board answers, and nothing of them comes any more.
+        They have come if all streams have ended, or if the board answers and sends no more of them.
         """
         now = time.monotonic()
         heard, moved = now - self._driver.heard_at, now - max(since, self._driver.moved_at)
@@ -295,8 +303,8 @@ class Launcher:
             log.info("the kernel has ended")
             self._finish(0)
             return
-        said = escape_controls(message.output[-QUOTED_OUTPUT:]).strip()
-        self._finish(endings.died(message.status, said))
+        output = escape_controls(message.output[-QUOTED_OUTPUT:]).strip()
+        self._finish(endings.died(message.status, output))
 
     # --- when the link is lost ------------------------------------------------------------------
 
@@ -322,7 +330,7 @@ class Launcher:
 
     def _on_link_down(self, since: float) -> None:
         if self._outage is not None:
-            return  # it broke again before it was of use
+            return  # it broke again before anything came over it
         assert self._channels is not None
         self._outage = Outage(self._loop, self._target, since, self._channels.stderr, self._finish)
 
@@ -331,7 +339,7 @@ class Launcher:
         if self._reconnection is not None or self._state not in (State.STARTING, State.SERVING):
             return
         if self._driver.connected and self._orphan_timeout == 0:
-            return  # a second connection would cost the first, and with it the kernel
+            return  # a second connection would end the first, and with it the kernel
         assert self._board is not None and self._agent is not None
         self._reconnection = Reconnection(
             self._board,
@@ -345,7 +353,11 @@ class Launcher:
         )
 
     def _prepare_to_resume(self) -> Future[int | None]:
-        """Let the former connection go, unless it has recovered; say what came over it."""
+        """Drop the former connection, unless it has recovered.
+
+        Returns:
+            The number of the last frame that came over it; None if nobody needs a new one.
+        """
         future: Future[int | None] = Future()
 
         def prepare() -> None:
@@ -368,7 +380,7 @@ class Launcher:
         if self._state is State.OVER:
             stream.close()
             return
-        begun = self._driver.link.last_received > 0  # else a new session is as good as the old one
+        begun = self._driver.link.last_received > 0  # if not, a new session does as well
         if reply.status != handshake.RESUMED and (begun or reply.status != handshake.NEW):
             stream.close()
             self._finish(endings.gone(reply.status, self._target.name, self._target.orphan_timeout))
@@ -399,7 +411,7 @@ class Launcher:
             return
         if self._outage is not None:
             if self._outage.interrupted:
-                return  # one that waits is enough
+                return  # one interrupt that waits is enough
             self._outage.interrupted = True
         self._driver.send(Interrupt())
 
@@ -419,7 +431,7 @@ class Launcher:
         self._finish(0)
 
     def _finish(self, result: errors.RkernelError | int) -> None:
-        if self._state is not State.OVER:  # what came first is the cause of what comes after
+        if self._state is not State.OVER:  # the first result is the cause of those that follow
             self._enter(State.OVER)
             self._result = result
         self._loop.stop()
@@ -437,7 +449,7 @@ class Launcher:
         if not self._kernel_stays and not failed_attach:
             self._driver.send(End())  # or the kernel would wait for us
         self._driver.close()
-        if self._channels is not None:  # after the driver: what that has passed on can come first
+        if self._channels is not None:  # after the driver, whose last messages clients then get
             self._channels.close()
         self._loop.close()
 

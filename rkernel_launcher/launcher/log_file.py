@@ -1,4 +1,4 @@
-"""Where the launcher keeps its log: a file for each kernel, beside the connection file's folder."""
+"""The launcher's log: a file for each kernel, in rkernel-logs in Jupyter's runtime folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jupyter_core.paths import jupyter_runtime_dir
 
-MAX_SIZE = 1 << 20  # bytes of a log before its older half is let go
+MAX_SIZE = 1 << 20  # bytes of a log, at which it becomes the backup and a new one begins
 KEPT_DAYS = 7
 
 
@@ -19,7 +19,15 @@ def folder() -> Path:
 
 
 def start(connection_file: str, debug: bool) -> Path | None:
-    """Log to a file named after the connection file; return it, or None where that cannot be."""
+    """Log to a file that is named after the connection file, and remove logs of old kernels.
+
+    Args:
+        connection_file: Its path.
+        debug: Whether to log details as well.
+
+    Returns:
+        The log's path; None if we cannot write there.
+    """
     path = folder() / f"{Path(connection_file).stem}.log"
     logger = logging.getLogger("rkernel_launcher")
     logger.addHandler(logging.NullHandler())  # without any, Python would print to stderr

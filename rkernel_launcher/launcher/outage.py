@@ -1,4 +1,4 @@
-"""A time without a link: what the user is told of it, and how long it may last."""
+"""A time without a link: what the launcher tells the user, and how long it may last."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from board_agent.link.event_loop import Loop
 from ..errors import LinkLost
 from ..target import Target
 
-NOTICE_SECONDS = 2.0  # an outage that is shorter is not worth a word in the cell
+NOTICE_SECONDS = 2.0  # the cell shows nothing of a shorter outage
 LEASE_MARGIN = 30.0  # seconds: the board's lease begins a little later than ours
 
 
 class Outage:
     """Wait for the link to come back, for as long as the kernel on the board waits for us.
 
-    Parameters: loop; target; since, monotonic; say, called with text for the cell that runs;
-    give_up, called with the error for it when the kernel waits no more.
+    Args:
+        loop: The event loop that calls everything here.
+        target: Its name and its orphan timeout.
+        since: When the link was lost, by `time.monotonic`.
+        say: Called with text for the cell that runs.
+        give_up: Called with an error once the kernel waits no more.
+
+    Attributes:
+        interrupted: Whether an interrupt waits for the link.
     """
 
     def __init__(
@@ -34,14 +41,14 @@ class Outage:
         self._say = say
         self._give_up = give_up
         self._noticed = False
-        self.interrupted = False  # whether an interrupt waits for the link
+        self.interrupted = False
         down, lease = self.seconds, target.orphan_timeout.seconds + LEASE_MARGIN
         self._cancel_notice = loop.call_later(max(0.0, NOTICE_SECONDS - down), self._notice)
         self._cancel_over = loop.call_later(lease - down, self._over)
 
     @property
     def seconds(self) -> float:
-        """How long it has lasted."""
+        """How long the outage has lasted, in seconds."""
         return time.monotonic() - self._since
 
     def _notice(self) -> None:

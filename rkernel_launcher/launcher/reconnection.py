@@ -1,4 +1,4 @@
-"""Getting back to an agent whose link was lost: at once, and then again and again."""
+"""How the launcher gets back to an agent after a loss of the link: at once, then repeatedly."""
 
 from __future__ import annotations
 
@@ -21,18 +21,28 @@ DELAYS = (0.2, 4.0)  # seconds, the shortest and the longest
 
 
 def delay(seconds_down: float) -> float:
-    """Return the seconds until the next attempt: longer while the link stays down, with jitter."""
+    """Return the seconds until the next attempt: more while the link stays down, with jitter.
+
+    Args:
+        seconds_down: How long the link has been down.
+    """
     least, most = DELAYS
     return min(most, max(least, DELAY_SHARE * seconds_down)) * random.uniform(0.7, 1.0)
 
 
 class Reconnection:
-    """Dial an agent, in a thread of its own, until there is a connection or no agent any more.
+    """Dial an agent, in a thread of its own, until there is a connection or the agent is gone.
 
-    Parameters: board; agent; session, its number; prepare, called in the thread once the board
-    answers, which returns the number of the last frame that came, or None if nobody wants the
-    connection any more; on_connected, called in the thread with a connection past the handshake
-    and the agent's reply; on_gone, when the agent is not there any more.
+    The thread calls all callbacks.
+
+    Args:
+        board: Where the agent is.
+        agent: Its port and its token.
+        session: The session's number.
+        prepare: Called once the board answers. The result is the number of the last frame that
+            came, or None if nobody needs the connection any more.
+        on_connected: Called with a connection after the handshake, and the agent's reply.
+        on_gone: Called when the agent does not exist any more.
     """
 
     def __init__(
@@ -50,12 +60,12 @@ class Reconnection:
         self._prepare = prepare
         self._on_connected = on_connected
         self._on_gone = on_gone
-        self._noted = ""
+        self._last_logged = ""
         self._stopped = threading.Event()
         threading.Thread(target=self._run, name="reconnection", daemon=True).start()
 
     def stop(self) -> None:
-        """Give up; what is under way ends by itself."""
+        """Make no further attempt; one that runs ends by itself."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -66,21 +76,22 @@ class Reconnection:
                 if self._attempt():
                     return
             except errors.RkernelError as error:
-                self._note(f"not back yet: {error}")
+                self._log_once(f"not back yet: {error}")
                 pause = error.retry_after
             except Exception:
                 log.exception("an attempt to reconnect failed")
             self._stopped.wait(max(pause, delay(time.monotonic() - start)))
 
     def _attempt(self) -> bool:
-        """Try once, and ask the board itself if it is there and the agent is not.
+        """Try once; if the board is there and the agent does not answer, ask the board for it.
 
-        Returns whether all is done.
+        Returns:
+            Whether there is nothing more to do.
         """
         try:
             return self._connect()
         except errors.NoAgent as error:
-            self._note(f"the agent does not answer: {error}")
+            self._log_once(f"the agent does not answer: {error}")
             if self._agent in self._board.find_agents():
                 return False
         self._on_gone()
@@ -97,8 +108,8 @@ class Reconnection:
         self._on_connected(stream, reply)
         return True
 
-    def _note(self, text: str) -> None:
-        """Log what is wrong, unless it was so the last time."""
-        if text != self._noted:
-            self._noted = text
+    def _log_once(self, text: str) -> None:
+        """Log what is wrong, unless the last attempt logged the same."""
+        if text != self._last_logged:
+            self._last_logged = text
             log.info("%s", text)

@@ -1,4 +1,4 @@
-"""The ways to a host: on the PC, in the launcher and in `rkernel`.
+"""The transports, which bring bytes to a host: on the PC, in the launcher and in `rkernel`.
 
 They know no board and no kernel.
 """

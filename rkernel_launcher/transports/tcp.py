@@ -1,4 +1,4 @@
-"""TCP connections to a host that may just be coming back to the network."""
+"""TCP connections to a host that may be about to come back to the network."""
 
 from __future__ import annotations
 
@@ -10,15 +10,27 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-RETRY_SECONDS = 1.0  # seconds until one more attempt is made beside those that wait
+RETRY_SECONDS = 1.0  # until we make one more attempt beside those that wait
 _UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR)
 
 
 def connect(host: str, port: int, seconds: float) -> socket.socket:
-    """Return a connection, for which a new attempt is made every second until one comes through.
+    """Connect to a port; make a new attempt every second until one succeeds.
 
-    The system alone would repeat itself ever more rarely, and find a host that is back seconds
-    later. Raises OSError as socket.create_connection does.
+    The system alone would repeat its attempt less and less often, and notice only seconds later
+    that a host is back.
+
+    Args:
+        host: Its name or address.
+        port: Its port.
+        seconds: How long to try.
+
+    Returns:
+        A blocking socket.
+
+    Raises:
+        OSError: As `socket.create_connection`: `socket.gaierror` for a name that does not resolve,
+            the refusal of the last address, or TimeoutError.
     """
     deadline = time.monotonic() + seconds
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -53,7 +65,11 @@ def _begin(sock: socket.socket, address: Any, selector: selectors.BaseSelector) 
 def _wait(
     selector: selectors.BaseSelector, seconds: float
 ) -> tuple[socket.socket | None, Any, int]:
-    """Wait for an attempt to end: return a socket of its own, or its address and what was wrong."""
+    """Wait for an attempt to end.
+
+    Returns:
+        A connected socket or None, the attempt's address, and its errno; 0 if nothing went wrong.
+    """
     for key, _ in selector.select(max(0.0, seconds)):
         sock = key.fileobj
         assert isinstance(sock, socket.socket)

@@ -9,12 +9,6 @@ import pytest
 
 from tests.support import boards, browser
 
-pytestmark = [
-    pytest.mark.parametrize(
-        "any_board", ["local", pytest.param("bookworm", marks=pytest.mark.board)], indirect=True
-    ),
-]
-
 NAME = "Python on the board"
 PICTURE = """\
 from PIL import Image, ImageDraw
@@ -25,30 +19,29 @@ picture"""
 
 
 @pytest.fixture
-def lab(any_board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
-    kernels = Path(any_board.environment["JUPYTER_DATA_DIR"], "kernels")
-    if not (kernels / "board").exists():
-        boards.write_spec(kernels, "board", any_board.argv(), display_name=NAME)
+def lab(board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
+    if not (board.specs / "board").exists():
+        boards.write_spec(board.specs, "board", board.argv(), display_name=NAME)
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     with (
         browser.chromium(tmp_path) as chromium,
-        browser.server(notebooks, any_board.environment) as address,
+        browser.server(notebooks, board.environment) as address,
     ):
-        yield browser.Lab(chromium, address, any_board.limit)
+        yield browser.Lab(chromium, address, board.limit)
 
 
-def test_a_notebook_on_the_board(any_board: boards.Board, lab: browser.Lab) -> None:
+def test_a_notebook_on_the_board(board: boards.Board, lab: browser.Lab) -> None:
     assert any(name.startswith(NAME) for name in lab.kernels())
-    before = any_board.kernels()
+    before = board.kernels()
     lab.new_notebook(NAME)
 
-    machine = any_board.shell("uname -m").strip()
+    machine = board.shell("uname -m").strip()
     lab.wait_for_output(lab.run("import platform, time; kept = 41; platform.uname()"), machine)
     lab.wait_for_output(lab.run("255 / 0"), "ZeroDivisionError: division by zero")
     if machine == "armv7l":
         picture = lab.run(PICTURE)
-        boards.wait_until(lambda: lab.has_image(picture), "the picture is shown", any_board.limit)
+        boards.wait_until(lambda: lab.has_image(picture), "the picture is shown", board.limit)
 
     loop = lab.run("print('around it goes')\nwhile True: pass")
     lab.wait_for_output(loop, "around it goes")
@@ -57,18 +50,16 @@ def test_a_notebook_on_the_board(any_board: boards.Board, lab: browser.Lab) -> N
     lab.wait_for_output(lab.run("kept + 1"), "42")
     lab.screenshot("jupyterlab.png" if machine == "armv7l" else "jupyterlab-local.png")
 
-    [kernel] = any_board.kernels() - before
+    [kernel] = board.kernels() - before
     lab.restart()
     boards.wait_until(
-        lambda: len(any_board.kernels() - before - {kernel}) == 1, "another kernel", any_board.limit
+        lambda: len(board.kernels() - before - {kernel}) == 1, "another kernel", board.limit
     )
-    assert kernel not in any_board.kernels()
+    assert kernel not in board.kernels()
     lab.wait_for_status("Idle")
     lab.wait_for_output(lab.run("kept"), "NameError")
 
 
-def test_pictures_are_live_and_the_last_one_stays(
-    any_board: boards.Board, lab: browser.Lab
-) -> None:
+def test_pictures_are_live_and_the_last_one_stays(board: boards.Board, lab: browser.Lab) -> None:
     lab.new_notebook(NAME)
-    browser.assert_film_is_live(lab, f"video-{any_board.shell('uname -m').strip()}.png")
+    browser.assert_film_is_live(lab, f"video-{board.shell('uname -m').strip()}.png")

@@ -14,19 +14,13 @@ import pytest
 
 from tests.support import boards, browser
 
-pytestmark = [
-    pytest.mark.parametrize("any_board", ["local"], indirect=True),
-]
-
 
 @pytest.fixture
-def notebook(any_board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
-    boards.write_spec(
-        Path(any_board.environment["JUPYTER_DATA_DIR"], "kernels"), "board", any_board.argv()
-    )
+def notebook(board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
+    boards.write_spec(board.specs, "notebook7", board.argv())
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
-    kernel = {"name": "board", "display_name": "Python on the board"}
+    kernel = {"name": "notebook7", "display_name": "Python on the board"}
     empty = nbformat.v4.new_notebook(
         metadata={"kernelspec": kernel}, cells=[nbformat.v4.new_code_cell()]
     )
@@ -34,11 +28,11 @@ def notebook(any_board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
     page = "notebooks/film.ipynb"
     with (
         browser.chromium(tmp_path) as chromium,
-        browser.server(notebooks, any_board.environment, "notebook", page) as address,
+        browser.server(notebooks, board.environment, "notebook", page) as address,
     ):
-        lab = browser.Lab(chromium, address, any_board.limit)
+        lab = browser.Lab(chromium, address, board.limit)
         lab.find(".jp-Notebook .cm-content", "the notebook's first cell")
-        boards.wait_until(lambda: _is_idle(address), "the page has its kernel", any_board.limit)
+        boards.wait_until(lambda: _is_idle(address), "the page has its kernel", board.limit)
         lab.find('.jp-Notebook-ExecutionIndicator[data-status="idle"]', "a kernel that is idle")
         yield lab
 

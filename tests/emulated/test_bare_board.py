@@ -19,9 +19,10 @@ import pytest
 from rkernel_launcher.errors import NoSpaceForBundle
 from tests.support.armv7l import Armv7l
 from tests.support.bare import PICTURES, SERVICE, serving
+from tests.support.boards import pss
 from tests.support.commands import Run
 from tests.support.emulator.machine import RPYC_PORT
-from tests.support.kernels import Frontend, Message, Result, interrupt, started
+from tests.support.kernels import Frontend, Message, Result, interrupt, seconds_of, started
 from tests.support.shown import displays, picture
 
 # What has been written since /run/before was, but not by dropbear, or by IPython itself.
@@ -36,12 +37,12 @@ MEMORY = {"root": 64, "student": 64, "rpyc": 70}  # MB that the board has, by th
 IDLE = 23.0  # MB (PSS); 18 to 20 were measured, and 22.5 while another account has an agent, too
 STAGES = (
     "Reaching",
-    "Putting our code there",
-    "Looking at what it has",
+    "Copying rkernel's code to the board",
+    "Reading what the board has",
     "Fetching the packages",
-    "Sending them",
-    "Compiling them there",
-    "Starting a kernel there, running a cell, stopping it",
+    "Sending the packages",
+    "Compiling the packages there",
+    "Starting a kernel there, running a cell, stopping the kernel",
 )
 
 
@@ -59,13 +60,14 @@ class Added:
 def added(request: pytest.FixtureRequest, machines: Callable[[str], Armv7l]) -> Iterator[Added]:
     way = request.param
     board = machines(f"bare-{MEMORY[way]}")
-    board.shell("touch /run/before")
+    board.end_agents()
+    board.shell("rm -rf /root/.cache /home/student/.cache; touch /run/before")
     with serving(board) if way == "rpyc" else nullcontext():
         options = ["--host", f"{way}@{board.suite}"]
         if way == "rpyc":
             options = [*over_rpyc(board), "--link-port", str(board.link_port)]
         said = board.rkernel("add", *options, "--name", way)
-        yield Added(way, board, said, board.spec(way))
+        yield Added(way, board, said, board.specs / way)
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +87,17 @@ def test_add_says_what_it_sends_and_how_long_that_takes(added: Added) -> None:
     for stage in STAGES:
         assert re.search(rf"^{stage}.* … \d+\.\d s$", added.said.stdout, re.MULTILINE), stage
     assert "ipykernel missing, pyzmq missing, IPython missing" in added.said.stdout
-    assert re.search(r"Kernel: +ipykernel [\d.]+, IPython [\d.]+, sent along", added.said.stdout)
+    assert re.search(
+        r"Kernel: +ipykernel [\d.]+, IPython [\d.]+, sent by rkernel", added.said.stdout
+    )
     argv = json.loads((added.spec / "kernel.json").read_text())["argv"]
     assert "--ipykernel=bundled" in argv
 
 
 def test_what_an_idle_kernel_and_the_agent_take(board: Armv7l, kernel: Frontend) -> None:
     kernels = board.kernels()
-    sizes = pss(board, kernels | board.agents())
+    sizes = pss(board.shell, kernels | board.agents())
+    assert len(sizes) == 2
     assert sum(sizes) < IDLE, sizes
 
 
@@ -132,7 +137,8 @@ def test_completion_and_inspection(kernel: Frontend) -> None:
 
 @pytest.mark.parametrize("wait", ["while True: pass", "import time; time.sleep(600)"])
 def test_an_interrupt(kernel: Frontend, wait: str) -> None:
-    assert interrupt(kernel, wait) < 10
+    error = seconds_of(lambda: kernel.run("1 / 0", stop_on_error=False))  # 0.4 s on an idle PC
+    assert interrupt(kernel, wait) < max(10, 25 * error)
 
 
 def test_input_asks_here(kernel: Frontend) -> None:
@@ -173,21 +179,19 @@ def test_a_disk_that_is_too_small(small: Armv7l) -> None:
     try:
         run = small.rkernel("add", "--host", f"student@{small.suite}", "--name", "full")
         assert (run.returncode, NoSpaceForBundle.remedy in run.stderr) == (1, True), run.stderr
-        assert "runtime" not in small.shell(f"ls {place}")
-        assert not small.spec("full").exists()
+        assert "bundle" not in small.shell(f"ls {place}")
+        assert not (small.specs / "full").exists()
     finally:
         small.shell(f"umount {place}; rm -rf {place}")
 
 
-def test_pictures_are_computed_over_and_over(machines: Callable[[str], Armv7l]) -> None:
-    board = machines("bare-64")
-    with started(board, "--env", f"PYTHONPATH={PICTURES}") as kernel:
+def test_pictures_are_computed_over_and_over(small: Armv7l) -> None:
+    with started(small, "--env", f"PYTHONPATH={PICTURES}") as kernel:
         for _ in range(3):
             result = kernel.run(FRAMES)
             assert result.text() == "(240, 240)\n(640, 480)\n", shown(result)
-        assert board.shell("grep oom_kill /proc/vmstat") == "oom_kill 0\n"
+        assert small.shell("grep oom_kill /proc/vmstat") == "oom_kill 0\n"
         assert kernel.run("print('alive')").text() == "alive\n"
-    board.end_agents()
 
 
 def test_the_camera_is_shown_until_the_interrupt(small: Armv7l) -> None:
@@ -216,7 +220,7 @@ FRAMES = """
 import numpy
 from PIL import Image
 for width, height in (240, 240), (640, 480):
-    for n in range(30):
+    for n in range(5):
         frame = numpy.full((height, width, 3), n, numpy.uint8)
         frame[:n] = 255 - frame[:n]
         picture = Image.fromarray(frame).transpose(Image.FLIP_LEFT_RIGHT)
@@ -235,11 +239,3 @@ def shown(result: Result) -> str:
     parts += ["\n".join(error["traceback"]) for error in result.of("error")]
     parts += [data["data"]["text/plain"] for data in result.of("execute_result", "display_data")]
     return re.sub(r"\x1b\[[\d;]*m", "", "".join(parts))
-
-
-def pss(board: Armv7l, pids: set[int]) -> list[float]:
-    """Return what processes take, in MB, see proc(5)."""
-    files = " ".join(f"/proc/{pid}/smaps_rollup" for pid in pids)
-    return [
-        int(line.split()[1]) / 1024 for line in board.shell(f"grep -h ^Pss: {files}").splitlines()
-    ]

@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ find / /dev/shm /run -xdev -path /usr -prune -o -newer /run/before ! -type d \\
 find /tmp -mindepth 1
 grep -al '[b]oard_agent' /proc/[0-9]*/cmdline || true
 """
+pytestmark = pytest.mark.parametrize("board", SUITES, indirect=True)
 over_ssh = pytest.mark.parametrize("added", ["ssh"], indirect=True)  # a start takes its time
 HAS = {"bookworm": ("3.11.", "6.17."), "trixie": ("3.13.", "6.29.")}  # Python and ipykernel
 
@@ -40,11 +41,6 @@ class Added:
     via: str
     said: Run
     spec: Path
-
-
-@pytest.fixture(scope="session", params=SUITES)
-def board(request: pytest.FixtureRequest, machines: Callable[[str], Armv7l]) -> Armv7l:
-    return machines(request.param)
 
 
 @pytest.fixture(scope="module", params=["ssh", "rpyc"])
@@ -59,7 +55,7 @@ def added(request: pytest.FixtureRequest, board: Armv7l) -> Iterator[Added]:
         options += ["--link-port", str(board.link_port)]
     said = board.rkernel("add", *options)
     name = "over-rpyc" if server else f"rkernel-{board.suite}"
-    yield Added(request.param, said, board.spec(name))
+    yield Added(request.param, said, board.specs / name)
     if server:
         board.signal(server, signal.SIGKILL)
 
@@ -73,7 +69,7 @@ def shared(board: Armv7l, added: Added) -> Iterator[Frontend]:
 
 @pytest.fixture
 def kernel(shared: Frontend) -> Frontend:
-    """Give a kernel that is ready, started anew where the test before has ended it."""
+    """Give a kernel that is ready, started again where the test before has ended it."""
     if not shared.manager.is_alive():
         restart(shared, now=True)
     return shared

@@ -14,7 +14,7 @@ from tests.support.boards import wait_until
 from tests.support.kernels import Frontend, started
 from tests.support.network import Network
 
-LINES = 400
+LINES = 200
 PRINTING = f"import time\nfor i in range({LINES}): print(i, flush=True); time.sleep(0.05)"
 ALL = "".join(f"{i}\n" for i in range(LINES))
 
@@ -47,7 +47,7 @@ def cut(network: Network, how: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     ("how", "after", "seconds"),
-    [("drop", 100, 5), ("hole", 100, 5), ("drop", 100, 30), ("hole", 300, 30)],
+    [("drop", 50, 5), ("hole", 50, 5), ("drop", 50, 30), ("hole", 150, 30)],
     ids=["drop-5", "hole-5", "drop-30", "hole-30-across-the-end"],
 )
 def test_no_line_is_lost(
@@ -68,9 +68,7 @@ def test_no_line_is_lost(
 def test_a_connection_whose_sshd_is_killed(board: Armv7l, network: Network) -> None:
     with far(board) as kernel:
         number = kernel.send(PRINTING)
-        begun = kernel.until_printed("100\n")
-        (agent,) = board.agents()
-        ports = board.shell(f"ls -l /proc/{agent}/fd | grep -c socket")
+        begun = kernel.until_printed("50\n")
         sessions = board.shell("pgrep -f '^sshd: root@notty'").split()
         mine = board.shell("echo $PPID").strip()  # that of this test itself
         for pid in sessions:
@@ -80,7 +78,6 @@ def test_a_connection_whose_sshd_is_killed(board: Armv7l, network: Network) -> N
         streams = [m["content"] for m in [*begun, *result.published] if m["msg_type"] == "stream"]
         assert "".join(s["text"] for s in streams if s["name"] == "stdout") == ALL
         assert "the link is back" in kernel.log()
-        assert ports
 
 
 def test_a_launcher_that_is_gone_leaves_nothing_after_the_lease(board: Armv7l) -> None:
@@ -120,7 +117,7 @@ def test_a_board_that_is_switched_off_and_comes_back_without_the_kernel() -> Non
         board.machine.power_on()
         network.restore()
         assert kernel.wait_for_end(board.limit) == 1
-        assert "its agent has ended, as when the board was switched off" in kernel.said()
+        assert "its agent has ended, for example because the board was off" in kernel.said()
         assert not board.kernels() and not board.agents()
 
 

@@ -38,7 +38,7 @@ def test_a_password_is_asked_for_once(machines: Machines, student: Run) -> None:
     board = machines("bookworm")
     for file in board.folder.rglob("*"):
         assert not file.is_file() or STUDENT_PASSWORD.encode() not in file.read_bytes(), file
-    with started(board, spec=board.spec("student")) as kernel:
+    with started(board, spec=board.specs / "student") as kernel:
         assert kernel.value("__import__('os').getuid()") == "1000"
         assert kernel.value("__import__('os').getcwd()") == "'/home/student'"
 
@@ -55,7 +55,7 @@ def test_a_board_with_dropbear(machines: Machines) -> None:
         run = board.rkernel("add", *options, "--identity", str(board.machine.key))
         assert (run.returncode, run.stderr) == (0, "")
         assert "Architecture: armv7l" in run.stdout
-        with started(board, spec=board.spec("dropbear")) as kernel:
+        with started(board, spec=board.specs / "dropbear") as kernel:
             uname = kernel.run("import platform; print(platform.uname())").text()
             assert "machine='armv7l'" in uname
     finally:
@@ -65,7 +65,7 @@ def test_a_board_with_dropbear(machines: Machines) -> None:
 def test_a_board_too_small_for_a_kernel() -> None:
     with booted("bookworm", memory=64) as board:
         assert_refused(board.rkernel("add", "--host", board.suite), NoMemory, board.suite)
-        assert not board.spec("").exists()
+        assert not board.specs.exists()
 
 
 def test_a_cell_that_takes_all_memory(machines: Machines) -> None:
@@ -75,7 +75,7 @@ def test_a_cell_that_takes_all_memory(machines: Machines) -> None:
         agent = board.agent_of(process)
         kernel.send("kept = []\nwhile True: kept.append(b'1' * 50_000_000)")
         assert kernel.wait_for_end(board.limit) == 128 + signal.SIGKILL, kernel.said()
-        assert "as happens when the board has no memory left" in kernel.said()
+        assert "which happens when the board has no memory left" in kernel.said()
         assert agent in board.agents()
 
 

@@ -320,14 +320,14 @@ def pictures(data: bytes) -> None:
         ]
     frames, believed = decode(parts)
     assert decode([b"".join(parts)])[1] == believed, "however it is cut"
-    gallery = LatestFrames()
+    latest = LatestFrames()
     for frame in frames:
         assert frame.mime in (JPEG, PNG) and math.isfinite(frame.delay)
         assert frame.data in b"".join(parts)
-        gallery.put(frame)
+        latest.put(frame)
         told, is_plain = in_cell(frame).frame(frame), (frame.cell + frame.display).isascii()
         assert is_update(told, frame) if told else not is_plain
-    assert {gallery.wait(name).frame for name in gallery.names()} <= set(frames)
+    assert {latest.wait(name).frame for name in latest.names()} <= set(frames)
 
 
 def decode(parts: list[bytes]) -> tuple[list[Frame], bool]:
@@ -343,7 +343,7 @@ def decode(parts: list[bytes]) -> tuple[list[Frame], bool]:
 
 
 def in_cell(frame: Frame) -> CellPublisher:
-    """Return a voice in the very cell that a picture says it is from, as far as that can be."""
+    """Return a publisher in the very cell that a picture says it is from, as far as that can be."""
     publisher = CellPublisher(Connection("tcp", "127.0.0.1", {}, "key", "hmac-sha256"))
     parent = {"msg_id": frame.cell, "msg_type": "execute_request"}
     status = [b"<IDS|MSG>", b"", b"{}", parent, b"{}", {"execution_state": "busy"}]

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import commands
+from tests.support import commands, ssh_settings
 from tests.support.boards import Board, environment
-from tests.support.emulator.image import available
 from tests.support.emulator.machine import SSH_PORT, Machine
 from tests.support.network import Network
-from tests.support.requirements import skip_or_fail
+from tests.support.ports import unused_port
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +29,17 @@ class Armv7l(Board):
     link_port: int
     dropbear_port: int
 
-    def spec(self, name: str) -> Path:
-        """Return the folder of a kernelspec on this machine."""
-        return Path(self.environment["JUPYTER_DATA_DIR"], "kernels", name)
+    def add_name(self, name: str, port: int, more: str = "") -> None:
+        """Have ssh here know it by a name, through a port that leads to its sshd."""
+        ssh_settings.add_host(
+            Path(self.environment["HOME"]),
+            name,
+            port,
+            user="root",
+            key=self.machine.key,
+            host_keys=self.machine.host_keys,
+            more=more,
+        )
 
     def rkernel(self, *arguments: str) -> commands.Run:
         """Run `rkernel` on this machine as its user does, where there is no terminal."""
@@ -47,17 +54,15 @@ class Armv7l(Board):
 
 
 @contextmanager
-def booted(suite: str, memory: int = 256) -> Iterator[Armv7l]:
+def booted(suite: str, memory: int = 256, counted: bool = False) -> Iterator[Armv7l]:
     """Boot a board, and give it a user on this machine who has its key and knows its host key.
 
-    Parameters: suite, one of image.SUITES; memory, in MB.
+    Parameters: suite, one of image.SUITES; memory, in MB; counted, see Machine.
     """
-    if reason := available():
-        skip_or_fail(reason)
-    ports = commands.unused_port(), commands.unused_port()
+    ports = unused_port(), unused_port()
     with (
         tempfile.TemporaryDirectory(prefix="rk-", dir="/tmp") as name,
-        Machine(suite, memory=memory, ports=ports) as machine,
+        Machine(suite, memory=memory, ports=ports, counted=counted) as machine,
     ):
         folder = Path(name)
         board = Armv7l(
@@ -72,13 +77,7 @@ def booted(suite: str, memory: int = 256) -> Iterator[Armv7l]:
             link_port=ports[0],
             dropbear_port=ports[1],
         )
-        settings = Path(board.environment["HOME"], ".ssh")
-        settings.mkdir(mode=0o700)
-        (settings / "known_hosts").write_text(machine.known_hosts.read_text())
-        where = f"HostName 127.0.0.1\n Port {machine.port(SSH_PORT)}"
-        (settings / "config").write_text(
-            f"Host {suite}\n {where}\n User root\n IdentityFile {machine.key}\n"
-        )
+        board.add_name(suite, machine.port(SSH_PORT))
         yield board
 
 
@@ -89,15 +88,7 @@ def leading_to(board: Armv7l) -> Iterator[Network]:
     before = {name: (settings / name).read_text() for name in ("known_hosts", "config")}
     try:
         with Network("127.0.0.1", board.machine.port(SSH_PORT)) as network:
-            keys = board.machine.known_hosts.read_text().splitlines()
-            with (settings / "known_hosts").open("a") as file:
-                for line in keys:
-                    file.write(f"[127.0.0.1]:{network.port} {line.partition(' ')[2]}\n")
-            with (settings / "config").open("a") as file:
-                file.write(
-                    f"Host far\n HostName 127.0.0.1\n Port {network.port}\n User root\n"
-                    f" IdentityFile {board.machine.key}\n"
-                )
+            board.add_name("far", network.port)
             yield network
     finally:
         for name, text in before.items():

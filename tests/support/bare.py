@@ -21,8 +21,8 @@ from pathlib import Path
 from tests.support import maixpy3
 from tests.support.armv7l import Armv7l, booted
 from tests.support.boards import wait_until
+from tests.support.cache import share_wheels
 from tests.support.emulator.machine import RPYC_PORT, SSH_PORT
-from tests.support.environments import KEPT
 
 PICTURES = "/opt/pictures"  # NumPy and Pillow
 SERVICE = "/opt/service"  # rpyc, and maixpy3 with what stands in for its compiled parts
@@ -46,7 +46,7 @@ kill -HUP 1
 """
 
 
-# What the seed's readme has its users run on the board, see SERVICE.
+# What the readme of rpyc_ikernel has its users run on the board, see SERVICE.
 START = "exec python3 -c 'import maix.mjpg;maix.mjpg.start()'"
 
 
@@ -64,15 +64,8 @@ def bare(memory: int) -> Iterator[Armv7l]:
         board.machine.hang_up()
         port = board.machine.port(SSH_PORT)
         wait_until(lambda: b"dropbear" in _greeting(port), "dropbear answers", board.limit)
-        warm(Path(board.environment["XDG_CACHE_HOME"], "rkernel-wheels"))
+        share_wheels(Path(board.environment["XDG_CACHE_HOME"], "rkernel-wheels"))
         yield replace(board, options=(*board.options, "--ipykernel", "bundled"))
-
-
-def warm(cache: Path) -> None:
-    """Make a folder the cache of wheels that tests share: what one has fetched, all have."""
-    (KEPT / "wheels").mkdir(parents=True, exist_ok=True)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    cache.symlink_to(KEPT / "wheels")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,11 @@ class Board:
     def limit(self) -> float:
         """Seconds for what takes a moment."""
         return LIMIT * self.slowness
+
+    @property
+    def specs(self) -> Path:
+        """The folder of the kernelspecs on this machine."""
+        return Path(self.environment["JUPYTER_DATA_DIR"], "kernels")
 
     def argv(self, *options: str) -> list[str]:
         """Return a kernelspec's argv for this board."""
@@ -121,7 +126,7 @@ def environment(folder: Path) -> dict[str, str]:
     kept = {
         k: v
         for k, v in os.environ.items()
-        if not k.startswith(("JUPYTER", "JPY_", "IPYTHON", "PYTEST"))
+        if not k.startswith(("JUPYTER", "JPY_", "IPYTHON", "PYTEST", "SSH_"))
     }
     for name in ("home", "run"):
         (folder / name).mkdir(mode=0o700)
@@ -151,6 +156,16 @@ def write_spec(folder: Path, name: str, argv: list[str], **more: object) -> None
     }
     (folder / name).mkdir(parents=True)
     (folder / name / "kernel.json").write_text(json.dumps(spec))
+
+
+def pss(shell: Callable[[str], str], pids: Iterable[int]) -> list[float]:
+    """Return what processes of a board take, in MB: their proportional set sizes, see proc(5).
+
+    Parameters: shell, which runs a command there. Those that have ended are left out.
+    """
+    files = " ".join(f"/proc/{pid}/smaps_rollup" for pid in pids)
+    sizes = shell(f"cat {files} /dev/null 2>/dev/null | grep ^Pss: || true").splitlines()
+    return [int(line.split()[1]) / 1024 for line in sizes]
 
 
 def wait_until(condition: Callable[[], object], what: str, limit: float) -> None:

@@ -218,9 +218,9 @@ def assert_film_is_live(lab: Lab, screenshot: str) -> None:
     assert len(lab.images(film)) == 1
     lab.interrupt()
     lab.wait_for_output(film, "KeyboardInterrupt")
-    lab.wait_for_output(
-        lab.run("print(n * 0 + 77)"), "77"
-    )  # the last picture comes after the error
+    # The error comes first, then the last picture, then the end: what is sent before is aborted.
+    lab.find('.jp-Notebook-ExecutionIndicator[data-status="idle"]', "the end of the film")
+    lab.wait_for_output(lab.run("print(n * 0 + 77)"), "77")
     last = lab.images(film)
     lab.wait_for_output(lab.run("print(n * 0 + 78)"), "78")
     assert len(last) == 1 and lab.images(film) == last and lab.has_image(film)

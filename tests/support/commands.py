@@ -8,19 +8,19 @@ import os
 import pty
 import re
 import selectors
-import socket
 import string
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from rkernel_launcher.errors import RkernelError
 from tests.support.boards import Board
+from tests.support.ports import unused_port
 from tests.support.requirements import skip_or_fail
 
 LIMIT = 120.0  # seconds for a command
@@ -89,12 +89,9 @@ def launcher(*arguments: str, connection_file: Path) -> Run:
 
 
 def connection_file(home: Board, **more: object) -> Path:
-    """Write a connection file with ports that were free a moment ago."""
+    """Write a connection file."""
     channels = ("shell", "iopub", "stdin", "control", "hb")
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in channels]
-        ports = [sock.getsockname()[1] for sock in taken]
-    content = {f"{c}_port": port for c, port in zip(channels, ports, strict=True)}
+    content: dict[str, object] = {f"{channel}_port": unused_port() for channel in channels}
     content |= {"ip": "127.0.0.1", "transport": "tcp", "key": "key", **more}
     path = home.folder / "connection.json"
     path.write_text(json.dumps(content))
@@ -137,12 +134,6 @@ def slave_service() -> Iterator[int]:
             yield int(process.stdout.readline())
         finally:
             process.kill()
-
-
-def unused_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def _run(command: list[str]) -> Run:

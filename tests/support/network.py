@@ -1,4 +1,4 @@
-"""A bad network: a TCP relay on 127.0.0.1 that drops, swallows, delays and throttles at will."""
+"""A bad network: a TCP proxy on 127.0.0.1 that drops, swallows, delays and throttles at will."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BACKLOG = 128
 READ_BYTES = 1 << 14
 QUEUE_BYTES = 1 << 18  # that are on their way in one direction, unless the line is slow
 QUEUE_SECONDS = 0.5  # worth of bytes are on their way over a slow line
-ANSWER_SECONDS = 10.0  # for the relay's thread to do what it is told
+ANSWER_SECONDS = 10.0  # for the proxy's thread to do what it is told
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close() sends a RST, see socket(7)
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Flow:
     ended: bool = False  # the source has no more to say
     closed: bool = False  # and the sink was told
 
-    def take(self, weather: Weather) -> int:
+    def read(self, weather: Weather) -> int:
         """Read a piece, and return its size in bytes. Raises OSError."""
         data = self.source.recv(min(READ_BYTES, _room(weather)))
         now = time.monotonic()
@@ -63,7 +63,7 @@ class Flow:
         self.pieces.append((self.free + weather.delay_seconds, data))
         return len(data)
 
-    def give(self) -> None:
+    def write(self) -> None:
         """Send what is due. Raises OSError."""
         due, data = self.pieces.popleft()
         if data:
@@ -83,7 +83,7 @@ class Flow:
 
 @dataclass(eq=False)
 class Connection:
-    """A client's connection to the relay, and the relay's to the server."""
+    """A client's connection to the proxy, and the proxy's to the server."""
 
     client: socket.socket
     server: socket.socket
@@ -101,19 +101,19 @@ class Connection:
 
 
 class Network:
-    """A relay to a server that can be told, at any time, to be a bad network.
+    """A proxy for a server that can be told, at any time, to be a bad network.
 
     What it is told holds for all connections, present and future, replaces what it was told before,
     and is in force when the call returns. Its port stays the same. It works as a context manager,
     which closes everything at its end.
 
-    It relays TCP and does not see packets, so some of it is a stand-in: the kernel of this machine
+    It carries TCP and does not see packets, so some of it is a stand-in: the kernel of this machine
     acknowledges what is sent into a hole, as far as its socket buffers take it, where a real sender
     would retransmit ever more rarely; and a connection made during a hole is established with the
-    relay at once, but not answered, where the first packet of a real one would be lost. So nothing
+    proxy at once, but not answered, where the first packet of a real one would be lost. So nothing
     here has TCP's own pauses after an outage, which are seconds long.
 
-    Parameters: host and port of the server; at, the relay's own port, or 0 for any.
+    Parameters: host and port of the server; at, the proxy's own port, or 0 for any.
     """
 
     def __init__(self, host: str, port: int, *, at: int = 0) -> None:
@@ -125,14 +125,14 @@ class Network:
         self._sent = 0
         self._stranded: list[socket.socket] = []
         self._listener: socket.socket | None = None
-        self._orders: deque[Callable[[], None]] = deque()
-        self._bell, self._ring = socket.socketpair()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._wake_in, self._wake_out = socket.socketpair()
         self._running = True
         self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._run, name=f"network-{self.port}", daemon=True)
 
     def __enter__(self) -> Network:
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._listen(True)
         self._thread.start()
         return self
@@ -142,7 +142,7 @@ class Network:
 
     @property
     def connections(self) -> int:
-        """How many connections are relayed now."""
+        """How many connections are carried now."""
         return self._do(lambda: len(self._connections))
 
     @property
@@ -188,25 +188,25 @@ class Network:
         if self._thread.is_alive():
             self._do(self._stop)
             self._thread.join(ANSWER_SECONDS)
-        for sock in (self._reserved, self._bell, self._ring):
+        for sock in (self._reserved, self._wake_in, self._wake_out):
             sock.close()
         self._selector.close()
 
     def _do(self, action: Callable[[], T]) -> T:
-        """Have the relay's thread do something, and return what it returns."""
+        """Have the proxy's thread do something, and return what it returns."""
         done = threading.Event()
         result: list[T] = []
 
-        def order() -> None:
+        def call() -> None:
             try:
                 result.append(action())
             finally:
                 done.set()
 
-        self._orders.append(order)
-        self._ring.send(b"!")
+        self._calls.append(call)
+        self._wake_out.send(b"!")
         if not done.wait(ANSWER_SECONDS) or not result:
-            raise RuntimeError(f"the relay at port {self.port} does not do what it is told")
+            raise RuntimeError(f"the proxy at port {self.port} does not do what it is told")
         return result[0]
 
     def _become(self, weather: Weather) -> None:
@@ -256,18 +256,18 @@ class Network:
     def _run(self) -> None:
         while self._running:
             for key, events in self._selector.select(self._plan()):
-                if key.fileobj is self._bell:
-                    self._obey()
+                if key.fileobj is self._wake_in:
+                    self._run_calls()
                     break  # the other events are of before
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.data in self._connections:
-                    self._relay(key.data, key.fileobj, events)
+                    self._carry(key.data, key.fileobj, events)
 
-    def _obey(self) -> None:
-        self._bell.recv(READ_BYTES)
-        while self._orders:
-            self._orders.popleft()()
+    def _run_calls(self) -> None:
+        self._wake_in.recv(READ_BYTES)
+        while self._calls:
+            self._calls.popleft()()
 
     def _plan(self) -> float | None:
         """Say to the selector what to wait for; return for how many seconds at most."""
@@ -290,14 +290,14 @@ class Network:
                 self._watch(sock, events, connection)
         return None if due == float("inf") else max(0.0, due - now)
 
-    def _relay(self, connection: Connection, sock: object, events: int) -> None:
+    def _carry(self, connection: Connection, sock: object, events: int) -> None:
         try:
             for flow, _ in self._directions(connection):
                 if sock is flow.source and events & selectors.EVENT_READ:
-                    size = flow.take(self._weather)
+                    size = flow.read(self._weather)
                     self._sent += size if flow is connection.up else 0
                 if sock is flow.sink and events & selectors.EVENT_WRITE:
-                    flow.give()
+                    flow.write()
         except BlockingIOError:
             return
         except OSError:

@@ -7,8 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
+
+import pytest
+
+from tests.support.cache import kept
 
 PLUMBUM = "1.8.3"  # Imports on Python 3.8, and every rpyc below works with it.
 _ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -33,19 +36,23 @@ def newer_than_3_7() -> list[str]:
     return [version for version in interpreters() if tuple(map(int, version.split("."))) >= (3, 8)]
 
 
+def interpreter(version: str) -> str:
+    """Give the interpreter of a version, or this one for "this"; skip the test where none is."""
+    if version == "this":
+        return sys.executable
+    if version not in interpreters():
+        pytest.skip(f"there is no Python {version} here")
+    return interpreters()[version]
+
+
 def rpyc_folder(version: str) -> tuple[str, Path]:
     """Give an interpreter (3.8 where there is one) and a folder with that version of rpyc."""
-    python = interpreters().get("3.8", sys.executable)
-    name = subprocess.run(
-        [python, "-c", _ASK.replace("%d.%d", "py%d%d")], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rkernel-tests"
-    folder = cache / f"rpyc-{version}-{name}"
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as part:
-            wanted = [f"rpyc=={version}", f"plumbum=={PLUMBUM}"]
-            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "--target", f"{part}/new", *wanted], check=True, timeout=240)
-            Path(f"{part}/new").rename(folder)
-    return python, folder
+    name = "3.8" if "3.8" in interpreters() else f"3.{sys.version_info.minor}"
+    python = interpreters()[name]
+
+    def make(folder: Path) -> None:
+        wanted = [f"rpyc=={version}", f"plumbum=={PLUMBUM}"]
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--target", str(folder), *wanted], check=True, timeout=240)
+
+    return python, kept(f"rpyc-{version}-py{name.replace('.', '')}", make)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import boards, sshd
+from tests.support import boards, ssh_settings, sshd
 from tests.support.boards import Board
 from tests.support.network import Network
 
@@ -20,6 +20,22 @@ class Remote(Board):
 
     network: Network
     server: sshd.Server
+
+    @property
+    def key(self) -> Path:
+        """The file of the private key that it lets in."""
+        return Path(self.environment["HOME"], ".ssh", "id_ed25519")
+
+    def add_name(self, name: str, port: int) -> None:
+        """Have ssh here know it by a name, through a port that leads to its sshd."""
+        ssh_settings.add_host(
+            Path(self.environment["HOME"]),
+            name,
+            port,
+            user=sshd.local_user(),
+            key=self.key,
+            host_keys=self.server.public_keys,
+        )
 
 
 @contextmanager
@@ -32,15 +48,7 @@ def remote() -> Iterator[Remote]:
             sshd.openssh(f"SetEnv {variables} PATH={os.environ['PATH']}") as server,
             Network("127.0.0.1", server.port) as network,
         ):
-            settings = Path(board.environment["HOME"], ".ssh")
-            settings.mkdir(mode=0o700)
-            server.authorize(sshd.keygen(settings / "id_ed25519"))
-            keys = "".join(f"[127.0.0.1]:{network.port} {key}\n" for key in server.public_keys)
-            (settings / "known_hosts").write_text(keys)
-            (settings / "config").write_text(
-                f"Host pi\n HostName 127.0.0.1\n Port {network.port}\n User {sshd.local_user()}\n"
-            )
-            yield Remote(
+            found = Remote(
                 **{
                     **vars(board),
                     "options": ("--via", "ssh", "--host", "pi", "--python", sys.executable),
@@ -48,3 +56,6 @@ def remote() -> Iterator[Remote]:
                 network=network,
                 server=server,
             )
+            server.authorize(sshd.keygen(found.key))
+            found.add_name("pi", network.port)
+            yield found

@@ -108,9 +108,8 @@ def openssh(*settings: str, host_keys: tuple[str, ...] = ("ed25519",)) -> Iterat
     Parameters: `settings`, lines of sshd_config that win over those here; `host_keys`, the kinds.
     """
     sshd = _find("sshd")
-    privileges = Path("/run/sshd")
-    if os.geteuid() == 0 and not privileges.exists():
-        privileges.mkdir(mode=0o755)  # the package's own run-time folder: it stays
+    if os.geteuid() == 0:  # the package's own run-time folder: it stays
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     with _folder() as folder:
         for kind in host_keys:
             keygen(folder / f"host_{kind}", kind)

@@ -218,18 +218,18 @@ def test_times_know_what_they_were_called(text: str, seconds: float) -> None:
         ("--link-port", "-1", "ports are 1 to 65535"),
         ("--link-port", "9" * 5000, "ports are 1 to 65535"),
         ("--video-port", "x", "ports are 1 to 65535"),
-        ("--frame-rate", "0", "it is 1 to 60 a second"),
-        ("--frame-rate", "61", "it is 1 to 60 a second"),
-        ("--video-path", "../x", "it is letters, digits, - and _"),
+        ("--frame-rate", "0", "use 1 to 60 pictures a second"),
+        ("--frame-rate", "61", "use 1 to 60 pictures a second"),
+        ("--video-path", "../x", "use only letters, digits, - and _"),
         ("--env", "no value", "it is not NAME=VALUE"),
         ("--orphan-timeout", "soon", "it is not a time such as 90s, 10m, 1h, 0 or forever"),
         ("--orphan-timeout", "-1", "it is not a time such as 90s, 10m, 1h, 0 or forever"),
-        ("--link-timeout", "1", "it is 2 to 600 seconds"),
-        ("--link-timeout", "1h", "it is 2 to 600 seconds"),
-        ("--link-timeout", "forever", "it is 2 to 600 seconds"),
-        ("--link-timeout", "soon", "it is 2 to 600 seconds"),
-        ("--workdir", "/{prefix}/x", "Jupyter puts something else in place of {prefix}"),
-        ("--python", "--", "it is no value"),
+        ("--link-timeout", "1", "use 2 to 600 seconds"),
+        ("--link-timeout", "1h", "use 2 to 600 seconds"),
+        ("--link-timeout", "forever", "use 2 to 600 seconds"),
+        ("--link-timeout", "soon", "use 2 to 600 seconds"),
+        ("--workdir", "/{prefix}/x", "Jupyter replaces {prefix} with something else"),
+        ("--python", "--", "it is not a value"),
     ],
 )
 def test_add_and_the_launcher_refuse_in_the_same_words(flag: str, text: str, detail: str) -> None:
@@ -243,7 +243,7 @@ def test_add_and_the_launcher_refuse_in_the_same_words(flag: str, text: str, det
 
 
 def test_the_launcher_refuses_what_add_does_not_offer() -> None:
-    detail = "it is one of auto, ssh, rpyc, local"
+    detail = "use one of auto, ssh, rpyc, local"
     with pytest.raises(BadOption, match=f"--via cannot be 'smoke': {detail}"):
         target.from_argv(["--via=smoke"])
 
@@ -264,5 +264,5 @@ def test_words_of_an_older_rkernel(words: list[str], unknown: str) -> None:
 
 @pytest.mark.parametrize("words", [["--via"], ["--debugger=1"]])
 def test_an_argv_that_was_changed_by_hand(words: list[str]) -> None:
-    with pytest.raises(BadOption, match="the kernelspec was changed by hand"):
+    with pytest.raises(BadOption, match="somebody changed the kernelspec by hand"):
         target.from_argv(words)

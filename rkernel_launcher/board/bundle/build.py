@@ -1,12 +1,12 @@
 """What a kernel needs beside Python, made for boards that have nothing but Python.
 
-A bundle is one archive, made of unmodified wheels, less what no kernel on a board imports:
+A bundle is one archive. It contains unmodified wheels, without what no kernel on a board imports:
 
-    precompiled   the modules that are compiled on the board, one a line, as paths
+    precompiled   the modules that the board compiles, one a line, as paths
     sources.zip   the sources of all modules: for the others, for tracebacks, for ??
-    …             files that are no modules, where their packages expect them
+    …             files that are not modules, where their packages expect them
 
-It is named after the pins and the rules in trim.ini: nobody has to make it to know its name.
+Its name depends only on the pins and the rules in trim.ini, so that we know it without making it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,20 @@ from . import wheels
 _UNTIL_3_10 = ("3.8", "3.9", "3.10")
 _CODE_UNTIL_3_10 = 0.38  # bytes of compiled and compressed code for one of its source, at most
 _CODE = 0.6  # the same for newer ones
-_LAYOUT = 2  # another one, another name
+_LAYOUT = 2  # the version of the layout above; another layout gets another name
 
 _STUBS = "jedi/third_party/typeshed/"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A bundle: its name, the archive, and the bytes that it takes on the board's flash."""
+    """A bundle.
+
+    Attributes:
+        name: Its name, as `name` gives it.
+        content: The zip archive.
+        unpacked: How many bytes it takes on the board's flash at most.
+    """
 
     name: str
     content: bytes
@@ -42,14 +48,30 @@ class Archive:
 
 
 def name(version: str) -> str:
-    """Return the name of the bundle for a version of Python. Raises NoBundle."""
+    """Return the name of the bundle for a version of Python.
+
+    Args:
+        version: Such as "3.11".
+
+    Raises:
+        NoBundle: There are no pins for that version.
+    """
     digest = hashlib.sha256(repr((wheels.pins(version), _LAYOUT, _rules(version))).encode())
     return f"bundle-{version}-{digest.hexdigest()[:12]}"
 
 
 @functools.cache
 def build(version: str) -> Archive:
-    """Make the bundle for a version of Python. Raises the errors of `wheels.get`."""
+    """Make the bundle for a version of Python.
+
+    Args:
+        version: Such as "3.11".
+
+    Raises:
+        NoBundle: There are no pins for that version.
+        NoWheels: pip could not fetch a wheel.
+        PcCacheUnusable: We cannot read or write the cache of wheels.
+    """
     rules = _rules(version)
     modules: dict[str, bytes] = {}
     others: dict[str, bytes] = {}
@@ -74,7 +96,7 @@ def build(version: str) -> Archive:
 
 
 class _Rules(NamedTuple):
-    """Patterns of paths in wheels, and the names of Pygments' modules of languages."""
+    """Patterns of paths in wheels; `lexers` are the names of Pygments' modules to keep."""
 
     excluded: list[str]
     lexers: list[str]
@@ -105,7 +127,7 @@ def _is_excluded(path: str, rules: _Rules) -> bool:
 
 def _is_precompiled(path: str, rules: _Rules) -> bool:
     if "/" not in path:
-        return True  # what a finder finds of sources is in packages
+        return True  # the board's finder looks for sources in packages only
     return _matches(path, rules.precompiled) or not _matches(path, rules.from_source)
 
 

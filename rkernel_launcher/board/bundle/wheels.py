@@ -1,8 +1,8 @@
-"""The wheels that a bundle is made of: pinned by hash, fetched once, kept on this PC.
+"""The wheels for a bundle: pinned by hash, fetched once, kept on this PC.
 
-`pins/` has a file for each version of Python that a board may have, in the format that pip reads;
-`python dev.py pins` writes them. In the cache a wheel is named by its hash, and read only after a
-look at whether that is still right.
+`pins/` contains a file for each version of Python that a board may have, in pip's format;
+`python dev.py pins` writes them. In the cache the name of a wheel is its hash, which we compare
+with the content before we use it. A version of Python is a text such as "3.11" here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import platformdirs
 from ... import errors
 from ...sanitize import escape_controls
 
-# Tornado has no pure wheel. What is compiled in this one is an option, and is left out.
+# Tornado has no pure wheel. The compiled part of this one is optional; the bundle leaves it out.
 PLATFORM = "manylinux2014_x86_64"
 PLATFORMS = (PLATFORM, "manylinux_2_17_x86_64", "manylinux_2_5_x86_64")
 _PIN = re.compile(r"(?P<name>[\w.-]+)==(?P<version>\S+) --hash=sha256:(?P<hash>[0-9a-f]{64})")
@@ -28,27 +28,35 @@ _RETRIES = ("--retries", "1", "--timeout", "15")  # pip's own are two minutes wi
 
 
 def versions() -> list[str]:
-    """Return the versions of Python that there are pins for, such as 3.8, oldest first."""
+    """Return the versions of Python that have pins, such as "3.8", the oldest first."""
     names = [entry.name.removesuffix(".txt") for entry in _folder().iterdir()]
     return sorted(names, key=lambda name: tuple(map(int, name.split("."))))
 
 
 def pins(version: str) -> str:
-    """Return the requirements of a version of Python. Raises NoBundle."""
+    """Return the requirements for a version of Python, in pip's format.
+
+    Raises:
+        NoBundle: There are no pins for that version.
+    """
     if version not in versions():
         raise errors.NoBundle(version=version, versions=", ".join(versions()))
     return _folder().joinpath(f"{version}.txt").read_text("utf-8")
 
 
 def packages(version: str) -> dict[str, str]:
-    """Return the versions of the packages for a version of Python, by name. Raises NoBundle."""
+    """Return the versions of the packages for a version of Python, by name.
+
+    Raises:
+        NoBundle: There are no pins for that version.
+    """
     return {pin["name"]: pin["version"] for pin in _PIN.finditer(pins(version))}
 
 
 def cache() -> Path:
     """Return the folder that keeps wheels on this PC; it may not exist yet.
 
-    Not the one that a board has for us: this machine may be one, too.
+    It is not the folder that rkernel has on a board, since this machine may be a board too.
     """
     return platformdirs.user_cache_path("rkernel-wheels", appauthor=False)
 
@@ -56,7 +64,10 @@ def cache() -> Path:
 def get(version: str) -> list[bytes]:
     """Return the wheels for a version of Python, fetched from PyPI if they are not in the cache.
 
-    Raises NoBundle, NoWheels or PcCacheUnusable.
+    Raises:
+        NoBundle: There are no pins for that version.
+        NoWheels: pip could not fetch a wheel, or fetched another one.
+        PcCacheUnusable: We cannot read or write the cache.
     """
     wanted = {pin["hash"]: pin[0] for pin in _PIN.finditer(pins(version))}
     try:
@@ -68,7 +79,7 @@ def get(version: str) -> list[bytes]:
         detail = error.strerror or str(error)
         raise errors.PcCacheUnusable(path=cache(), detail=detail) from error
     if None in found:
-        raise _no_wheels(version, "what came is not what was asked for")
+        raise _no_wheels(version, "other files came than the pins name")
     return [wheel for wheel in found if wheel is not None]
 
 
@@ -77,7 +88,7 @@ def _folder() -> resources.abc.Traversable:
 
 
 def _read(digest: str) -> bytes | None:
-    """Return a wheel, or None if it is not there; one that was changed is removed."""
+    """Return a wheel, or None if it is missing; remove one whose content has changed."""
     path = cache() / f"{digest}.whl"
     try:
         content = path.read_bytes()
@@ -90,7 +101,7 @@ def _read(digest: str) -> bytes | None:
 
 
 def _fetch(version: str, requirements: list[str]) -> None:
-    """Have pip put wheels into the cache. Raises NoWheels and OSError."""
+    """Make pip put wheels into the cache, or raise NoWheels or OSError."""
     cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache()) as part:
         wanted = Path(part, "requirements.txt")

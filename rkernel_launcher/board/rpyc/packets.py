@@ -4,8 +4,8 @@ Up to rpyc 5.3 a packet is brine of (kind, number, content); from 6.0 it is one 
 then brine of (number, content). The first byte tells which: in the old dialect it is the tag of a
 triple. Both travel in the same frame: length, compressed or not, packet, line feed.
 
-Everything received is taken as hostile: sizes are bounded before memory is given, and the only
-objects that decoding can make are brine's immutable ones. Source: rpyc/core/{brine,channel,
+We treat everything that we receive as hostile. We check sizes before we allocate memory, and the
+only objects that decoding can make are brine's immutable ones. Source: rpyc/core/{brine,channel,
 protocol}.py of 4.1.5, 5.0.1, 5.3.1 and 6.0.2.
 """
 
@@ -22,16 +22,16 @@ from rpyc.core import brine
 
 HEADER = struct.Struct("!LB")
 TRAILER = b"\n"
-MAX_BYTES = 64 << 20
+MAX_BYTES = 64 << 20  # of a packet, as it comes and unpacked
 _MAX_READS = 100_000  # A reply of ours needs a dozen; a board's exception some hundreds.
 
 
 class Malformed(ValueError):
-    """What was received is no packet of rpyc."""
+    """What came is not a packet of rpyc."""
 
 
 class Dialect(Enum):
-    """How a packet begins."""
+    """How a packet begins, by the versions of rpyc."""
 
     UP_TO_5 = "rpyc 5 or older"
     FROM_6 = "rpyc 6 or newer"
@@ -39,7 +39,14 @@ class Dialect(Enum):
 
 @dataclass(frozen=True)
 class Packet:
-    """One message: what kind it is, the request it belongs to, what it says."""
+    """One message.
+
+    Attributes:
+        dialect: How it begins.
+        kind: A constant of rpyc's: MSG_REQUEST, MSG_REPLY or MSG_EXCEPTION.
+        number: That of the request to which it belongs.
+        content: What it says, in brine's immutable objects.
+    """
 
     dialect: Dialect
     kind: int
@@ -50,9 +57,14 @@ class Packet:
 def encode(packet: Packet) -> bytes:
     """Make the bytes of a packet, frame included.
 
-    Parameters: packet, whose content is made of None, bool, int, float, str, bytes and tuples.
-    Returns: bytes, uncompressed, since not every board's Python has zlib.
-    Errors: TypeError for other content.
+    Args:
+        packet: Its content consists of None, bool, int, float, str, bytes and tuples.
+
+    Returns:
+        The bytes, uncompressed, since not every board's Python has zlib.
+
+    Raises:
+        TypeError: The content has another object in it.
     """
     body: bytes
     if packet.dialect is Dialect.UP_TO_5:
@@ -63,10 +75,16 @@ def encode(packet: Packet) -> bytes:
 
 
 def body_size(header: bytes) -> int:
-    """Tell how many bytes follow a frame's header, the trailer included.
+    """Return how many bytes follow a frame's header, the trailer included.
 
-    Parameters: header, HEADER.size bytes. Returns: a number of bytes, at most MOST_BYTES + 1.
-    Errors: Malformed when the frame would be larger, or is none.
+    Args:
+        header: `HEADER.size` bytes.
+
+    Returns:
+        A number of bytes, at most `MAX_BYTES` + 1.
+
+    Raises:
+        Malformed: The frame would be larger, or this is not a header.
     """
     size, compressed = HEADER.unpack(header)
     if size > MAX_BYTES:
@@ -79,8 +97,13 @@ def body_size(header: bytes) -> int:
 def decode(header: bytes, body: bytes) -> Packet:
     """Read the packet in a frame.
 
-    Parameters: header, and body with its trailer. Returns: the packet.
-    Errors: Malformed when it is none, or unpacks to more than MOST_BYTES or too many objects.
+    Args:
+        header: `HEADER.size` bytes.
+        body: What follows, with its trailer.
+
+    Raises:
+        Malformed: This is not a packet, or it unpacks to more than `MAX_BYTES` or to too many
+            objects.
     """
     data = body[: -len(TRAILER)]
     if not body.endswith(TRAILER):
@@ -113,7 +136,7 @@ def _inflate(data: bytes) -> bytes:
 
 
 class _Rationed(io.BytesIO):
-    """Bytes for brine that end its work on a packet made of millions of tiny objects."""
+    """Bytes for brine; they end its work on a packet that consists of millions of tiny objects."""
 
     left = _MAX_READS
 

@@ -1,10 +1,10 @@
 """A session: run code of ours on a board through the SlaveService there.
 
-The board may be hostile, and rpyc lets both ends ask. So this end is only a client: it has no
-service, keeps no table of objects, and answers nothing. What it sends are four requests (get the
-root, call its `execute` and `eval`, call a function); what it accepts are the replies to those, of
-the one shape that each must have. A reference to an object on the board is an opaque token that is
-handed back and never looked into. Anything else ends the session with an error.
+The board may be hostile, and rpyc lets both ends ask. So this end is only a client: it offers no
+service, keeps no table of objects, and answers nothing. It sends four requests (get the root, call
+its `execute` and `eval`, call a function). It accepts only their replies, each in the one shape
+that it must have. A reference to an object on the board is an opaque token, which we hand back and
+never look into. Anything else ends the session with an error.
 """
 
 from __future__ import annotations
@@ -27,17 +27,28 @@ _TRACEBACK = 20_000  # Characters of a remote traceback that are kept: its end s
 
 
 class _OtherDialect(Exception):
-    """The board answered in the dialect that we did not speak."""
+    """The board answered in the other dialect."""
 
 
 class Session:
-    """An open session, to be closed.
+    """An open session; whoever opens it must close it.
 
-    Parameters: stream, which the session owns from then on; timeout, how many seconds each request
-    may take (may be changed between requests); what is to answer, for people; dialect, what the
-    board speaks.
-    Errors: of every method, the constructor included: BoardSilent, BoardLost, BoardMisbehaved; each
-    of these closes the session, and BoardError does not.
+    The constructor and every method can raise the errors below, which close the session. A
+    BoardError, which `execute` and `call` can raise, does not close it.
+
+    Args:
+        stream: To the board; the session owns it from now on.
+        timeout: How many seconds each request may take.
+        what: What should answer, for people.
+        dialect: What the board speaks.
+
+    Raises:
+        BoardSilent: The board did not answer in time.
+        BoardLost: The connection ended.
+        BoardMisbehaved: An answer is not what it must be.
+
+    Attributes:
+        timeout: May change between requests.
     """
 
     def __init__(
@@ -59,7 +70,8 @@ class Session:
     def execute(self, source: str) -> None:
         """Run Python source in the session's namespace on the board.
 
-        Parameters: source. Errors: BoardError when it raises there.
+        Raises:
+            BoardError: It raised an exception there.
         """
         self._functions.clear()
         if self._ask_root("execute", source) != _value(None):
@@ -68,8 +80,15 @@ class Session:
     def call(self, name: str, *args: Plain) -> Any:
         """Call a function that `execute` defined and that returns a JSON string.
 
-        Parameters: name of the function; args for it.
-        Returns: what the string says, decoded. Errors: BoardError when it raises there.
+        Args:
+            name: The function's name.
+            *args: Its arguments.
+
+        Returns:
+            What the string says, decoded.
+
+        Raises:
+            BoardError: It raised an exception there.
         """
         return self._json(self._request(consts.HANDLE_CALL, self._function(name), _value(args)))
 
@@ -87,17 +106,17 @@ class Session:
         function = self._function(name)
         deadline = self._send(consts.HANDLE_CALL, function, _value(args))
         with self._failures():
-            begin = self._take(HEADER.size, deadline)
+            begin = self._read_exactly(HEADER.size, deadline)
             if begin == line[: HEADER.size]:
-                if self._take(len(line) - len(begin), deadline) != line[len(begin) :]:
+                if self._read_exactly(len(line) - len(begin), deadline) != line[len(begin) :]:
                     raise Malformed("an unknown line")
                 self._handed_over = True
                 return self._stream
-            reply = self._answer(decode(begin, self._take(body_size(begin), deadline)))
-        return self._json(reply)
+            reply = self._receive(begin, deadline)
+        return self._json(self._answer(reply))
 
     def close(self) -> None:
-        """End the session: the board sees its stream close and forgets the namespace."""
+        """Close the stream, unless it was handed over; then the board removes the namespace."""
         if not self._handed_over:
             self._stream.close()
 
@@ -127,8 +146,7 @@ class Session:
         """Send a request and wait for the boxed value that answers it."""
         deadline = self._send(handler, *args)
         with self._failures():
-            header = self._take(HEADER.size, deadline)
-            reply = decode(header, self._take(body_size(header), deadline))
+            reply = self._receive(b"", deadline)
         return self._answer(reply)
 
     def _send(self, handler: int, *args: Any) -> float:
@@ -154,7 +172,12 @@ class Session:
         except Malformed as error:
             raise self._misbehaved(str(error)) from error
 
-    def _take(self, count: int, deadline: float) -> bytes:
+    def _receive(self, begin: bytes, deadline: float) -> Packet:
+        """Read a packet, of which `begin` has come already."""
+        header = begin + self._read_exactly(HEADER.size - len(begin), deadline)
+        return decode(header, self._read_exactly(body_size(header), deadline))
+
+    def _read_exactly(self, count: int, deadline: float) -> bytes:
         data = bytearray()
         while len(data) < count:
             # One limit for all parts: a board that drips cannot stretch it.
@@ -187,10 +210,10 @@ class Session:
     def _lost(self, detail: str) -> errors.BoardLost:
         status, stderr = self._stream.ending(min(self.timeout, 1.0))
         self.close()
-        said = stderr.strip().rpartition("\n")[2]
+        last = stderr.strip().rpartition("\n")[2]
         if status is not None:
             detail = f"its Python ended with status {status}"
-        return errors.BoardLost(detail=escape_controls(f"{detail}: {said}" if said else detail))
+        return errors.BoardLost(detail=escape_controls(f"{detail}: {last}" if last else detail))
 
     def _misbehaved(self, detail: str) -> errors.BoardMisbehaved:
         self.close()
@@ -200,10 +223,16 @@ class Session:
 def over_stream(stream: Stream, timeout: float) -> Session:
     """Open a session with our own first stage, whose rpyc is the one of this PC.
 
-    Parameters: stream, after `bootstrap.handshake`; timeout in seconds for each request.
-    Returns: the session, which owns the stream. Errors: BoardSilent, BoardLost, BoardMisbehaved.
+    Args:
+        stream: After the exchange of `bootstrap`; the session owns it from now on.
+        timeout: How many seconds each request may take.
+
+    Raises:
+        BoardSilent: The board did not answer in time.
+        BoardLost: The connection ended.
+        BoardMisbehaved: What answers is not our first stage.
     """
-    what = "our code on the board"
+    what = "rkernel's code on the board"
     try:
         return Session(stream, timeout, what)
     except _OtherDialect:
@@ -213,18 +242,18 @@ def over_stream(stream: Stream, timeout: float) -> Session:
 def over_service(dial: Callable[[], Stream], host: str, port: int, timeout: float) -> Session:
     """Open a session with the board's own SlaveService, of rpyc 4.1 to 6.
 
-    A service that gets a packet of the other dialect says goodbye at once, in its own: then we
-    connect again. The old dialect is tried first, since boards seldom have rpyc 6.
+    A service that gets a packet of the other dialect closes the session at once, in its own
+    dialect. Then we connect again. We try the old dialect first, since boards seldom have rpyc 6.
 
     Args:
         dial: Connects to the service.
-        host: Its name for people.
-        port: The same of its port.
-        timeout: Seconds for each request.
+        host: The board's name for people.
+        port: The port of the service, for people.
+        timeout: How many seconds each request may take.
 
     Raises:
-        NotRpyc: Something else answers, or nothing does.
-        RkernelError: What `dial` raises.
+        NotRpyc: Something else answers, or nothing says anything.
+        RkernelError: As `dial`.
     """
     detail = ""
     for dialect in (Dialect.UP_TO_5, Dialect.FROM_6):
@@ -232,7 +261,7 @@ def over_service(dial: Callable[[], Stream], host: str, port: int, timeout: floa
             return Session(dial(), timeout, "a board's rpyc service", dialect)
         except _OtherDialect:
             detail = "it changed its dialect"
-        except errors.BoardLost as error:  # Perhaps its way of not understanding us.
+        except errors.BoardLost as error:  # Perhaps because it did not understand us.
             detail = str(error.facts["detail"])
         except errors.BoardSilent:
             raise errors.NotRpyc(host=host, port=port, detail="it says nothing") from None
@@ -251,7 +280,10 @@ def _is_close(content: Any) -> bool:
 
 
 def _board_error(content: Any) -> errors.BoardError:
-    """Tell what was raised on the board: rpyc sends names, arguments, attributes, traceback."""
+    """Return the error for an exception on the board.
+
+    rpyc sends its name, its arguments, its attributes and the traceback.
+    """
     trace = content[3] if type(content) is tuple and len(content) == 4 else ""
     text = escape_controls(trace[-_TRACEBACK:].strip()) if type(trace) is str else ""
     detail = text.rpartition("\n")[2] or "an exception without a traceback"

@@ -1,1 +1,1 @@
-"""The commands of `rkernel`, by what they are about: on the PC, in a process of its own."""
+"""The commands of `rkernel`, a module each: on the PC, in a process of its own."""

@@ -20,7 +20,7 @@ _Command = Callable[..., Any]
 
 
 def _declare(option: Option) -> Callable[[_Command], _Command]:
-    """Make click's option of one of ours. Its value stays text, which `target` reads."""
+    """Make click's option of a declared one. Its value stays text, which `target` reads."""
     if option.kind is FLAG:
         return click.option(option.flag, is_flag=True, help=option.help)
     default = option.default if option.add_default is None else option.add_default
@@ -46,17 +46,23 @@ def _options_of_target(command: _Command) -> _Command:
 
 @click.command()
 @_options_of_target
-@click.option("--name", help="The kernel's name; made from the host if not given.")
-@click.option("--display-name", help="Its name in menus.")
-@click.option("--yes", is_flag=True, help="Ask nothing; replace a kernel that is there.")
-@click.option("--no-check", is_flag=True, help="Write the kernel even if it cannot be tried.")
-def add(name: str | None, display_name: str | None, yes: bool, no_check: bool, **said: Any) -> None:
+@click.option("--name", help="The kernel's name. By default rkernel makes it from the host.")
+@click.option("--display-name", help="The kernel's name in menus.")
+@click.option("--yes", is_flag=True, help="Ask nothing, and replace a kernel of the same name.")
+@click.option(
+    "--no-check",
+    is_flag=True,
+    help="Start no kernel for a trial, and add the kernel even if rkernel cannot reach the board.",
+)
+def add(
+    name: str | None, display_name: str | None, yes: bool, no_check: bool, **texts: Any
+) -> None:
     """Add a kernel that runs on a board."""
     report = Report()
-    wanted = _target(said)
+    wanted = _target(texts)
     attended = not yes and board_setup.attended()
     name = name or kernelspecs.default_name(wanted)
-    _claim(name, yes, attended)
+    _check_name(name, yes, attended)
     facts: Facts | None = None
     try:
         prompts = board_setup.terminal_prompts(report) if attended else None
@@ -69,7 +75,7 @@ def add(name: str | None, display_name: str | None, yes: bool, no_check: bool, *
         finally:
             reached.close()
         if not no_check:
-            with report.stage("Starting a kernel there, running a cell, stopping it"):
+            with report.stage("Starting a kernel there, running a cell, stopping the kernel"):
                 trial.kernel(wanted)
     except errors.RkernelError as error:
         if not no_check:
@@ -82,26 +88,26 @@ def add(name: str | None, display_name: str | None, yes: bool, no_check: bool, *
     report.say(f"Added the kernel {name}, “{display_name}”, in {folder}", "bold")
 
 
-def _target(said: dict[str, Any]) -> Target:
-    """Return what the options say. Raises BadOption and click.UsageError."""
+def _target(texts: dict[str, Any]) -> Target:
+    """Return what the options say, or raise BadOption or click.UsageError."""
     wrong = ""
-    if said["via"] == "command" and not said["command"]:
+    if texts["via"] == "command" and not texts["command"]:
         wrong = "--command is missing."
-    if said["via"] not in ("local", "command") and not said["host"]:
+    if texts["via"] not in ("local", "command") and not texts["host"]:
         wrong = "--host is missing."
-    if said["via"] == "local" and any(said[name] for name in ("host", "user", "port")):
-        wrong = "--via local is this machine: leave out --host, --user and --port."
+    if texts["via"] == "local" and any(texts[name] for name in ("host", "user", "port")):
+        wrong = "--via local means this machine: leave out --host, --user and --port."
     if wrong:
         raise click.UsageError(wrong, click.get_current_context())
-    return target.from_texts(said)
+    return target.from_texts(texts)
 
 
-def _claim(name: str, yes: bool, attended: bool) -> None:
-    """Make sure that the name is free, or may be used again."""
+def _check_name(name: str, yes: bool, attended: bool) -> None:
+    """Make sure that the name is free, or that the kernel of that name may be replaced."""
     try:
         kernelspecs.check_name(name, replace=yes)
     except errors.ForeignName:
         raise
     except errors.NameTaken:
-        if not attended or not click.confirm(f"Replace the kernel {name} that is there"):
+        if not attended or not click.confirm(f"Replace the existing kernel {name}"):
             raise

@@ -1,7 +1,7 @@
-"""`rkernel demo`: the main job with no board at hand, a process of this machine plays it.
+"""`rkernel demo`: a short notebook without a board; a process of this machine plays the board.
 
-The bootstrap, the agent, the link and the launcher are those of any board, and the launcher is
-started as a kernelspec starts it. All of it lives in a folder that is gone afterwards.
+The bootstrap, the agent, the link and the launcher are those of any board, and the launcher starts
+as from a kernelspec. All of it lives in a folder that is gone afterwards.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def demo() -> None:
             manager, client = stack.enter_context(kernel)
         _Notebook(report, manager, client).run()
     seconds = time.monotonic() - start
-    report.say(f"Done in {seconds:.1f} s; kernel, agent and their files are gone.", "bold")
+    report.say(f"Done in {seconds:.1f} s. The kernel, the agent and their files are gone.", "bold")
 
 
 @contextmanager
 def _throwaway() -> Iterator[dict[str, str]]:
-    """Give an environment in which nothing is kept, and wait for the agent's end after it."""
+    """Yield an environment whose files are removed; after it, end the agent and wait for that."""
     # /tmp, since a socket's path may have 107 characters and a Mac's TMPDIR takes half of them
     place = "/tmp" if os.access("/tmp", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="rkernel-demo-", dir=place) as name:
@@ -70,7 +70,7 @@ def _throwaway() -> Iterator[dict[str, str]]:
 
 
 def _end_agents(folder: Path) -> None:
-    """End the agents whose state is below a folder, and wait until they have left it."""
+    """End the agents whose state is below a folder, and wait until they have removed it."""
     states = list(folder.glob("*/agent.json"))
     for state in states:
         os.kill(json.loads(state.read_text())["pid"], signal.SIGTERM)
@@ -91,7 +91,12 @@ class _Notebook:
         self._number = 0
 
     def run(self) -> None:
-        """Run and show all of it."""
+        """Run all cells and show their outputs.
+
+        Raises:
+            KernelSilent: A cell does not end in time.
+            DemoFailed: A cell does not show what it should.
+        """
         self._cell("import platform\nplatform.uname()", "uname_result")
         self._cell("255 / 0", "ZeroDivisionError")
         self._cell(
@@ -112,7 +117,10 @@ class _Notebook:
     ) -> None:
         """Run a cell and show it.
 
-        Parameters: expected, what its output must contain; at_output, called at its first output.
+        Args:
+            code: The cell.
+            expected: What its output must contain.
+            at_output: Called at its first output.
         """
         self._number += 1
         shown: list[Text] = []
@@ -140,20 +148,20 @@ class _Notebook:
         for text in shown:
             self._console.print(text)
         if expected not in "".join(text.plain for text in shown):
-            raise DemoFailed(detail=f"cell {self._number} gave no {expected}")
+            raise DemoFailed(detail=f"cell {self._number} did not show {expected}")
 
     def _complete(self, start: str) -> None:
-        """Complete a name and show what is offered."""
+        """Complete a name and show what the kernel offers."""
         reply = self._client.complete(start, reply=True, timeout=trial.CELL_SECONDS)
         matches = reply["content"]["matches"]
         self._console.print()
         self._console.print(Panel(", ".join(matches), title=f"{start}⇥", expand=False))
         if not any(match.endswith("machine") for match in matches):
-            raise DemoFailed(detail=f"{start} was not completed")
+            raise DemoFailed(detail=f"the kernel did not complete {start}")
 
 
 def _output(message: Message) -> Text | None:
-    """Return what a terminal can show of an output, None for what is none."""
+    """Return what a terminal can show of an output; None for a message that is not an output."""
     content = message["content"]
     match message["msg_type"]:
         case "stream":

@@ -1,4 +1,4 @@
-"""`rkernel fetch`: have at hand what a board without ipykernel needs."""
+"""`rkernel fetch`: fetch the packages for a board without ipykernel, before it needs them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from ..console import Report
 @click.command()
 @click.option("--python", "version", required=True, type=click.Choice(wheels.versions()))
 def fetch(version: str) -> None:
-    """Fetch what is sent to a board without ipykernel, so that adding it needs no internet."""
+    """Fetch the packages for a board without ipykernel.
+
+    Then rkernel add needs no internet for a board with that version of Python.
+    """
     report = Report()
     with report.stage(f"Fetching the packages for Python {version}"):
         archive = build.build(version)
     size = len(archive.content) / (1 << 20)
-    report.say(f"{size:.1f} MB to send to a board; kept in {wheels.cache()}")
+    report.say(f"A board will get {size:.1f} MB. This PC keeps them in {wheels.cache()}")

@@ -16,7 +16,7 @@ from ..console import Report
 def view(name: str) -> None:
     """Open a page with the live pictures of the kernel NAME in the browser.
 
-    The kernel has to be added with --video mjpeg, and to run.
+    You must have added the kernel with --video mjpeg, and it must run.
     """
     url, file = page.find(kernelspecs.target_of(name))
     Report().say(f"The pictures are at {url}")

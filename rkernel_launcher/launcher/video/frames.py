@@ -13,18 +13,25 @@ from board_agent.link.video_format import HEAD, JPEG, LONGEST, PNG
 log = logging.getLogger(__name__)
 
 MIMES = (JPEG, PNG)
-IN_FLIGHT = 2  # pictures under way at most
+IN_FLIGHT = 2  # pictures on the way from the board, at most
 
 
 class BadVideo(ValueError):
-    """What came is no picture as kernels send them."""
+    """What came is not a picture as kernels send them."""
 
 
 class Frame(NamedTuple):
     """A picture that the kernel shows.
 
-    `cell` is the msg_id of the request that runs, empty outside cells; `display` its display_id;
-    `delay` the seconds that it took on the board, as the board says.
+    Attributes:
+        stream: The name of the stream of pictures to which it belongs.
+        cell: The msg_id of the request that runs; empty outside cells.
+        display: Its display_id.
+        mime: "image/jpeg" or "image/png".
+        width: In pixels.
+        height: In pixels.
+        delay: The seconds that it took on the board, as the board says.
+        data: The JPEG or PNG file.
     """
 
     stream: str
@@ -44,7 +51,14 @@ class Decoder:
         self._buffer = bytearray()
 
     def receive_data(self, data: bytes) -> list[Frame]:
-        """Take bytes, cut anywhere; return the frames that are whole. Raises BadVideo."""
+        """Return the frames that are whole now.
+
+        Args:
+            data: The next bytes of the stream, cut anywhere.
+
+        Raises:
+            BadVideo: What came is not a picture as kernels send them.
+        """
         self._buffer += data
         frames = []
         while len(self._buffer) >= HEAD.size:
@@ -83,7 +97,11 @@ def _frame(text: bytes, delay: float, data: bytes) -> Frame:
 class VideoStream(StreamEnd):
     """The stream on which a kernel's pictures come, until the link breaks.
 
-    Parameters: rate, pictures a second that are wanted of each of the kernel's streams.
+    Args:
+        rate: How many pictures a second to ask for of each of the kernel's streams.
+
+    Attributes:
+        on_frames: Called with the frames that have come.
     """
 
     def __init__(self, rate: int) -> None:
@@ -93,7 +111,7 @@ class VideoStream(StreamEnd):
         self._owed = IN_FLIGHT
 
     def update(self) -> None:
-        """Send what waits, as far as the link takes it."""
+        """Send what waits, as far as the link has credit."""
         while self._out and (credit := self.link.credit(self.number)):
             self.link.send(self.number, bytes(self._out[:credit]))
             del self._out[:credit]
@@ -101,12 +119,16 @@ class VideoStream(StreamEnd):
         self.waits_for_room = bool(self._out)
 
     def receive_data(self, data: bytes) -> None:
-        """Hand the pictures on that are whole now."""
+        """Pass on the pictures that are whole now.
+
+        Args:
+            data: The next bytes of the stream, cut anywhere.
+        """
         self.link.consumed(self.number, len(data))
         try:
             frames = self._decoder.receive_data(data)
         except BadVideo as error:
-            log.warning("the board sent %s; its pictures are not shown any more", error)
+            log.warning("the board sent %s; we show its pictures no more", error)
             self.link.reset(self.number)
             self.close()
             return

@@ -1,9 +1,9 @@
-"""Pictures in a browser, OpenCV or VLC: the gallery over HTTP, on this PC's loopback only.
+"""Pictures in a browser, OpenCV or VLC: the latest frames over HTTP, on this PC's loopback only.
 
-Below a path that others cannot guess there are a page, `stream.mjpg`, `still.jpg` and
-`status.json`; `?stream=NAME` chooses one stream, the first is taken without. Whoever is connected
-to a stream, or waits for an answer, counts as a viewer of the gallery. Whatever else is asked for
-is answered with an empty 404.
+Below a path that others cannot guess, the server offers a page, `stream.mjpg`, `still.jpg` and
+`status.json`. `?stream=NAME` chooses a stream; without it the server takes the first. A client that
+is connected to a stream or waits for an answer counts as a viewer. The server answers any other
+request with an empty 404.
 """
 
 from __future__ import annotations
@@ -32,12 +32,10 @@ from .frames import Frame
 from .latest_frames import LatestFrames
 
 HOST = "127.0.0.1"
-CLIENT_TIMEOUT = 10.0  # seconds for a client to send its request, or to take a picture
-NEW_FRAME_TIMEOUT = 2.0  # seconds for the board to send a picture when nobody has been looking
-_POLL_SECONDS = (
-    1.0  # seconds between two looks whether a client that waits for a picture is still there
-)
-_UNREAD = 1 << 17  # bytes the system may hold for a viewer: what it holds grows old there
+CLIENT_TIMEOUT = 10.0  # seconds for a client to send its request, or to receive a picture
+NEW_FRAME_TIMEOUT = 2.0  # seconds for the board to send a picture when nobody has watched
+_POLL_SECONDS = 1.0  # between two checks that a client that waits for a picture is still there
+_UNREAD = 1 << 17  # bytes that the system may buffer for a viewer: they grow old there
 _OUR_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?", re.IGNORECASE)
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -54,10 +52,21 @@ log = logging.getLogger(__name__)
 
 
 class MjpegServer(ThreadingTCPServer):
-    """Serve a gallery to this PC's programs, in threads of its own, until closed.
+    """Serve the latest frames to this PC's programs, in threads of its own, until closed.
 
-    Parameters: gallery; port, 0 for any that is free; path that all addresses begin with, "" for
-    none, a random one if it is not given. Raises VideoPortInUse.
+    Args:
+        frames: What to serve.
+        port: Where to listen; 0 for any port that is free.
+        path: The beginning of the path of all addresses; "" for none, None for a random one.
+
+    Raises:
+        VideoPortInUse: We cannot listen at the port.
+
+    Attributes:
+        latest_frames: What it serves.
+        root: The beginning of the path of all addresses, with a slash at both ends.
+        port: Where it listens.
+        url: The address of the page.
     """
 
     daemon_threads = True
@@ -85,7 +94,7 @@ class MjpegServer(ThreadingTCPServer):
             self.handle_request()
 
     def close(self) -> None:
-        """Close the gallery, hang up on whoever is connected, and free the port."""
+        """Close the latest frames and all connections, and free the port."""
         self.latest_frames.close()
         with contextlib.suppress(OSError):
             socket.create_connection((HOST, self.port), CLIENT_TIMEOUT).close()  # wakes the thread
@@ -96,17 +105,17 @@ class MjpegServer(ThreadingTCPServer):
                 client.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember a client, so that it does not hold up our end."""
+        """Remember a client, so that `close` can end its connection."""
         self._clients.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget a client."""
+        """Remove a client that is done."""
         self._clients.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Note what went wrong; a client that hangs up is nothing to speak of."""
+        """Log what went wrong, for --debug only: often a client has just closed its connection."""
         log.debug("A viewer's request failed.", exc_info=True)
 
 
@@ -130,8 +139,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
             "status.json": self._status,
         }
         root, name = path[: len(self.server.root)], path[len(self.server.root) :]
-        ours = compare_digest(root.encode("utf-8", "replace"), self.server.root.encode())
-        if not ours or name not in answers or not self._named_us():
+        knows_path = compare_digest(root.encode("utf-8", "replace"), self.server.root.encode())
+        if not knows_path or name not in answers or not self._named_us():
             return self._nothing()
         try:
             wanted = parse_qs(query, keep_blank_values=True, max_num_fields=4).get("stream")
@@ -140,7 +149,10 @@ class _RequestHandler(BaseHTTPRequestHandler):
         answers[name](wanted[0] if wanted else None)
 
     def _named_us(self) -> bool:
-        """Tell a client of ours from a page whose host's name was bent to 127.0.0.1."""
+        """Say whether the request names this PC, and not a host whose name resolves to it.
+
+        A web page from elsewhere could otherwise read the pictures (DNS rebinding).
+        """
         hosts = self.headers.get_all("Host", [])
         return len(hosts) == 1 and bool(_OUR_HOST.fullmatch(hosts[0].strip()))
 
@@ -154,11 +166,11 @@ class _RequestHandler(BaseHTTPRequestHandler):
     def _stream(self, stream: str | None) -> None:
         """Send each picture as soon as it is there, for as long as the client stays.
 
-        The boundary that ends a part goes out with it: a client that waits for it to know that the
-        part is whole would otherwise show each picture when the next one comes. Chromium even
-        waits for the head of the next part, so browsers get that as well, and must do without a
-        length in it; OpenCV and VLC (ffmpeg) would lag without one. The boundary is random so that
-        no picture can contain it. Sources: RFC 2046, section 5.1; Fetch Metadata (W3C).
+        The boundary that ends a part goes out with the part. Otherwise a client that waits for the
+        boundary would show each picture only when the next one comes. Chromium even waits for the
+        head of the next part, so browsers get that head as well, and it cannot contain a length.
+        OpenCV and VLC (ffmpeg) would lag without a length. The boundary is random, so that no
+        picture can contain it. Sources: RFC 2046, section 5.1; Fetch Metadata (W3C).
         """
         frames, number, boundary = self.server.latest_frames, 0, secrets.token_hex(16)
         is_browser = "Sec-Fetch-Dest" in self.headers
@@ -180,7 +192,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
                 number = picture.number
 
     def _left(self) -> bool:
-        """Say whether the client has hung up; what it may have to say is of no interest."""
+        """Say whether the client has closed the connection; drop what it may have sent."""
         self.connection.settimeout(0)
         try:
             return not self.connection.recv(1024)
@@ -190,7 +202,10 @@ class _RequestHandler(BaseHTTPRequestHandler):
             self.connection.settimeout(self.timeout)
 
     def _still(self, stream: str | None) -> None:
-        """Send the newest picture, a fresh one if the board has to be asked for it."""
+        """Send the newest picture; for a first viewer, wait for one that is newer still.
+
+        Nobody has watched before the first viewer, so the newest picture may be old.
+        """
         frames = self.server.latest_frames
         with frames.viewer() as first:
             picture = frames.wait(stream)
@@ -204,7 +219,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
         self._answer(picture.frame.mime, picture.frame.data)
 
     def _status(self, stream: str | None) -> None:
-        """Describe the streams; where there is none, wait for one as a viewer does."""
+        """Describe the streams; if there is none, wait for one as a viewer does."""
         frames = self.server.latest_frames
         if not frames.names():
             with frames.viewer():
@@ -240,8 +255,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Say of a request that cannot be understood no more than of any other."""
+        """Answer a request that makes no sense like any other wrong one."""
         self._nothing()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Stay quiet: paths are secret, and there is nothing to do about what clients ask."""
+        """Log nothing: paths are secret, and requests are of no interest."""

@@ -1,4 +1,4 @@
-"""The newest frame of each stream, for those who look at it from outside the notebook."""
+"""The newest frame of each stream, for viewers outside the notebook."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from .frames import MIMES, Frame
 
-MAX_STREAMS = 16  # a new one takes the place of the one that has been still for longest
+MAX_STREAMS = 16  # a new stream takes the place of the one whose last frame is the oldest
 MAX_NAME = 200  # characters
 _WINDOW = 2.0  # seconds over which frames per second are counted
-_COUNTED = 256  # frames that are counted at most
+_COUNTED = 256  # frames, at most
 
 
 class Picture(NamedTuple):
-    """A frame on show; of two pictures the one with the higher number is newer."""
+    """A frame with its number; of two pictures the one with the higher number is newer."""
 
     number: int
     frame: Frame
@@ -27,10 +27,13 @@ class Picture(NamedTuple):
 class LatestFrames:
     """Keep the newest frame of each stream; one thread puts them there, viewers' threads wait.
 
-    The board is not trusted: a frame that is no JPEG or PNG, or has an absurd name, is not shown.
-    Parameters: on_watched, told when the first viewer comes and when the last one has gone. It is
-    called in a viewer's thread, never twice at a time and never once `close` has returned; it has
-    to return soon and without an error, and must not close the gallery.
+    We do not trust the board: a frame that is not a JPEG or PNG, or whose stream has an absurd
+    name, is dropped.
+
+    Args:
+        on_watched: Called with True when the first viewer comes, and with False when the last one
+            has gone. A viewer's thread calls it, never twice at a time, and never after `close` has
+            returned. It must return soon and without an error, and must not call `close`.
     """
 
     def __init__(self, on_watched: Callable[[bool], None] = lambda watched: None) -> None:
@@ -43,24 +46,31 @@ class LatestFrames:
         self._number = 0
 
     def put(self, frame: Frame) -> None:
-        """Show a frame in place of its stream's last one."""
+        """Put a frame in place of its stream's last one."""
         if frame.mime not in MIMES or len(frame.stream) > MAX_NAME:
             return
         with self._changed:
             if frame.stream not in self._streams and len(self._streams) == MAX_STREAMS:
-                stillest = min(self._streams, key=lambda name: self._streams[name].picture.number)
-                del self._streams[stillest]
+                least_recent = min(
+                    self._streams, key=lambda name: self._streams[name].picture.number
+                )
+                del self._streams[least_recent]
             self._number += 1
             picture = Picture(self._number, frame)
             self._streams.setdefault(frame.stream, _Stream(picture)).show(picture)
             self._changed.notify_all()
 
     def wait(self, name: str | None, after: int = 0, timeout: float = 0.0) -> Picture | None:
-        """Wait for a picture newer than the one that the viewer had.
+        """Wait for a picture that is newer than the one that the viewer had.
 
-        Parameters: name of the stream, None for the first there is; after, the number of the
-        picture that the viewer had; timeout, seconds. Returns: the newest picture, whatever came
-        in between; None when none came in time, or the gallery has closed.
+        Args:
+            name: The stream's name; None for the first stream.
+            after: The number of the picture that the viewer had; 0 for none.
+            timeout: How many seconds to wait.
+
+        Returns:
+            The newest picture, whatever came in between; None if none came in time, or after
+            `close`.
         """
 
         def newer() -> Picture | None:
@@ -77,14 +87,14 @@ class LatestFrames:
             return list(self._streams)
 
     def rate(self, name: str) -> float:
-        """Return how many frames a second a stream has had lately; 0 for one that stands still."""
+        """Return how many frames a second a stream has had lately; 0 if it stands still."""
         with self._changed:
             stream = self._streams.get(name)
             return stream.rate() if stream else 0.0
 
     @property
     def has_viewers(self) -> bool:
-        """Whether somebody looks."""
+        """Whether somebody watches."""
         return self._open and self._viewers > 0
 
     @property
@@ -94,7 +104,11 @@ class LatestFrames:
 
     @contextmanager
     def viewer(self) -> Iterator[bool]:
-        """Count as a viewer meanwhile; gives whether nobody looked before."""
+        """Count as a viewer until the block ends.
+
+        Yields:
+            Whether this is the only viewer.
+        """
         first = self._count(1) == 1
         try:
             yield first
@@ -102,7 +116,7 @@ class LatestFrames:
             self._count(-1)
 
     def close(self) -> None:
-        """Send all viewers away: none gets another picture."""
+        """Give no viewer another picture; those that wait get None."""
         with self._viewers_lock:
             self._open = False
         with self._changed:

@@ -24,48 +24,59 @@ ANSWER_SECONDS = 2.0  # for a launcher to take a connection
 
 
 class View:
-    """Serve a gallery for as long as a launcher runs, and note where.
+    """Serve the latest frames for as long as a launcher runs, and write down where.
 
-    Parameters: gallery; target, whose port is taken if it is free, else another one.
+    Args:
+        frames: What to serve.
+        target: Its port and its path; if the port is taken, any other port serves.
+
+    Raises:
+        VideoPortInUse: We cannot listen at any port.
+        OSError: We cannot write down where.
     """
 
     def __init__(self, frames: LatestFrames, target: Target) -> None:
         try:
             self._server = MjpegServer(frames, target.video_port, target.video_path)
         except VideoPortInUse as error:
-            log.warning("%s Another one is taken.", error)
+            log.warning("%s The launcher now uses another port.", error)
             self._server = MjpegServer(frames, 0, target.video_path)
-        log.info("pictures are served at port %d", self._server.port)
-        self._note = _folder() / f"{os.getpid()}.json"
-        note = {"url": self._server.url, "argv": targets.to_argv(target)}
+        log.info("the launcher serves pictures at port %d", self._server.port)
+        self._record = _folder() / f"{os.getpid()}.json"
+        record = {"url": self._server.url, "argv": targets.to_argv(target)}
         try:
-            _write(self._note, json.dumps(note))
+            _write(self._record, json.dumps(record))
         except OSError:
             self._server.close()
             raise
 
     def close(self) -> None:
-        """Send the viewers away."""
+        """End the connections of all viewers, and remove the record."""
         self._server.close()
-        _forget(self._note)
+        _remove(self._record)
 
 
 def find(target: Target) -> tuple[str, Path]:
-    """Return the page of the newest kernel of a target: its address, and a file that leads there.
+    """Find the page of the newest kernel of a target.
 
-    The address is a secret, and so not for a browser's command line. Raises NoView.
+    Returns:
+        The page's address, and a file that leads a browser there. The address is a secret, and so
+        not for a browser's command line.
+
+    Raises:
+        NoView: No launcher serves pictures for that target.
     """
-    notes = sorted(_folder().glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for note in notes:
+    records = sorted(_folder().glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for record in records:
         try:
-            content = json.loads(note.read_text("utf-8"))
+            content = json.loads(record.read_text("utf-8"))
             url, argv = str(content["url"]), content["argv"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if not _answers(url):
-            _forget(note)  # its launcher was killed
+            _remove(record)  # its launcher was killed
         elif argv == targets.to_argv(target):
-            page = note.with_suffix(".html")
+            page = record.with_suffix(".html")
             _write(page, f'<meta http-equiv="refresh" content="0;url={html.escape(url)}">\n')
             return url, page
     raise NoView(host=target.name)
@@ -79,8 +90,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _forget(note: Path) -> None:
-    for path in (note, note.with_suffix(".html")):
+def _remove(record: Path) -> None:
+    for path in (record, record.with_suffix(".html")):
         with suppress(OSError):
             path.unlink(missing_ok=True)
 

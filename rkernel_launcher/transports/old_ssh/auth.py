@@ -164,13 +164,13 @@ class _Login:
         questions: SimpleQueue[tuple[str, Questions] | None] = SimpleQueue()
         answers: SimpleQueue[list[str]] = SimpleQueue()
 
-        def relay(title: str, instructions: str, fields: Questions) -> list[str]:
+        def ask(title: str, instructions: str, fields: Questions) -> list[str]:
             questions.put((instructions or title, fields))
             return answers.get()
 
         self._transport.auth_timeout = _TYPING_TIME
         with ThreadPoolExecutor(1) as pool:
-            result = pool.submit(self._transport.auth_interactive, user, relay)
+            result = pool.submit(self._transport.auth_interactive, user, ask)
             result.add_done_callback(lambda _: questions.put(None))
             try:
                 while (asked := questions.get()) is not None:

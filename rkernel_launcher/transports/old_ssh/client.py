@@ -31,7 +31,7 @@ def connect(
     nothing; `timeout`, the seconds that each host on the way may take to answer, unless its
     ConnectTimeout in the ssh settings says otherwise.
     Returns: the authenticated transport; closing it closes those to the jump hosts too.
-    Errors: those of errors.py under "reaching the board" and "the ssh layer".
+    Errors: those of errors.py below Unreachable and NotLetIn; SshConfigBroken, KnownHostsUnusable.
     """
     return _open(resolve(target), prompts, timeout)
 

@@ -1,4 +1,4 @@
-"""The way to a host over SSH: what the user said, completed by the ssh settings (ssh_config(5))."""
+"""The route to a host over SSH: what the user said, completed by ssh_config(5)."""
 
 from __future__ import annotations
 

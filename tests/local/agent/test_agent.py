@@ -1,4 +1,4 @@
-"""Real agents: their seat, their kernels, and their end."""
+"""Real agents: their lock, their kernels, and their end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from board_agent.link.handshake import REPLACED
 from tests.support import agents, boards
 from tests.support.agents import LIMIT, Agent, Session, alive, launch, running
 from tests.support.boards import wait_until
-from tests.support.pythons import interpreters
+from tests.support.pythons import interpreter
 
 PYTHONS = ["this", "3.8"]
 ENDS_WITHIN = 2.0  # seconds: what a kernel may take to end when its agent has
@@ -33,20 +33,13 @@ PATIENT = "from board_agent.agent import kernels; kernels.KILL_AFTER = 20.0"
 @pytest.fixture(params=PYTHONS)
 def python(request: pytest.FixtureRequest) -> str:
     """Give the interpreter that the agent runs on."""
-    if request.param == "this":
-        return sys.executable
-    if "3.8" not in interpreters():
-        pytest.skip("there is no Python 3.8 here")
-    return interpreters()["3.8"]
+    return interpreter(request.param)
 
 
 @pytest.fixture(scope="module", params=PYTHONS)
 def shared(request: pytest.FixtureRequest) -> Iterator[Agent]:
     """Give an agent that outlives the test, as an agent should."""
-    if request.param == "3.8" and "3.8" not in interpreters():
-        pytest.skip("there is no Python 3.8 here")
-    python = interpreters()["3.8"] if request.param == "3.8" else sys.executable
-    with running(python=python, patch=PATIENT) as agent:
+    with running(python=interpreter(request.param), patch=PATIENT) as agent:
         yield agent
         assert alive(agent.pid)
         assert "Traceback" not in agent.log
@@ -94,7 +87,7 @@ class Cells:
         assert reply["content"]["status"] == "ok", reply["content"]
 
 
-# --- the seat ------------------------------------------------------------------------------------
+# --- the lock ------------------------------------------------------------------------------------
 
 
 def test_an_agent_says_where_it_is_to_its_own_user_only(shared: Agent) -> None:
@@ -106,7 +99,7 @@ def test_an_agent_says_where_it_is_to_its_own_user_only(shared: Agent) -> None:
     assert len(shared.token) == 32
 
 
-def test_there_is_one_agent_in_a_seat(shared: Agent) -> None:
+def test_only_one_agent_has_a_lock(shared: Agent) -> None:
     assert launch(shared.runtime) == b""
     assert agents.find(shared.runtime) == shared
     with Session(shared) as session:
@@ -491,7 +484,7 @@ def test_kernels_do_not_outlive_an_agent_that_was_killed(agent: Agent) -> None:
         agent.signal(signal.SIGKILL)
         wait_until(lambda: not alive(pid), "the kernel ends", ENDS_WITHIN)
         wait_until(lambda: not _sleepers(agent), "its children end", ENDS_WITHIN)
-    assert launch(agent.runtime) == b"", "the next one takes the seat"
+    assert launch(agent.runtime) == b"", "the next one takes the lock"
     successor = agents.find(agent.runtime)
     assert successor.pid != agent.pid
     assert not list(agent.folder.glob("[0-9]*")), "and clears up"

@@ -26,23 +26,15 @@ from board_agent.link.handshake import (
 from board_agent.link.link import Link
 from tests.support.agents import LIMIT, Agent, Frontend, Session, alive, running
 from tests.support.boards import wait_until
-from tests.support.pythons import interpreters
+from tests.support.pythons import interpreter
 
 PYTHONS = ["this", "3.8"]
-
-
-def _python(name: str) -> str:
-    if name == "this":
-        return sys.executable
-    if name not in interpreters():
-        pytest.skip(f"there is no Python {name} here")
-    return interpreters()[name]
 
 
 @pytest.fixture(scope="module", params=PYTHONS)
 def agent(request: pytest.FixtureRequest) -> Iterator[Agent]:
     """Give an agent that outlives the test, as an agent should."""
-    with running(python=_python(request.param)) as made:
+    with running(python=interpreter(request.param)) as made:
         yield made
         assert alive(made.pid)
         assert "Traceback" not in made.log
@@ -163,7 +155,7 @@ def test_a_stranger_may_say_little(agent: Agent) -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_silence_is_not_waited_for_long(python: str) -> None:
     patch = "from board_agent.agent import strangers; strangers.HANDSHAKE_TIMEOUT = 0.2"
-    with running(python=_python(python), patch=patch) as agent, Session(agent) as session:
+    with running(python=interpreter(python), patch=patch) as agent, Session(agent) as session:
         for said in (b"", MAGIC, launcher(b"").data_to_send()):
             with connect(agent) as sock:
                 sock.sendall(said)
@@ -215,7 +207,7 @@ def test_when_there_are_no_sockets_left_the_agent_waits_and_goes_on() -> None:
         flood = [stack.enter_context(connect(agent)) for _ in range(200)]
         wait_until(lambda: _descriptors(agent) == 100, "no socket is left", LIMIT)
         before = _seconds_of_cpu(agent.pid)
-        deadline = time.monotonic() + 1.5  # more than one breather
+        deadline = time.monotonic() + 1.5  # more than one ACCEPT_BACKOFF
         while time.monotonic() < deadline:
             assert session.is_served()
             time.sleep(0.1)

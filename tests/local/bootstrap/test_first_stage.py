@@ -94,7 +94,7 @@ def test_every_python(version: str, streams: list[ProcessStream]) -> None:
 @pytest.mark.parametrize("version", OLD)
 def test_old_python(version: str, streams: list[ProcessStream]) -> None:
     streams.append(first_stage.start(interpreters()[version]))
-    with pytest.raises(errors.OldPython, match=f"is {version}, rkernel needs 3.8 or newer"):
+    with pytest.raises(errors.OldPython, match=f"is {version}, but rkernel needs 3.8 or newer"):
         first_stage.handshake(streams[0], TIMEOUT)
 
 

@@ -17,7 +17,7 @@ import pytest
 import board_agent
 from rkernel_launcher.board import agent_archive
 from tests.support.commands import disk
-from tests.support.pythons import interpreters
+from tests.support.pythons import interpreter
 
 # Plays the bootstrap session: executes what is to stand alone, then calls it step by step.
 BOARD = """
@@ -45,11 +45,7 @@ Step = tuple[str, list[Any], bytes]
 
 @pytest.fixture(params=["this", "3.8"])
 def python(request: pytest.FixtureRequest) -> str:
-    if request.param == "this":
-        return sys.executable
-    if "3.8" not in interpreters():
-        pytest.skip("there is no Python 3.8 here")
-    return interpreters()["3.8"]
+    return interpreter(request.param)
 
 
 def board(cache: Path, *steps: Step, python: str = sys.executable) -> list[dict[str, Any]]:
@@ -73,7 +69,7 @@ def start(cache: Path, *steps: Step, python: str = sys.executable) -> subprocess
 
 def feed(*steps: Step) -> bytes:
     plan = [[name, arguments, len(data)] for name, arguments, data in steps]
-    line = json.dumps([plan, agent_archive.install_source()]).encode() + b"\n"
+    line = json.dumps([plan, agent_archive.loader_source()]).encode() + b"\n"
     return line + b"".join(data for _, _, data in steps)
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support import agents
 from tests.support.agents import Session
 from tests.support.boards import ROOT
-from tests.support.pythons import interpreters
+from tests.support.pythons import interpreter
 
 FOLDER = ROOT / "board_agent"
 STAND_INS = FOLDER / "stand_ins"  # for other packages, whose names their modules have
@@ -31,9 +31,7 @@ STANDS_ALONE = ("bootstrap.first_stage", "bootstrap.loader")
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    if "3.8" not in interpreters():
-        pytest.skip("there is no Python 3.8 here")
-    return interpreters()["3.8"]
+    return interpreter("3.8")
 
 
 def run(python: str, source: str, *arguments: str) -> str:

@@ -39,10 +39,10 @@ from tests.support.commands import (
     launcher,
     rkernel,
     slave_service,
-    unused_port,
     wrapper,
 )
 from tests.support.environments import environment
+from tests.support.ports import unused_port
 from tests.support.pythons import interpreters
 from tests.support.requirements import skip_or_fail
 
@@ -113,7 +113,7 @@ def test_a_port_that_refuses(home: Board, via: str) -> None:
 
 def test_neither_ssh_nor_rpyc(home: Board) -> None:
     options = ["--host", "127.0.0.1", "--port", str(unused_port())]
-    refused(home, errors.NoWay, *options, words="neither over ssh (refused)")
+    refused(home, errors.NoTransport, *options, words="neither over ssh (refused)")
 
 
 def test_a_host_that_does_not_answer(home: Board) -> None:
@@ -191,7 +191,12 @@ def test_no_ipykernel(home: Board) -> None:
 def test_packages_that_are_too_old_for_ipykernel(home: Board) -> None:
     python = environment("old", "ipykernel==6.29.5", "--no-deps pyzmq==23.2.1")
     options = ["--via", "local", "--python", python, "--ipykernel", "board"]
-    refused(home, errors.OldPackages, *options, words="needs pyzmq 24 or newer, it has 23.2.1")
+    refused(
+        home,
+        errors.OldPackages,
+        *options,
+        words="needs pyzmq 24 or newer, but the board has 23.2.1",
+    )
 
 
 def test_a_board_of_an_unknown_kind(home: Board) -> None:
@@ -247,7 +252,9 @@ def test_a_link_port_that_is_taken(home: Board) -> None:
         run = launcher(*options, connection_file=connection_file(home))
         assert_refused(run, errors.LinkPortTaken, link_port)
         run = rkernel("add", *options)
-        assert_refused(run, errors.CheckFailed, link_port, "is taken by another program")
+        assert_refused(
+            run, errors.CheckFailed, f"Another program on the board uses port {link_port}"
+        )
         assert kernels(home) == []
 
 
@@ -331,7 +338,11 @@ def sends(content: dict[str, Any]) -> Peer:
         (says(MAGIC + bytes([VERSION]) + bytes(73)), errors.WrongToken, ""),
         (hangs_up_hard, errors.HandshakeCut, "reset"),
         (breaks_off, errors.LinkLost, ""),
-        (breaks_the_protocol, errors.BoardMisbehaved, "is not our agent: it sent what breaks"),
+        (
+            breaks_the_protocol,
+            errors.BoardMisbehaved,
+            "is not rkernel's agent: it sent what breaks",
+        ),
         (sends({"type": "of tomorrow"}), errors.LinkLost, ""),
         (sends({"type": "note", "text": 5}), errors.LinkLost, ""),
         (sends({"type": "ready", "kernel": "a", "pid": "1"}), errors.BoardMisbehaved, "pid is '1'"),
@@ -350,7 +361,7 @@ def test_what_is_not_our_agent(
 
 @contextmanager
 def false_agent(peer: Peer) -> Iterator[None]:
-    """Take the agent's seat on this machine, and let `peer` deal with who connects."""
+    """Take the agent's lock on this machine, and let `peer` deal with who connects."""
     token = os.urandom(32)
     lock = AgentLock(agent_archive.version(), "127.0.0.1:0")
     assert lock.acquire()
@@ -441,7 +452,7 @@ def test_a_kernel_that_ends_at_once(home: Board, ending: str, status: int, words
     python = wrapper(home.folder / "python", case)
     options = ["--via", "local", "--python", python]
     run = launcher(*options, connection_file=connection_file(home))
-    assert_refused(run, errors.KernelDied, words, "Its last words: bye", status=status)
+    assert_refused(run, errors.KernelDied, words, "Its last output: bye", status=status)
     assert_refused(rkernel("add", *options), errors.CheckFailed, words)
     assert kernels(home) == []
     wait_until(lambda: not home.kernels(), "the kernels are gone", home.limit)

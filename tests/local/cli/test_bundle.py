@@ -6,9 +6,7 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +25,11 @@ from rkernel_launcher.board.bundle import build, upload, wheels
 from rkernel_launcher.target import Target
 from tests.support import sshd
 from tests.support.boards import Board
-from tests.support.commands import disk, fill, kernels, rkernel, slave_service, unused_port
-from tests.support.environments import KEPT
+from tests.support.cache import KEPT, share_wheels
+from tests.support.commands import disk, fill, kernels, rkernel, slave_service
+from tests.support.environments import bare
 from tests.support.network import Network
+from tests.support.ports import unused_port
 from tests.support.pythons import interpreters
 
 OLDEST = "3.8" if "3.8" in interpreters() else f"3.{sys.version_info.minor}"
@@ -37,24 +37,10 @@ TRIED = [v for v in ("3.8", "3.9", "3.11", "3.13") if v in interpreters()]
 MOST = 6 << 20  # bytes on a board's flash
 
 
-def bare(version: str) -> str:
-    """Give a Python with nothing installed, not even pip."""
-    folder = KEPT / f"venv-bare-{version}"
-    if not folder.exists():
-        KEPT.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=KEPT) as part:
-            command = [interpreters()[version], "-m", "venv", "--without-pip", f"{part}/new"]
-            subprocess.run(command, check=True, timeout=60)
-            Path(part, "new").rename(folder)
-    return str(folder / "bin" / "python")
-
-
 @pytest.fixture
 def warm(home: Board) -> Path:
     """Give this PC's cache of wheels, which tests share: what one has fetched, all have."""
-    (KEPT / "wheels").mkdir(parents=True, exist_ok=True)
-    wheels.cache().parent.mkdir(parents=True, exist_ok=True)
-    wheels.cache().symlink_to(KEPT / "wheels")
+    share_wheels(wheels.cache())
     return wheels.cache()
 
 
@@ -193,7 +179,10 @@ def test_a_kernel_on_a_bare_python(home: Board, warm: Path, version: str) -> Non
     run = rkernel("add", "--via", "local", "--python", bare(version), "--name", "b")
     assert (run.returncode, run.stderr) == (0, "")
     pinned = wheels.packages(version)
-    assert f"ipykernel {pinned['ipykernel']}, IPython {pinned['ipython']}, sent" in run.stdout
+    assert (
+        f"ipykernel {pinned['ipykernel']}, IPython {pinned['ipython']}, sent by rkernel"
+        in run.stdout
+    )
     assert on_board(home) == [build.name(version)]
     with run_kernel(kernel_name="b") as client:
         said = ran(
@@ -268,7 +257,7 @@ def test_a_board_that_lost_its_bundle_gets_it_again(home: Board, warm: Path) -> 
 
 
 def test_whose_packages_are_used(home: Board, warm: Path, board_python: str) -> None:
-    for said, words in (("auto", "ipykernel 6.29.5, pyzmq"), ("bundled", "sent along")):
+    for said, words in (("auto", "ipykernel 6.29.5, pyzmq"), ("bundled", "sent by rkernel")):
         options = ["--via", "local", "--python", board_python, "--name", "b", "--yes", "--no-check"]
         run = rkernel("add", *options, "--ipykernel", said)
         assert run.returncode == 0
@@ -313,13 +302,13 @@ def test_an_upload_that_was_cut_goes_on_where_it_was(home: Board, warm: Path, wa
     told: list[int] = []
 
     def note(step: str, done: int, size: int) -> None:
-        if step == "Sending them":
+        if step == "Sending the packages":
             told.append(done)
 
     with over(way, home) as (wanted, cut):
 
         def cut_at_half(step: str, done: int, size: int) -> None:
-            if step == "Sending them" and done > size // 2:
+            if step == "Sending the packages" and done > size // 2:
                 cut()
 
         with reached(wanted) as board, pytest.raises(errors.BoardLost):
@@ -351,13 +340,13 @@ def test_what_came_damaged_is_sent_again(home: Board, warm: Path) -> None:
 def test_a_disk_that_is_too_small(home: Board, warm: Path) -> None:
     with small_disk(home, "6m"), reached(local()) as board:
         with pytest.raises(
-            errors.NoSpaceForBundle, match=r"take \d+\.\d MB in .* 3\.\d MB are free"
+            errors.NoSpaceForBundle, match=r"take \d+\.\d MB in .* only 3\.\d MB are free"
         ):
             upload.ensure(board)
         assert on_board(home) == []
 
 
-@pytest.mark.parametrize("step", ["Sending them", "Compiling them there"])
+@pytest.mark.parametrize("step", ["Sending the packages", "Compiling the packages there"])
 def test_a_disk_that_fills_up_meanwhile(home: Board, warm: Path, step: str) -> None:
     with small_disk(home, "16m") as place, reached(local()) as board:
 

@@ -43,7 +43,7 @@ def add(name: str = "board", board: Target = BOARD, facts: Facts | None = FACTS)
 
 
 def foreign(home: Board, name: str) -> None:
-    folder = Path(home.environment["JUPYTER_DATA_DIR"], "kernels", name)
+    folder = home.specs / name
     folder.mkdir(parents=True)
     spec = {"argv": ["true"], "display_name": "Theirs", "language": "python", "metadata": []}
     (folder / "kernel.json").write_text(json.dumps(spec))
@@ -130,7 +130,7 @@ def test_a_name_from_the_host(home: Board, host: str, name: str) -> None:
 
 def test_no_two_kernels_look_alike(home: Board) -> None:
     names = [add("one"), add("two"), add("three", facts=None), add("four", facts=None), add("one")]
-    shown = [entry.spec["display_name"] for entry in kernelspecs.find().values() if entry.ours]
+    shown = [entry.spec["display_name"] for entry in kernelspecs.find().values() if entry.metadata]
     assert len(names) == 5
     assert sorted(shown) == [
         "Python 3.11 on kitchen (192.168.43.44)",
@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be(home: Board, monkeypatch: pytest.MonkeyPatch) -
 def test_kernels_that_others_broke_are_passed_over(home: Board) -> None:
     add()
     for name, text in {"empty": "", "list": "[]", "bytes": "\udcff"}.items():
-        folder = Path(home.environment["JUPYTER_DATA_DIR"], "kernels", name)
+        folder = home.specs / name
         folder.mkdir()
         (folder / "kernel.json").write_text(text, errors="surrogateescape")
-    assert [name for name, entry in kernelspecs.find().items() if entry.ours] == ["board"]
+    assert [name for name, entry in kernelspecs.find().items() if entry.metadata] == ["board"]

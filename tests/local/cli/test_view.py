@@ -37,7 +37,7 @@ def add(*options: str) -> None:
 def viewed(home: Board, *options: str) -> Iterator[Frontend]:
     """Add a board whose pictures are served, and start its kernel."""
     add("--video", "mjpeg", *options)
-    spec = Path(home.environment["JUPYTER_DATA_DIR"], "kernels/films")
+    spec = home.specs / "films"
     with launched(home, spec=spec) as kernel:
         kernel.client.wait_for_ready(timeout=home.limit)
         yield kernel
@@ -80,7 +80,7 @@ def test_the_pictures_of_a_cell(home: Board, monkeypatch: pytest.MonkeyPatch) ->
         film.release()
         assert read and image.shape == (30, 40, 3) and abs(int(image[9, 9, 2]) - 200) < 5
         log = kernel.log()
-        assert "pictures are served at port" in log and address not in log
+        assert "the launcher serves pictures at port" in log and address not in log
         kernel.manager.interrupt_kernel()
     with pytest.raises(OSError):
         still(address)

@@ -17,7 +17,7 @@ from jupyter_client import BlockingKernelClient
 from tests.support.boards import Board, wait_until
 from tests.support.environments import environment
 from tests.support.kernels import Frontend, attached, attached_at_once, is_idle, launched, started
-from tests.support.pythons import interpreters
+from tests.support.pythons import interpreter
 
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
@@ -189,10 +189,7 @@ def test_kernels_that_start_together_share_an_agent_too(board: Board) -> None:
 )
 def test_an_old_ipykernel_works_and_heeds_sigint(board: Board, version: str, packages: str) -> None:
     """From before interrupt_request; 5 has no thread for the control channel either."""
-    if "local" not in board.options:
-        pytest.skip("the board has the ipykernel that it has")
-    if "3.8" not in interpreters():
-        pytest.skip("there is no Python 3.8 here, and no other has an ipykernel that old")
+    interpreter("3.8")  # no other has an ipykernel that old
     python = environment(f"ipykernel-{version}", f"ipykernel=={version} {packages}")
     with started(board, "--python", python) as kernel:
         assert kernel.value("__import__('ipykernel').__version__") == repr(version)

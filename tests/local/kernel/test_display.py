@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
-from tests.support import boards
+from tests.support.boards import Board
 from tests.support.kernels import Frontend, attached, attached_at_once, is_idle, started
 from tests.support.shown import data, displays, level
 
@@ -32,18 +32,12 @@ for level in range(0, {LAST} + 1, 4):
 
 
 @pytest.fixture
-def kernel(any_board: boards.Board) -> Iterator[Frontend]:
-    with started(any_board) as frontend:
+def kernel(board: Board) -> Iterator[Frontend]:
+    with started(board) as frontend:
         frontend.run(DRAW)
         yield frontend
 
 
-def everywhere(*more: str) -> pytest.MarkDecorator:
-    boards = ["local", *(pytest.param(name, marks=pytest.mark.board) for name in more)]
-    return pytest.mark.parametrize("any_board", boards, indirect=True)
-
-
-@everywhere()
 def test_one_picture(kernel: Frontend) -> None:
     result = kernel.run("show(grey(100))")
     (picture,) = displays(result.published)
@@ -51,14 +45,12 @@ def test_one_picture(kernel: Frontend) -> None:
     assert Image.open(io.BytesIO(data(picture))).size == (64, 48)
 
 
-@everywhere("bookworm", "trixie")
 def test_an_array(kernel: Frontend) -> None:
     result = kernel.run("import numpy; show(numpy.full((48, 64, 3), 100, numpy.uint8))")
     (picture,) = displays(result.published)
     assert list(picture["data"]) == ["image/jpeg"] and abs(level(picture) - 100) <= 2
 
 
-@everywhere("bookworm")
 def test_a_film(kernel: Frontend) -> None:
     result = kernel.run(FILM)
     levels = [level(picture) for picture in displays(result.published)]
@@ -69,14 +61,12 @@ def test_a_film(kernel: Frontend) -> None:
     assert [abs(level(picture) - 9) <= 2 for picture in again] == [True]
 
 
-@everywhere()
 def test_no_more_than_thirty_a_second(kernel: Frontend) -> None:
     assert 2 < pictures_in_a_second(kernel) <= 30
 
 
-@everywhere()
-def test_as_many_as_are_asked_for(any_board: boards.Board) -> None:
-    with started(any_board, "--frame-rate", "5") as kernel:
+def test_as_many_as_are_asked_for(board: Board) -> None:
+    with started(board, "--frame-rate", "5") as kernel:
         kernel.run(DRAW)
         assert 2 < pictures_in_a_second(kernel) <= 5
 
@@ -92,7 +82,6 @@ def pictures_in_a_second(kernel: Frontend) -> float:
     return (len(displays(result.published)) - extra) / float(result.text())
 
 
-@everywhere()
 def test_several_streams_in_one_cell(kernel: Frontend) -> None:
     code = """
 for level in range(0, 101, 5):
@@ -103,7 +92,6 @@ for level in range(0, 101, 5):
     assert sorted(last.values()) == pytest.approx([100, 100], abs=2)
 
 
-@everywhere()
 def test_the_last_picture_is_at_full_quality_and_there_before_the_end(kernel: Frontend) -> None:
     code = """
 import random
@@ -115,7 +103,6 @@ for _ in range(20): show(noise); time.sleep(0.02)
     assert between and all(len(data(picture)) < len(data(last)) for picture in between)
 
 
-@everywhere()
 @pytest.mark.parametrize("end", ["raise KeyError(7)", "interrupt"])
 def test_a_loop_that_is_cut_short(kernel: Frontend, end: str) -> None:
     endless = "while True: time.sleep(0.01)"
@@ -131,7 +118,6 @@ def test_a_loop_that_is_cut_short(kernel: Frontend, end: str) -> None:
     assert abs(level(displays(published + result.published)[-1]) - LAST) <= 2
 
 
-@everywhere()
 def test_interrupts_anywhere_in_show(kernel: Frontend) -> None:
     for _ in range(8):
         number = kernel.send("while True: show(grey(70, (640, 480)))")
@@ -144,14 +130,12 @@ def test_interrupts_anywhere_in_show(kernel: Frontend) -> None:
     assert len(displays(kernel.run(FILM).published)) > 10
 
 
-@everywhere()
 def test_an_exception_right_after_the_last_picture(kernel: Frontend) -> None:
     result = kernel.run(f"{FILM}    if level == 100: 1 / 0")
     assert result.reply["content"]["ename"] == "ZeroDivisionError"
     assert abs(level(displays(result.published)[-1]) - 100) <= 2
 
 
-@everywhere()
 @pytest.mark.parametrize("now", [False, True])
 def test_a_restart_in_the_middle_of_a_film(kernel: Frontend, now: bool) -> None:
     kernel.send("while True: show(grey(250)); time.sleep(0.01)")
@@ -164,7 +148,6 @@ def test_a_restart_in_the_middle_of_a_film(kernel: Frontend, now: bool) -> None:
     assert len(levels) > 10 and max(levels) <= LAST + 2, "no picture is of the old kernel"
 
 
-@everywhere()
 def test_show_goes_on_after_a_restart(kernel: Frontend) -> None:
     kernel.run(FILM)
     kernel.restart()
@@ -172,7 +155,6 @@ def test_show_goes_on_after_a_restart(kernel: Frontend) -> None:
     assert len(displays(kernel.run(FILM).published)) > 10
 
 
-@everywhere()
 def test_a_second_client_sees_the_next_picture_and_the_last(kernel: Frontend) -> None:
     number = kernel.send(FILM * 3)
     kernel.until(lambda m: m["msg_type"] == "update_display_data", "the film runs")
@@ -185,7 +167,6 @@ def test_a_second_client_sees_the_next_picture_and_the_last(kernel: Frontend) ->
     assert abs(level(seen[-1]["content"]) - LAST) <= 2
 
 
-@everywhere()
 def test_a_thread_that_outlives_its_cell_publishes_nothing(kernel: Frontend) -> None:
     kernel.run(
         "import threading\nstop = threading.Event()\n"
@@ -198,7 +179,6 @@ def test_a_thread_that_outlives_its_cell_publishes_nothing(kernel: Frontend) -> 
     kernel.run("stop.set(); thread.join()")
 
 
-@everywhere()
 def test_pictures_of_magics_that_run_cells(kernel: Frontend) -> None:
     code = f"get_ipython().run_cell('pass')\nshow(grey(0))\nget_ipython().run_cell('pass'){FILM}"
     shown = displays(kernel.run(code).published)
@@ -206,7 +186,6 @@ def test_pictures_of_magics_that_run_cells(kernel: Frontend) -> None:
     assert abs(level(shown[-1]) - LAST) <= 2
 
 
-@everywhere()
 def test_what_is_no_picture(kernel: Frontend) -> None:
     code = "try: show({})\nexcept Exception as error: print(type(error).__name__, error)"
     for wrong, expected in [
@@ -218,7 +197,6 @@ def test_what_is_no_picture(kernel: Frontend) -> None:
     assert len(displays(kernel.run("show(grey(1))").published)) == 1
 
 
-@everywhere()
 def test_children_are_told_that_they_cannot(kernel: Frontend) -> None:
     code = """
 show(grey(3))
@@ -241,7 +219,6 @@ def test_outside_a_kernel() -> None:
         show(Image.new("L", (2, 2)))
 
 
-@everywhere()
 def test_nothing_is_encoded_without_viewers(kernel: Frontend) -> None:
     kernel.run(
         "from board_agent.display import jpeg as encoders\ncount = 0\nencode = encoders._MAKERS\n"
@@ -257,7 +234,6 @@ def test_nothing_is_encoded_without_viewers(kernel: Frontend) -> None:
         assert 2 <= int(other.value("count")) <= 10
 
 
-@everywhere()
 def test_output_is_not_held_up(kernel: Frontend) -> None:
     code = f"{FILM}".replace("show(grey(level))", "show(grey(level, (640, 480))); print(level)")
     result = kernel.run(code)
@@ -265,7 +241,6 @@ def test_output_is_not_held_up(kernel: Frontend) -> None:
     assert is_idle(result.reply["parent_header"]["msg_id"])(result.published[-1])
 
 
-@everywhere()
 def test_a_thread_that_is_left_behind_costs_no_memory(kernel: Frontend) -> None:
     kernel.run(
         "import threading\nstop, begun = threading.Event(), threading.Event()\n"
@@ -281,14 +256,12 @@ def test_a_thread_that_is_left_behind_costs_no_memory(kernel: Frontend) -> None:
     assert counts == "[1, 0, 0]"  # the thread's last picture outside cells
 
 
-@everywhere()
 def test_pictures_in_a_cell_that_is_captured(kernel: Frontend) -> None:
     result = kernel.run("%%capture said\nprint('this')\nshow(grey(60))")
     assert not result.text() and len(displays(result.published)) == 1
     assert len(displays(kernel.run("show(grey(61))").published)) == 1
 
 
-@everywhere()
 def test_the_first_picture_of_all_in_a_cell_within_a_cell(kernel: Frontend) -> None:
     code = "get_ipython().run_cell('show(grey(0))')" + FILM
     shown = displays(kernel.run(code).published)
@@ -296,7 +269,6 @@ def test_the_first_picture_of_all_in_a_cell_within_a_cell(kernel: Frontend) -> N
     assert abs(level(shown[-1]) - LAST) <= 2
 
 
-@everywhere()
 def test_pictures_that_cannot_be_sent_do_not_stop_the_others(kernel: Frontend) -> None:
     kernel.run(
         "from board_agent.display import publisher as display\nreal, count = display.encode, 0\n"

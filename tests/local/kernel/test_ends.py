@@ -180,7 +180,7 @@ def test_a_crash_says_where_it_was(board: Board) -> None:
         log = re.sub(r"\n\S+ \S+ INFO the kernel wrote: ", "", kernel.log())
         assert "Fatal Python error: Segmentation fault" in log
         assert "string_at" in log
-        assert "Its last words" in kernel.said()
+        assert "Its last output" in kernel.said()
 
 
 def test_what_was_printed_before_a_death_is_shown(board: Board) -> None:
@@ -217,7 +217,7 @@ def test_an_agent_that_is_killed_takes_its_kernels_with_it(board: Board) -> None
         assert "agent has ended" in kernel.said() and len(kernel.said().splitlines()) == 1
         wait_until(lambda: not board.kernels(), "the kernel ends too", board.limit)
     with started(board) as kernel:
-        assert kernel.run("print('anew')").text() == "anew\n"
+        assert kernel.run("print('again')").text() == "again\n"
         assert len(board.agents()) == 1
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from tests.support import boards, maixpy3
 from tests.support.boards import ROOT
 from tests.support.kernels import started
-from tests.support.pythons import interpreters, rpyc_folder
+from tests.support.pythons import interpreter, rpyc_folder
 
 BOARD = """
 import logging, os, signal, sys, threading, types
@@ -44,9 +43,7 @@ Run = Callable[..., str]
 @pytest.fixture(params=["3.8", "this"])
 def run(request: pytest.FixtureRequest) -> Run:
     """Give a function that runs a source on the board's Python, and returns what that printed."""
-    if request.param == "3.8" and "3.8" not in interpreters():
-        pytest.skip("there is no Python 3.8 here")
-    python = sys.executable if request.param == "this" else interpreters()["3.8"]
+    python = interpreter(request.param)
 
     def run(
         source: str,

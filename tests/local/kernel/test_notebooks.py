@@ -15,31 +15,31 @@ import pytest
 from PIL import Image
 
 from tests.support import boards, maixpy3
-from tests.support.armv7l import Armv7l
-from tests.support.bare import PICTURES, SERVICE
 
 FOLDER = boards.ROOT / "tests" / "notebooks"
-# What the kernels of a board that has nothing are told to find there.
-SHOWING = ("--env", f"PYTHONPATH={PICTURES}")
-FILMING = ("--env", f"PYTHONPATH={SERVICE}:{PICTURES}")
-
-BOARDS = [
-    "local",
-    pytest.param("bookworm", marks=pytest.mark.board),
-    pytest.param("trixie", marks=pytest.mark.board),
-]
-everywhere = pytest.mark.parametrize("any_board", BOARDS, indirect=True)
-even_where_nothing_is = pytest.mark.parametrize(
-    "any_board", [*BOARDS, pytest.param("bare-64", marks=pytest.mark.board)], indirect=True
-)
-both = pytest.mark.parametrize("with_papermill", [False, True], ids=["nbclient", "papermill"])
 
 
-@even_where_nothing_is
-def test_the_usage_notebook(any_board: boards.Board, tmp_path: Path) -> None:
-    outputs = executed("usage.ipynb", any_board, tmp_path)
+@pytest.fixture
+def showing() -> tuple[str, ...]:
+    """Give the options of a kernel that finds NumPy and Pillow."""
+    return ()
+
+
+@pytest.fixture
+def filming() -> tuple[str, ...]:
+    """Give the options of a kernel that finds maixpy3's own files."""
+    return maixpy3.options()
+
+
+@pytest.fixture(params=[False, True], ids=["nbclient", "papermill"])
+def with_papermill(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def test_the_usage_notebook(board: boards.Board, tmp_path: Path) -> None:
+    outputs = executed("usage.ipynb", board, tmp_path)
     uname, exception, division, loop, words, magic = outputs
-    assert f"machine='{any_board.shell('uname -m').strip()}'" in uname[0].text
+    assert f"machine='{board.shell('uname -m').strip()}'" in uname[0].text
     assert (exception[0].ename, exception[0].evalue) == ("Exception", "on purpose")
     assert (division[0].ename, division[0].evalue) == ("ZeroDivisionError", "division by zero")
     times = [float(line) for line in "".join(part.text for part in loop).splitlines()]
@@ -49,9 +49,8 @@ def test_the_usage_notebook(any_board: boards.Board, tmp_path: Path) -> None:
     assert "Wall time" in "".join(part.get("text", "") for part in magic)
 
 
-@even_where_nothing_is
-def test_the_display_notebook(any_board: boards.Board, tmp_path: Path) -> None:
-    html, frames, handle, image = executed("display.ipynb", any_board, tmp_path)
+def test_the_display_notebook(board: boards.Board, tmp_path: Path) -> None:
+    html, frames, handle, image = executed("display.ipynb", board, tmp_path)
     assert html[0].data["text/html"] == "<b>bold</b>"
     assert html[1].data["text/plain"] == "{'a': [1, 2, 3]}"
     assert [part.text for part in frames] == ["frame 4\n"]
@@ -59,19 +58,11 @@ def test_the_display_notebook(any_board: boards.Board, tmp_path: Path) -> None:
     assert image[0].data["image/png"].startswith("iVBOR")
 
 
-@everywhere
-@both
-def test_the_video_notebook(any_board: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
+def test_the_video_notebook(
+    board: boards.Board, showing: tuple[str, ...], tmp_path: Path, with_papermill: bool
+) -> None:
     """A saved notebook holds one picture of each stream: the last."""
-    check_video(executed("video.ipynb", any_board, tmp_path, with_papermill))
-
-
-@pytest.mark.board
-def test_the_video_notebook_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
-    check_video(executed("video.ipynb", small, tmp_path, False, *SHOWING))
-
-
-def check_video(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    outputs = executed("video.ipynb", board, tmp_path, with_papermill, *showing)
     nothing, film, streams, one = outputs
     assert nothing == []
     [last] = pictures(film)
@@ -84,19 +75,11 @@ def check_video(outputs: list[list[nbformat.NotebookNode]]) -> None:
     assert one[1].text == "after the picture\n"
 
 
-@both
-def test_the_camera_notebook(home: boards.Board, tmp_path: Path, with_papermill: bool) -> None:
+def test_the_camera_notebook(
+    board: boards.Board, filming: tuple[str, ...], tmp_path: Path, with_papermill: bool
+) -> None:
     """What Sipeed's notebooks do, with maixpy3's own files: each cell keeps its last picture."""
-    options = maixpy3.options()
-    check_camera(executed("camera.ipynb", home, tmp_path, with_papermill, *options))
-
-
-@pytest.mark.board
-def test_the_camera_notebook_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
-    check_camera(executed("camera.ipynb", small, tmp_path, False, *FILMING))
-
-
-def check_camera(outputs: list[list[nbformat.NotebookNode]]) -> None:
+    outputs = executed("camera.ipynb", board, tmp_path, with_papermill, *filming)
     _, film, drawing, lcd = outputs
     [last] = pictures(film)
     level = last.convert("L").getpixel((12, 12))
@@ -108,17 +91,10 @@ def check_camera(outputs: list[list[nbformat.NotebookNode]]) -> None:
     assert [output.get("text") for output in lcd] == ["on the LCD only\n"]
 
 
-def test_a_camera_whose_loop_fails(home: boards.Board, tmp_path: Path) -> None:
-    check_failing(executed("failing.ipynb", home, tmp_path, False, *maixpy3.options()))
-
-
-@pytest.mark.board
-def test_a_camera_whose_loop_fails_where_nothing_is(small: Armv7l, tmp_path: Path) -> None:
-    check_failing(executed("failing.ipynb", small, tmp_path, False, *FILMING))
-
-
-def check_failing(outputs: list[list[nbformat.NotebookNode]]) -> None:
-    _, failing = outputs
+def test_a_camera_whose_loop_fails(
+    board: boards.Board, filming: tuple[str, ...], tmp_path: Path
+) -> None:
+    _, failing = executed("failing.ipynb", board, tmp_path, False, *filming)
     [last] = pictures(failing)
     assert abs(last.convert("L").getpixel((12, 12)) - 30) <= 2
     assert [output.evalue for output in failing if "evalue" in output] == ["on purpose"]

@@ -38,7 +38,7 @@ def spec(board: Board, python: str) -> Path:
 
 
 def write_specs(board: Board, python: str) -> Path:
-    kernels = Path(board.environment["JUPYTER_DATA_DIR"], "kernels")
+    kernels = board.specs
     shutil.rmtree(kernels, ignore_errors=True)
     argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     env = {"PYTHONPATH": os.pathsep.join(map(str, (STAND_INS, ROOT)))}

@@ -25,10 +25,12 @@ import zmq
 
 from board_agent.zmtp.wire import GREETING, Wire, encode
 from tests.support.boards import ROOT
+from tests.support.ports import unused_port
 
 STAND_INS = ROOT / "board_agent" / "stand_ins"
 LIMIT = 3000  # milliseconds, for whatever is waited for
 SHORT = 100  # for what must not come
+PLACE = f"tcp://127.0.0.1:{unused_port()}"
 
 
 def stand_in() -> ModuleType:
@@ -414,34 +416,27 @@ def test_many_messages_keep_their_order(pairs: Pairs) -> None:
 # --- those who come and go ------------------------------------------------------------------------
 
 
-def a_free_port() -> str:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{sock.getsockname()[1]}"
-
-
-def bind_again(bound: Any, place: str) -> None:
+def bind_again(bound: Any) -> None:
     """Bind where another was bound before; libzmq lets go of it in its own time."""
 
     def tried() -> bool:
         try:
-            bound.bind(place)
+            bound.bind(PLACE)
         except Exception as error:
             assert error.errno == errno.EADDRINUSE  # type: ignore[attr-defined]
             return False
         return True
 
-    wait_until(tried, f"{place} is free")
+    wait_until(tried, f"{PLACE} is free")
 
 
 def test_a_dealer_connects_before_anybody_is_there_and_again(pairs: Pairs) -> None:
-    place = a_free_port()
     dealer = pairs.make(pairs.other, "DEALER", identity=b"d")
-    dealer.connect(place)
+    dealer.connect(PLACE)
     dealer.send(b"early")
     for text in (b"early", b"again"):
         router = pairs.make(pairs.one, "ROUTER")
-        bind_again(router, place)
+        bind_again(router)
 
         def arrived(router: Any = router, text: bytes = text) -> bool:
             if text == b"again":  # the first few may be lost in a connection that just ended
@@ -456,12 +451,11 @@ def test_a_dealer_connects_before_anybody_is_there_and_again(pairs: Pairs) -> No
 
 
 def test_subscriptions_outlive_the_publisher(pairs: Pairs) -> None:
-    place = a_free_port()
     sub = pairs.make(pairs.other, "SUB", subscribe=b"a")
-    sub.connect(place)
+    sub.connect(PLACE)
     for number in range(2):
         xpub = pairs.make(pairs.one, "XPUB")
-        bind_again(xpub, place)
+        bind_again(xpub)
         # libzmq subscribes again when the socket is used next
         wait_until(lambda xpub=xpub: not sub.poll(0) and xpub.poll(20), "subscribed")
         assert xpub.recv() == b"\1a"

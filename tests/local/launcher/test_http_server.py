@@ -1,4 +1,4 @@
-"""The gallery over HTTP, as browsers, OpenCV and VLC ask for it."""
+"""The latest frames over HTTP, as browsers, OpenCV and VLC ask for it."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from jupyter_client.session import Session
 
 from tests.support.boards import Board, wait_until, write_spec
 from tests.support.kernels import Message, is_idle
+from tests.support.ports import unused_port
 from tests.support.shown import displays, level
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
@@ -160,7 +161,7 @@ def opened(board: Board, stdin: int | IO[bytes] | None = None) -> Iterator[Host]
         "transport": "tcp",
         "ip": "127.0.0.1",
         "kernel_name": "board",
-        **{f"{channel}_port": port for channel, port in zip(CHANNELS, free_ports(5), strict=True)},
+        **{f"{channel}_port": unused_port() for channel in CHANNELS},
     }
     file = folder / "kernel v2 connection.json"
     file.write_text(json.dumps(info))
@@ -199,17 +200,6 @@ def dial(context: zmq.Context[zmq.Socket[bytes]], info: Message) -> dict[str, zm
             sockets[channel].setsockopt(zmq.IDENTITY, identity)
         sockets[channel].connect(f"tcp://{info['ip']}:{info[f'{channel}_port']}")
     return sockets
-
-
-def free_ports(number: int) -> list[int]:
-    """Return ports that nobody uses."""
-    held = [socket.socket() for _ in range(number)]
-    for sock in held:
-        sock.bind(("127.0.0.1", 0))
-    ports = [sock.getsockname()[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return ports
 
 
 @pytest.fixture
@@ -360,7 +350,7 @@ def test_the_kernels_death_is_told_on_stderr(board: Board, host: Host) -> None:
 
 
 def test_jupyters_own_death_ends_launcher_and_kernel(board: Board) -> None:
-    write_spec(Path(board.environment["JUPYTER_DATA_DIR"], "kernels"), "board", board.argv())
+    write_spec(board.specs, "board", board.argv())
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(board.limit)],
         env=board.environment,

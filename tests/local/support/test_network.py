@@ -123,7 +123,7 @@ def until(network: Network, count: int) -> None:
         time.sleep(0.01)
 
 
-def test_it_relays_all_bytes_in_order_and_the_end(network: Network, echo: Echo) -> None:
+def test_it_carries_all_bytes_in_order_and_the_end(network: Network, echo: Echo) -> None:
     said = bytes(range(256)) * 8192
     with connected(network) as sock:
         sender = threading.Thread(target=sock.sendall, args=(said,))

@@ -42,6 +42,7 @@ from rkernel_launcher.transports.ssh import transport as ssh_transport
 from rkernel_launcher.transports.ssh.authorized_keys import install_key, offer_key
 from rkernel_launcher.transports.ssh.passwords import Prompts
 from tests.support import sshd
+from tests.support.ports import unused_port
 
 PASSPHRASE = "correct horse"
 PASSWORD = "staple battery"
@@ -266,7 +267,10 @@ def test_an_identity_that_is_no_key_is_named(
 def test_a_refused_key_is_a_sentence(server: sshd.Server, home: Home) -> None:
     home.key()
     said = refused(LoginRefused, server.target(user="root"))
-    assert "1 key refused" in said and f"ssh-copy-id -p {server.port} root@127.0.0.1" in said
+    assert (
+        "(tried: no password, 1 key)" in said
+        and f"ssh-copy-id -p {server.port} root@127.0.0.1" in said
+    )
 
 
 def test_a_user_that_is_not_there_is_a_sentence(server: sshd.Server, home: Home) -> None:
@@ -326,7 +330,7 @@ def test_too_many_keys_are_a_sentence(home: Home, crowded_agent: None) -> None:
     with sshd.openssh("MaxAuthTries 3") as server:
         home.know(server)
         said = refused(LoginCut, server.target())
-        assert "too many" in said and "2 keys refused" in said
+        assert "too many" in said and "(tried: no password, 2 keys)" in said
 
 
 def test_an_agent_that_will_not_sign_does_not_end_the_login(
@@ -384,7 +388,7 @@ def test_three_wrong_passwords_are_a_sentence(
 
 def test_an_empty_password_gives_up(password_server: sshd.Server, user: sshd.Account) -> None:
     person = Person(secrets=[""])
-    assert "a password refused" in refused(
+    assert "(tried: no password, a password)" in refused(
         LoginRefused, password_server.target(user=user.name), person
     )
 
@@ -913,11 +917,6 @@ def test_nothing_is_offered_without_need(server: sshd.Server, home: Home, login:
 
 
 # --- helpers ----------------------------------------------------------------------------------
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def children() -> set[int]:

@@ -6,7 +6,6 @@ things that they would have done: users, links, host keys, byte-compiled modules
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import lzma
 import os
@@ -14,8 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
+
+from tests.support.cache import KEPT, kept
 
 SUITES = ("bookworm", "trixie")
 
@@ -138,7 +138,7 @@ def available() -> str | None:
     missing = sorted(package for tool, package in TOOLS.items() if not shutil.which(tool))
     if missing:
         return f"the emulated board needs: apt-get install {' '.join(missing)}"
-    if all((_folder(suite) / "rootfs.ext4").exists() for suite in SUITES):
+    if all((KEPT / _name(suite) / "rootfs.ext4").exists() for suite in SUITES):
         return None
     if os.geteuid() != 0:
         return "the emulated board's image is built as root"
@@ -154,20 +154,12 @@ def build(suite: str) -> Path:
     Returns: a folder with vmlinuz, initramfs, rootfs.ext4, key (and key.pub), host_keys.
     Raises: subprocess.CalledProcessError when a tool fails.
     """
-    folder = _folder(suite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{folder}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
-                _make(suite, Path(scratch)).rename(folder)
-    return folder
+    return kept(_name(suite), lambda image: _make(suite, image))
 
 
-def _folder(suite: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def _name(suite: str) -> str:
     recipe = hashlib.sha256(Path(__file__).read_bytes() + suite.encode()).hexdigest()
-    return cache / "rkernel-tests" / f"board-{suite}-{recipe[:16]}"
+    return f"board-{suite}-{recipe[:16]}"
 
 
 def _mirror() -> str | None:
@@ -179,10 +171,11 @@ def _mirror() -> str | None:
     return next((uri for uri in lines if re.search(r"/debian/?$", uri)), None)
 
 
-def _make(suite: str, scratch: Path) -> Path:
+def _make(suite: str, image: Path) -> None:
     # The board's files lie inside those of a Debian of this machine's own architecture, whose
     # Python, being of the same suite, writes just the .pyc files that the board's would write.
-    native, root, image = scratch / "native", scratch / "native" / "board", scratch / "image"
+    scratch = image.parent
+    native, root = scratch / "native", scratch / "native" / "board"
     image.mkdir()
     _unpack(suite, native, ["base-files", "python3"])
     links = 'for d in bin sbin lib; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
@@ -194,7 +187,6 @@ def _make(suite: str, scratch: Path) -> Path:
     _write_keys(root, image)
     _compile(native)
     _run("mke2fs", "-q", "-t", "ext4", "-d", root, image / "rootfs.ext4", "1G")
-    return image
 
 
 def _unpack(suite: str, folder: Path, packages: list[str], *options: str) -> None:

@@ -14,13 +14,14 @@ from types import TracebackType
 
 import paramiko
 
+from tests.support.ports import unused_port
+
 from . import image
 
 SSH_PORT = 22
 RPYC_PORT = 18812
 BOARD_PORTS = (SSH_PORT, 18811, RPYC_PORT, 18813)
 BOOT_SECONDS = 120
-START_TRIES = 5
 
 # Memory that the kernel would set apart, of which nobody else gets any. With 64 MB, that was 8 MB
 # against fragmentation, since Linux 5.0, and so not on the boards; 16 MB for devices that there are
@@ -110,20 +111,19 @@ class Machine:
         """Give the port of 127.0.0.1 that leads to the board's port."""
         return self.ports[guest_port]
 
+    @property
+    def host_keys(self) -> list[str]:
+        """The keys that its sshd has, one of each kind."""
+        return (self._image / "host_keys").read_text().splitlines()
+
     def power_on(self) -> None:
         """Boot, and return when sshd answers; the ports stay those of the first boot.
 
         Raises: BoardFailure when sshd does not answer within BOOT_SECONDS.
         """
-        fixed = bool(self.ports)
-        for _ in range(START_TRIES):
-            if not fixed:
-                self.ports = {**_free_ports(BOARD_PORTS), **self._same_ports}
-            try:
-                return self._boot()
-            except _PortTaken:
-                continue
-        raise BoardFailure(f"the board's ports are in use here: {sorted(self.ports.values())}")
+        if not self.ports:
+            self.ports = {port: unused_port() for port in BOARD_PORTS} | self._same_ports
+        self._boot()
 
     def power_off(self) -> None:
         """End the board at once, as pulling its plug does."""
@@ -202,8 +202,7 @@ class Machine:
 
     def _boot(self) -> None:
         entry = f"[127.0.0.1]:{self.port(SSH_PORT)}"
-        keys = (self._image / "host_keys").read_text().splitlines()
-        self.known_hosts.write_text("".join(f"{entry} {key}\n" for key in keys))
+        self.known_hosts.write_text("".join(f"{entry} {key}\n" for key in self.host_keys))
         started, self._listens = threading.Event(), threading.Event()
         self._reader = threading.Thread(target=self._follow, args=(started,), daemon=True)
         self._reader.start()
@@ -212,8 +211,7 @@ class Machine:
             if not self._listens.wait(BOOT_SECONDS):
                 raise BoardFailure(f"no sshd within {BOOT_SECONDS} s.{self._last_lines()}")
             if self._process is None or self._process.returncode is not None:
-                taken = "Could not set up host forwarding" in self.console.read_text("latin-1")
-                raise _PortTaken if taken else BoardFailure(f"qemu ended.{self._last_lines()}")
+                raise BoardFailure(f"qemu ended.{self._last_lines()}")
             with socket.create_connection(("127.0.0.1", self.port(SSH_PORT)), 30) as connection:
                 if not connection.recv(4).startswith(b"SSH-"):
                     raise BoardFailure(f"what answers is not sshd.{self._last_lines()}")
@@ -267,15 +265,3 @@ class Machine:
     def _last_lines(self) -> str:
         lines = self.console.read_text("utf-8", "replace").splitlines()[-15:]
         return "\n".join([" Its console's last lines:", *lines])
-
-
-class _PortTaken(Exception):
-    """Another program was quicker to take a port."""
-
-
-def _free_ports(guest_ports: list[int]) -> dict[int, int]:
-    with ExitStack() as stack:
-        sockets = {port: stack.enter_context(socket.socket()) for port in guest_ports}
-        for free in sockets.values():
-            free.bind(("127.0.0.1", 0))
-        return {port: free.getsockname()[1] for port, free in sockets.items()}

@@ -139,9 +139,8 @@ def test_a_field_of_another_kind_is_misbehaviour(name: str, value: object) -> No
 def test_kernels_that_make_no_sense(change: dict[str, Any], words: str) -> None:
     with pytest.raises(BoardMisbehaved) as caught:
         read(Kernel, {**KERNEL, **change})
-    said = (
-        "What answers is not our code on the board: it sent an answer to do_it that makes no sense"
-    )
+    said = "The program that answers is not rkernel's code on the board: "
+    said += "it sent an answer to do_it that makes no sense"
     assert str(caught.value).startswith(f"{said} ({words}")
 
 

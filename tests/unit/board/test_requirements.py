@@ -55,7 +55,7 @@ def found(**more: Any) -> Facts:
         ),
         ({"installers": ["opkg"], "pip": True}, "/usr/bin/python3 -m pip install ipykernel"),
         ({"installers": ["opkg"]}, "opkg install python3-pip && "),
-        ({}, "no pip to install it with; run there: /usr/bin/python3 -m ensurepip && "),
+        ({}, "That Python has no pip. Run there: /usr/bin/python3 -m ensurepip && "),
     ],
 )
 def test_how_to_install_ipykernel_on_that_board(facts: dict[str, Any], words: str) -> None:
@@ -85,7 +85,9 @@ def test_packages_too_old_for_ipykernel(demand: str, version: str, enough: bool)
     if enough:
         requirements.check(facts, BOARD)
     else:
-        with pytest.raises(OldPackages, match=r"7\.4\.0 needs pyzmq .* or newer, it has"):
+        with pytest.raises(
+            OldPackages, match=r"7\.4\.0 needs pyzmq .* or newer, but the board has"
+        ):
             requirements.check(facts, BOARD)
 
 
@@ -102,7 +104,9 @@ def test_a_board_with_too_little_memory(available: int | None, enough: bool) -> 
     if enough:
         requirements.check(facts, BOARD)
     else:
-        with pytest.raises(NoMemory, match="17 MB of memory available, a kernel takes about 40"):
+        with pytest.raises(
+            NoMemory, match="17 MB of memory available, but a kernel takes about 40"
+        ):
             requirements.check(facts, BOARD)
 
 

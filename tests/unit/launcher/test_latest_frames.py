@@ -148,7 +148,7 @@ def test_an_error_of_a_viewer_does_not_keep_it_there() -> None:
     assert not frames.has_viewers
 
 
-def test_a_closed_gallery_sends_its_viewers_away() -> None:
+def test_a_close_sends_the_viewers_away() -> None:
     told: list[bool] = []
     frames = LatestFrames(told.append)
     got: list[Picture | None] = []

@@ -1,4 +1,4 @@
-"""Two link drivers over real sockets, with real local connections on their streams."""
+"""Two drivers over real sockets, with real local connections on their streams."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from board_agent.agent.iopub_recorder import IopubRecorder
 from board_agent.agent.spool import Spool
 from board_agent.link import driver as driver_module
+from board_agent.link import event_loop
 from board_agent.link.driver import MAX_QUEUED, LinkDriver
 from board_agent.link.event_loop import Loop
 from board_agent.link.events import Data
@@ -28,6 +29,7 @@ from board_agent.link.stream_end import StreamEnd
 
 LIMIT = 30.0
 MEGABYTE = 1 << 20
+Connect = Callable[[], tuple[socket.socket, socket.socket]]
 
 
 class Client:
@@ -36,7 +38,7 @@ class Client:
     def __init__(self, loop: Loop, sock: socket.socket) -> None:
         self.received = bytearray()
         self.sent = 0
-        self.over = False  # the relay has closed its direction
+        self.over = False  # the driver has closed its direction
         self.listening = True
         self.echo = False
         self.on_data: Callable[[], None] | None = None
@@ -224,11 +226,10 @@ def loop() -> Iterator[Loop]:
     made.close()
 
 
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        one = socket.create_connection(server.getsockname())
-        other, _ = server.accept()
-    return one, other
+@pytest.fixture
+def connect() -> Connect:
+    """Give what makes a connection; tests/local runs these tests over TCP."""
+    return socket.socketpair
 
 
 def unblocked(ends: tuple[socket.socket, socket.socket]) -> tuple[socket.socket, socket.socket]:
@@ -237,10 +238,9 @@ def unblocked(ends: tuple[socket.socket, socket.socket]) -> tuple[socket.socket,
     return ends
 
 
-@pytest.fixture(params=["tcp", "socketpair"])
-def pair(request: pytest.FixtureRequest, loop: Loop) -> Iterator[Pair]:
-    ends = tcp_pair() if request.param == "tcp" else socket.socketpair()
-    with Pair(loop, unblocked(ends)) as made:
+@pytest.fixture
+def pair(loop: Loop, connect: Connect) -> Iterator[Pair]:
+    with Pair(loop, unblocked(connect())) as made:
         yield made
 
 
@@ -429,8 +429,10 @@ def test_a_stream_that_waited_for_another_goes_on_by_itself(loop: Loop) -> None:
         loop.watch(theirs, None, None)
 
 
-def test_a_peer_that_sends_but_does_not_read_is_not_listened_to_for_ever(loop: Loop) -> None:
-    ours, theirs = unblocked(tcp_pair())
+def test_a_peer_that_sends_but_does_not_read_is_not_listened_to_for_ever(
+    loop: Loop, connect: Connect
+) -> None:
+    ours, theirs = unblocked(connect())
     with Pair(loop, (None, ours)) as pair:
         pair.agent.on_message = lambda content: say(pair.agent.driver, {"x": "y" * 100_000})
         request = Link()
@@ -457,8 +459,10 @@ def test_a_peer_that_sends_but_does_not_read_is_not_listened_to_for_ever(loop: L
 
 
 @pytest.mark.parametrize("how", ["closed", "reset", "replaced"])
-def test_all_arrives_once_and_in_order_over_many_connections(loop: Loop, how: str) -> None:
-    with Pair(loop, unblocked(tcp_pair())) as pair:
+def test_all_arrives_once_and_in_order_over_many_connections(
+    loop: Loop, connect: Connect, how: str
+) -> None:
+    with Pair(loop, unblocked(connect())) as pair:
         frontend, kernel = pair.connected()
         kernel.echo = True
         total = 24 * WINDOW
@@ -475,7 +479,7 @@ def test_all_arrives_once_and_in_order_over_many_connections(loop: Loop, how: st
                 transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 pair.agent.driver.suspend()
                 pair.until(lambda: not pair.launcher.driver.connected, "the launcher has noticed")
-            pair.resume(unblocked(tcp_pair()))
+            pair.resume(unblocked(connect()))
         frontend.end()
         pair.until(lambda: frontend.over, "the end has come")
         assert frontend.received == pattern(total)
@@ -488,7 +492,7 @@ def test_all_arrives_once_and_in_order_over_many_connections(loop: Loop, how: st
 
 
 def test_what_is_said_while_there_is_no_connection_is_bounded_and_kept(loop: Loop) -> None:
-    with Pair(loop, unblocked(tcp_pair())) as pair:
+    with Pair(loop, unblocked(socket.socketpair())) as pair:
         frontend, kernel = pair.connected()
         pair.launcher.driver.suspend()
         pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
@@ -497,7 +501,7 @@ def test_what_is_said_while_there_is_no_connection_is_bounded_and_kept(loop: Loo
         pair.until(lambda: bool(paused(pair.agent.driver)), "the kernel waits")
         assert pair.agent.kept + pair.agent.held <= MAX_UNACKED_URGENT + 2 * CHUNK
         say(pair.agent.driver, {"type": "ended"})
-        pair.resume(unblocked(tcp_pair()))
+        pair.resume(unblocked(socket.socketpair()))
         pair.until(lambda: len(frontend.received) == 8 * MEGABYTE, "all has come")
         assert frontend.received == pattern(8 * MEGABYTE)
         assert kernel.received == b"to whom it may concern"
@@ -506,7 +510,7 @@ def test_what_is_said_while_there_is_no_connection_is_bounded_and_kept(loop: Loo
 
 def test_what_was_spooled_comes_also_if_nothing_follows(loop: Loop) -> None:
     """Nothing that the kernel says then makes the agent look."""
-    with Pair(loop, unblocked(tcp_pair())) as pair:
+    with Pair(loop, unblocked(socket.socketpair())) as pair:
         frontend, kernel = pair.connected("iopub")
         pair.launcher.driver.suspend()
         pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
@@ -514,7 +518,7 @@ def test_what_was_spooled_comes_also_if_nothing_follows(loop: Loop) -> None:
         noise = random.Random(1).randbytes(CHUNK + 1000)  # a little more than may be queued
         kernel.send(noise)
         pair.until(lambda: forwarder._keeps, "something is spooled")
-        pair.resume(unblocked(tcp_pair()))
+        pair.resume(unblocked(socket.socketpair()))
         pair.until(lambda: len(frontend.received) == len(noise), "all has come")
         assert frontend.received == noise
 
@@ -525,7 +529,7 @@ def test_a_disk_that_fails_costs_its_stream_only(
     def fail(self: Spool, size: int) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
-    with Pair(loop, unblocked(tcp_pair())) as pair:
+    with Pair(loop, unblocked(socket.socketpair())) as pair:
         frontend, kernel = pair.connected("iopub")
         other, other_kernel = pair.connected("shell")
         pair.launcher.driver.suspend()
@@ -534,7 +538,7 @@ def test_a_disk_that_fails_costs_its_stream_only(
         kernel.send(random.Random(1).randbytes(2 * CHUNK))
         pair.until(lambda: forwarder._keeps, "something is spooled")
         monkeypatch.setattr(Spool, "popleft", fail)
-        pair.resume(unblocked(tcp_pair()))
+        pair.resume(unblocked(socket.socketpair()))
         pair.until(lambda: frontend.over, "the stream is over")
         [note] = pair.launcher.messages
         assert note["type"] == "note" and "Input/output error" in note["text"]
@@ -543,7 +547,7 @@ def test_a_disk_that_fails_costs_its_stream_only(
 
 
 def test_a_number_that_cannot_be_is_refused(lone: Lone) -> None:
-    ours, theirs = unblocked(tcp_pair())
+    ours, theirs = unblocked(socket.socketpair())
     with ours, theirs, pytest.raises(ProtocolError, match="frame 2 acknowledged, of 1"):
         lone.driver.resume(ours, 2)
 
@@ -551,9 +555,32 @@ def test_a_number_that_cannot_be_is_refused(lone: Lone) -> None:
 # --- how it ends ---------------------------------------------------------------------------------
 
 
+class Clock:
+    """A clock that stands still while a loop has something to do, and else goes to what is next.
+
+    So a test of what happens when does not ask how busy this machine is.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._now = 0.0
+        self._select = loop._selector.select
+        loop._selector.select = self._wait  # type: ignore[method-assign]
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def _wait(self, seconds: float) -> list[Any]:
+        ready = self._select(0)
+        self._now += 0 if ready else seconds
+        return ready
+
+
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have drivers lose their patience fifty times sooner."""
+def clock(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the loop and its drivers live by such a clock, and by shorter times than usual."""
+    made = Clock(loop)
+    monkeypatch.setattr(event_loop, "time", made)
+    monkeypatch.setattr(driver_module, "time", made)
     monkeypatch.setattr(driver_module, "PEER_TIMEOUT", 0.2)
     monkeypatch.setattr(driver_module, "PING_TIMEOUT", 0.03)
 
@@ -561,15 +588,15 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 class Lone:
     """A driver whose peer is the test itself."""
 
-    def __init__(self, loop: Loop, accepts_streams: bool = True) -> None:
+    def __init__(self, loop: Loop, ends: tuple[socket.socket, socket.socket]) -> None:
         self.loop = loop
         self.messages: list[dict[str, Any]] = []
         self.reasons: list[Exception] = []
         self.doubts: list[bool] = []
-        ours, self.peer = unblocked(tcp_pair())
+        ours, self.peer = unblocked(ends)
         self.driver = LinkDriver(
             loop,
-            Link(accepts_streams),
+            Link(accepts_streams=True),
             on_message=self.messages.append,
             on_disconnect=self.reasons.append,
             on_open=lambda number, channel: None,
@@ -624,14 +651,14 @@ class Counted:
 
 
 @pytest.fixture
-def lone(loop: Loop) -> Iterator[Lone]:
-    with Lone(loop) as made:
+def lone(loop: Loop, connect: Connect) -> Iterator[Lone]:
+    with Lone(loop, connect()) as made:
         yield made
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("clock")
 def test_a_silent_peer_is_asked_and_then_given_up(loop: Loop) -> None:
-    with Lone(loop) as lone:
+    with Lone(loop, socket.socketpair()) as lone:
         reason = lone.until_lost()
         assert isinstance(reason, TimeoutError)
         assert str(reason).startswith("nothing was heard for")
@@ -639,19 +666,19 @@ def test_a_silent_peer_is_asked_and_then_given_up(loop: Loop) -> None:
         assert lone.doubts and all(lone.doubts), "it was told as long as there was hope"
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("clock")
 def test_two_ends_that_have_nothing_to_say_stay_together(loop: Loop) -> None:
-    ours, theirs = unblocked(tcp_pair())
+    ours, theirs = unblocked(socket.socketpair())
     counted = Counted(ours)
     with Pair(loop, (counted, theirs)) as pair:
         pair.until(lambda: counted.sends > 10, "the launcher's end has given many signs of life")
         assert pair.launcher.driver.connected and pair.agent.driver.connected
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("clock")
 def test_a_peer_that_never_stops_talking_is_given_a_sign_of_life(loop: Loop) -> None:
     """It hears nothing else, and what it asks may be long under way behind what it says."""
-    with Lone(loop) as lone:
+    with Lone(loop, socket.socketpair()) as lone:
         lone.peer.recv(1000)  # the stream's opening
         talker = Link()
 
@@ -718,9 +745,9 @@ def test_what_came_before_the_end_is_still_told(lone: Lone) -> None:
     assert lone.messages == [{"type": "ended"}]
 
 
-def test_no_stream_is_opened_on_a_relay_that_closed_a_moment_ago(loop: Loop) -> None:
-    """One batch of frames may hold the message that ends the relay, and another stream."""
-    with Pair(loop, unblocked(tcp_pair())) as pair:
+def test_no_stream_is_opened_on_a_driver_that_closed_a_moment_ago(loop: Loop) -> None:
+    """One batch of frames may hold the message that ends the driver, and another stream."""
+    with Pair(loop, unblocked(socket.socketpair())) as pair:
         pair.agent.on_message = lambda content: pair.agent.driver.close()
         link = Link()
         link.message({"type": "end"})
@@ -738,7 +765,7 @@ def test_a_local_connection_that_breaks_ends_its_stream_only(pair: Pair, breaks:
     broken.listen(False)
     other.send(pattern(MEGABYTE))
     pair.until(lambda: other.sent > WINDOW, "something waits to be read")
-    broken.close()  # with bytes unread, which the relay finds out as it writes more
+    broken.close()  # with bytes unread, which the driver finds out as it writes more
     pair.until(lambda: other.over, "the other end is told")
     good[1].echo = True
     good[0].send(b"still there")

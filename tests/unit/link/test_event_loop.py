@@ -127,7 +127,7 @@ def test_a_callback_may_give_a_socket_another_callback(
     assert ran == ["first", "second"]
 
 
-def test_what_is_not_watched_may_be_unwatched(loop: Loop) -> None:
+def test_to_unwatch_what_is_not_watched_is_no_error(loop: Loop) -> None:
     one, other = socket.socketpair()
     loop.watch(one, None, None)
     one.close()
@@ -201,15 +201,19 @@ def test_an_error_in_a_callback_is_not_swallowed(loop: Loop) -> None:
 
 
 def test_a_loop_may_run_again_after_it_was_stopped(loop: Loop) -> None:
-    for _ in range(2):
-        loop.call_later(0.0, loop.stop)
+    ran: list[int] = []
+    for number in range(2):
+        loop.call_later(0.0, lambda number=number: (ran.append(number), loop.stop()))
         loop.run()
+    assert ran == [0, 1]
 
 
-def test_a_call_after_the_end_does_no_harm() -> None:
+def test_a_call_after_the_end_is_no_error_and_does_not_run() -> None:
+    ran: list[str] = []
     loop = Loop()
     loop.close()
-    loop.call_soon(lambda: None)
+    loop.call_soon(lambda: ran.append("late"))
+    assert ran == []
 
 
 def test_a_timer_of_a_month_may_be_the_only_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
@@ -951,18 +952,12 @@ def memory(link: Link) -> int:
     return len(link._buffer) + link.queued_bytes + 100 * len(link._streams)
 
 
-def feed(link: Link, data: bytes, step: int) -> Counter[str]:
-    """Give a link hostile bytes, and see that it either waits or says ProtocolError."""
-    said: Counter[str] = Counter()
-    try:
+def feed(link: Link, data: bytes, step: int) -> None:
+    """Give a link any bytes; all that it may raise is ProtocolError, and it holds few of them."""
+    with contextlib.suppress(ProtocolError):
         for start in range(0, len(data), step):
-            said.update(
-                type(event).__name__ for event in link.receive_data(data[start : start + step])
-            )
+            link.receive_data(data[start : start + step])
             assert memory(link) <= HEADER.size + MAX_PAYLOAD + step + 200 * len(data) // HEADER.size
-    except ProtocolError:
-        said["ProtocolError"] += 1
-    return said
 
 
 @given(data=st.binary(max_size=400), step=st.integers(1, 400), accepts=st.booleans())
@@ -981,7 +976,7 @@ _any_frame = st.builds(
 
 
 @given(st.lists(_any_frame, max_size=12), st.integers(1, 80))
-def test_frames_that_make_no_sense_are_refused(some: list[bytes], step: int) -> None:
+def test_any_frames_are_refused_or_understood(some: list[bytes], step: int) -> None:
     feed(Link(accepts_streams=True), b"".join(some), step)
 
 

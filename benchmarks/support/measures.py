@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from . import processes
+from tests.support.boards import pss
+
 from .kernels import Kernel
-from .peers import Failed
+from .other_launchers import Failed
 
 PASSES = 5  # in one turn: few, so that its rival's turn is near, but more than the rival's echo
 PRINTS = "for i in range(50000): print('x' * 100)"
@@ -56,7 +57,7 @@ def _start(kernel: Kernel) -> float:
 
 def _memory(kernel: Kernel, *, sshd: bool) -> float:
     pids = [p.pid for p in kernel.on_board() if sshd or not p.name.startswith("sshd")]
-    return processes.memory(kernel.site.machine, pids)
+    return sum(pss(kernel.board.shell, pids))
 
 
 def _passes(kernel: Kernel) -> float:

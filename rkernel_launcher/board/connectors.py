@@ -19,8 +19,8 @@ SERVICE_SECONDS = 15.0  # for a board's own rpyc service to answer at all
 TYPING_SECONDS = 300.0  # for a person to answer what a server asks
 
 
-class Way(Protocol):
-    """A way to a board."""
+class Connector(Protocol):
+    """How to reach one board."""
 
     @property
     def bind(self) -> str:
@@ -37,7 +37,7 @@ class Way(Protocol):
 
 
 @dataclass(frozen=True)
-class StreamWay:
+class StreamConnector:
     """Start programs on the board: the stream of the first becomes the link.
 
     Args:
@@ -72,7 +72,7 @@ class StreamWay:
 
 
 @dataclass(frozen=True)
-class PortWay:
+class PortConnector:
     """Connect to ports of the board: its rpyc service, and the agent.
 
     Args:

@@ -8,13 +8,13 @@ import subprocess
 import time
 from importlib import metadata
 
-from .site import Site
+from .boards import Compared
 
 
-def header(place: Site, suite: str, memory: int, load: float) -> str:
+def header(board: Compared, suite: str, memory: int, load: float) -> str:
     """Say what is measured, when and where; load is that of others, before we add ours."""
     ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True).stderr
-    ipykernel = place.machine.run("python3 -c 'import ipykernel; print(ipykernel.__version__)'")
+    ipykernel = board.machine.run("python3 -c 'import ipykernel; print(ipykernel.__version__)'")
     versions = [f"{name} {metadata.version(name)}" for name in ("rkernel", "paramiko")]
     parts = [
         time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),

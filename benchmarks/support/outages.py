@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import zmq
 
-from .cuts import Cut
+from .fault_injection import Cut
 from .kernels import Kernel, Message
-from .peers import Failed
+from .other_launchers import Failed
 
 LINES = 400
 CODE = f"import time\nfor i in range({LINES}): print(i, flush=True); time.sleep(0.05)"

@@ -47,16 +47,6 @@ def marked(mark: str) -> dict[int, Process]:
     return found
 
 
-def memory(machine: Machine, pids: Collection[int]) -> float:
-    """Return the proportional set size of some of the board's processes, in MB.
-
-    Source: smaps_rollup in proc(5).
-    """
-    files = " ".join(f"/proc/{pid}/smaps_rollup" for pid in pids)
-    sizes = machine.run(f"grep -h ^Pss: {files} 2>/dev/null; true").splitlines()
-    return sum(int(line.split()[1]) for line in sizes) / 1024
-
-
 def resident(pid: int) -> float:
     """Return the resident set size of a process of this PC, in MB; 0 when it has ended."""
     try:

@@ -16,9 +16,9 @@ from tests.support.boards import write_spec
 from tests.support.browser import Lab, chromium, server
 from tests.support.network import Network
 
-from .peers import Failed
-from .places import place
-from .ways import Way
+from .boards import behind_networks
+from .other_launchers import Failed
+from .video_contenders import VideoContender
 
 RATE = 30  # pictures a second
 BAD = (10e6 / 8, 0.01)  # bytes a second; seconds one way
@@ -105,7 +105,7 @@ class Screen:
 
 
 @contextmanager
-def screen(way: Way, size: tuple[int, int], seconds: int, bad: bool) -> Iterator[Screen]:
+def screen(way: VideoContender, size: tuple[int, int], seconds: int, bad: bool) -> Iterator[Screen]:
     """Open a notebook for a film.
 
     Parameters: way, how it shows pictures; size, in pixels; seconds, that it takes; bad, whether
@@ -113,7 +113,7 @@ def screen(way: Way, size: tuple[int, int], seconds: int, bad: bool) -> Iterator
     Raises: Failed when the kernel cannot be had.
     """
     with ExitStack() as stack:
-        here = stack.enter_context(place("local", 1))
+        here = stack.enter_context(behind_networks("local", 1))
         kernel = stack.enter_context(way.kernel(here, bad))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="film-", dir="/tmp")))
         notebooks, over = folder / "notebooks", folder / "over"
@@ -121,7 +121,7 @@ def screen(way: Way, size: tuple[int, int], seconds: int, bad: bool) -> Iterator
         code = notebooks / "film.py"
         code.write_text(way.source(size, seconds * RATE, RATE, str(over)))
         environment = here.board.environment
-        write_spec(Path(environment["JUPYTER_DATA_DIR"], "kernels"), "film", kernel.argv)
+        write_spec(here.board.specs, "film", kernel.argv)
         address = stack.enter_context(server(notebooks, environment))
         browser = stack.enter_context(chromium(folder))
         lab = Lab(browser, address, LIMIT)

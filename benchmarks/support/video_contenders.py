@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from tests.support import maixpy3
 from tests.support.network import Network
+from tests.support.ports import unused_port
 
-from . import peers
-from .places import Place
+from . import other_launchers
+from .boards import Place
 
 MJPG_PORT, RPYC_PORT = 18811, 18812  # of maixpy3, fixed in rpyc_ikernel
 START = 30.0  # seconds for a board's services to come up
@@ -96,7 +97,7 @@ def _rkernel(here: Place, bad: bool) -> Iterator[Kernel]:
 
 
 @dataclass(frozen=True)
-class Way:
+class VideoContender:
     """A way to show pictures.
 
     `prepare` is what a cell does first, `show` what it does for each picture, and `loop` what
@@ -128,11 +129,11 @@ def _rpyc_ikernel(here: Place, bad: bool) -> Iterator[Kernel]:
     The board is a process with the real maix.mjpg of maixpy3, whose display.show() is given JPEGs
     since the compiled encoder does not run here.
     """
-    python = peers.environment("rpyc_ikernel==0.4.0")
+    python = other_launchers.environment("rpyc_ikernel==0.4.0")
     ports = MJPG_PORT, RPYC_PORT
     if taken := [port for port in ports if _listens(port)]:
-        raise peers.Failed(f"something else has port {taken[0]}")
-    there = (_free_port(), _free_port()) if bad else ports
+        raise other_launchers.Failed(f"something else has port {taken[0]}")
+    there = (unused_port(), unused_port()) if bad else ports
     with ExitStack() as stack:
         stack.enter_context(_maix(*there))
         networks = [
@@ -164,7 +165,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
         if _listens(port):
             return
         time.sleep(0.05)
-    raise peers.Failed(f"the board's maix.mjpg does not serve port {port}")
+    raise other_launchers.Failed(f"the board's maix.mjpg does not serve port {port}")
 
 
 def _listens(port: int) -> bool:
@@ -175,30 +176,27 @@ def _listens(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-WAYS = [
-    Way("rkernel", "rkernel", "from board_agent.display import show", "show(picture())"),
-    Way(
+CONTENDERS = [
+    VideoContender("rkernel", "rkernel", "from board_agent.display import show", "show(picture())"),
+    VideoContender(
         "update",
         "update_display, in rkernel",
         "from IPython.display import Image as Shown, display\n"
         "handle = display(Shown(jpeg(picture())), display_id=True)",
         "handle.update(Shown(jpeg(picture())))",
     ),
-    Way(
+    VideoContender(
         "clear",
         "clear_output and display, in rkernel",
         "from IPython.display import Image as Shown, clear_output, display",
         "clear_output(wait=True); display(Shown(jpeg(picture())))",
     ),
     # The cell ends at once, as usual with it: what the widget's page answers is handled after it.
-    Way("rfb", "jupyter_rfb's widget, in rkernel", WIDGET, "screen.request_draw()", loop=TASK),
-    Way(
-        "seed",
+    VideoContender(
+        "rfb", "jupyter_rfb's widget, in rkernel", WIDGET, "screen.request_draw()", loop=TASK
+    ),
+    VideoContender(
+        "rpyc_ikernel",
         "rpyc_ikernel 0.4.0 polls MJPEG",
         MAIX,
         "display.show(maix_jpeg(picture()), local_show=False)",

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from .boards import Compared
 from .contenders import Contender
 from .kernels import Kernel, started
 from .measures import ALONE, IDLE, IN_TURN, Measure
-from .peers import Failed
-from .site import Site
+from .other_launchers import Failed
 
 TRIES = 2  # to start: not all that run do so each time
 REST_SECONDS = 5.0  # between the last request and idleness
@@ -35,12 +35,12 @@ class Results:
 
 
 def run(
-    site: Site, contenders: list[Contender], wanted: Collection[str], rounds: int, idle: float
+    board: Compared, contenders: list[Contender], wanted: Collection[str], rounds: int, idle: float
 ) -> Results:
     """Measure contenders against each other.
 
-    Parameters: site; contenders; wanted, names of measures; rounds, of which one has a turn or more
-    of each measure; idle, seconds to watch idle kernels for.
+    Parameters: board; contenders; wanted, names of measures; rounds, of which one has a turn or
+    more of each measure; idle, seconds to watch idle kernels for.
     """
     names = ", ".join(contender.name for contender in contenders)
     results = Results()
@@ -53,12 +53,12 @@ def run(
             _say(f"{names}: start {turn} of {rounds}")
             for contender in _turn(contenders, turn):
                 with ExitStack() as stack:
-                    for kernel in _start(results, contender, site, stack):
+                    for kernel in _start(results, contender, board, stack):
                         for measure in alone if turn > 0 else []:  # the first fills caches
                             _take(results, measure, kernel)
     if in_turn or at_rest:
         with ExitStack() as stack:
-            kernels = [k for c in contenders for k in _start(results, c, site, stack)]
+            kernels = [k for c in contenders for k in _start(results, c, board, stack)]
             for measure in in_turn:
                 _say(f"{names}: {measure.title}")
                 for turn in range(rounds * measure.turns):
@@ -70,13 +70,15 @@ def run(
     return results
 
 
-def _start(results: Results, contender: Contender, site: Site, stack: ExitStack) -> list[Kernel]:
+def _start(
+    results: Results, contender: Contender, board: Compared, stack: ExitStack
+) -> list[Kernel]:
     """Return a contender's kernel, or none when it does not run."""
     if contender.name in results.absent:
         return []
     for _ in range(TRIES):
         try:
-            return [stack.enter_context(started(contender, site))]
+            return [stack.enter_context(started(contender, board))]
         except Failed as error:
             reason = str(error)
             _say(f"{contender.name} does not run: {reason}")

@@ -17,9 +17,9 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
 from . import processes
+from .boards import Compared
 from .contenders import Contender
-from .peers import Failed
-from .site import Site
+from .other_launchers import Failed
 
 Message = dict[str, Any]
 
@@ -44,7 +44,7 @@ class Kernel:
     """
 
     name: str
-    site: Site
+    board: Compared
     client: BlockingKernelClient
     process: subprocess.Popen[bytes]
     log: Path
@@ -96,7 +96,7 @@ class Kernel:
 
     def on_board(self) -> list[processes.Process]:
         """Return all that runs on the board for this kernel."""
-        found = processes.on_board(self.site.machine)
+        found = processes.on_board(self.board.machine)
         return [process for pid, process in found.items() if pid in self.pids]
 
     def on_pc(self) -> list[processes.Process]:
@@ -121,34 +121,34 @@ class Kernel:
 
 
 @contextmanager
-def started(contender: Contender, site: Site) -> Iterator[Kernel]:
+def started(contender: Contender, board: Compared) -> Iterator[Kernel]:
     """Start a kernel, wait for its first result, and leave nothing of it anywhere.
 
     Raises: Failed when that does not work.
     """
     file, info = write_connection_file(
-        str(site.folder / f"{secrets.token_hex(8)}.json"), key=secrets.token_hex(16).encode()
+        str(board.folder / f"{secrets.token_hex(8)}.json"), key=secrets.token_hex(16).encode()
     )
-    argv = contender.argv(site, Path(file))
-    with contender.service(site):
-        before = processes.on_board(site.machine).keys()
+    argv = contender.argv(board, Path(file))
+    with contender.service(board):
+        before = processes.on_board(board.machine).keys()
         client = BlockingKernelClient()
         client.load_connection_info(info)
         client.start_channels(hb=False)
         launched = time.perf_counter()
-        kernel = _launch(contender, site, client, argv, Path(file))
+        kernel = _launch(contender, board, client, argv, Path(file))
         try:
             kernel.reply(kernel.send("pass"))
             kernel.start_seconds = time.perf_counter() - launched
             kernel.others = before
-            kernel.pids = processes.on_board(site.machine).keys() - before
+            kernel.pids = processes.on_board(board.machine).keys() - before
             _wait_for_subscription(kernel)
             yield kernel
         finally:
             try:
                 _end(kernel)
             finally:
-                processes.end_others(site.machine, before)
+                processes.end_others(board.machine, before)
 
 
 def _wait_for_subscription(kernel: Kernel) -> None:
@@ -165,7 +165,7 @@ def _wait_for_subscription(kernel: Kernel) -> None:
 
 
 def _launch(
-    contender: Contender, site: Site, client: BlockingKernelClient, argv: list[str], file: Path
+    contender: Contender, board: Compared, client: BlockingKernelClient, argv: list[str], file: Path
 ) -> Kernel:
     """Start a contender's process, as jupyter_client does."""
     name, value = "RKERNEL_BENCHMARK", file.stem
@@ -177,10 +177,10 @@ def _launch(
             stdin=typed,
             stdout=output,
             stderr=output,
-            env={**site.environment, name: value},
+            env={**board.environment, "JPY_PARENT_PID": str(os.getpid()), name: value},
             start_new_session=True,
         )
-    return Kernel(contender.name, site, client, process, log, f"{name}={value}")
+    return Kernel(contender.name, board, client, process, log, f"{name}={value}")
 
 
 def _end(kernel: Kernel) -> None:
@@ -189,7 +189,7 @@ def _end(kernel: Kernel) -> None:
     try:
         kernel.process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
-        pass  # as peers do; ended with the rest
+        pass  # as other launchers do; ended with the rest
     finally:
         processes.end_marked(kernel.mark)
         kernel.process.wait()

@@ -17,7 +17,7 @@ import zmq
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 
-from .ledger import Counts, Expected, Heard, Message
+from .expected_output import Counts, Expected, Heard, Message
 
 START_SECONDS = 180.0  # for a kernel to start on a slow board
 SUBSCRIBED_SECONDS = 5.0  # for a message to come, if it is not lost for want of a subscription
@@ -52,7 +52,7 @@ class Stuck(Exception):
 
 
 @dataclass
-class Desk:
+class SharedKernel:
     """A kernel and what all of its clients have to hear of it."""
 
     name: str
@@ -66,15 +66,15 @@ class Desk:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class User:
+class SoakClient:
     """One of a kernel's clients: it asks for things in turn, and listens to all that is said.
 
-    Parameters: desk; name; random, what decides what it asks for; interrupts, whether it is the one
-    that interrupts, since an interrupt hits whatever runs.
+    Parameters: kernel; name; random, what decides what it asks for; interrupts, whether it is the
+    one that interrupts, since an interrupt hits whatever runs.
     """
 
-    def __init__(self, desk: Desk, name: str, random: Random, interrupts: bool) -> None:
-        self.desk = desk
+    def __init__(self, kernel: SharedKernel, name: str, random: Random, interrupts: bool) -> None:
+        self.kernel = kernel
         self.name = name
         self._random = random
         self._runs = 0
@@ -83,10 +83,10 @@ class User:
         self._seen: set[str] = set()
         self._replies: dict[str, Message] = {}
         self._questions: list[str] = []
-        with desk.lock:
-            desk.asking += 1
+        with kernel.lock:
+            kernel.asking += 1
         self._client = BlockingKernelClient()
-        self._client.load_connection_info(desk.info)
+        self._client.load_connection_info(kernel.info)
         self._client.start_channels(hb=False)
         self._poller = zmq.Poller()
         client = self._client
@@ -118,29 +118,29 @@ class User:
         while not over.is_set():
             task = self._random.choice(self._tasks)
             task()
-            with self.desk.lock:
-                self.desk.counts.requests[task.__name__[1:]] += 1
+            with self.kernel.lock:
+                self.kernel.counts.requests[task.__name__[1:]] += 1
 
     def listen(self) -> None:
         """Hear the end of all that any client of the kernel asks for. Raises Stuck."""
-        with self.desk.lock:
-            self.desk.asking -= 1
+        with self.kernel.lock:
+            self.kernel.asking -= 1
         self._until(
-            lambda: not self.desk.asking and self._over >= self.desk.expected.keys(),
+            lambda: not self.kernel.asking and self._over >= self.kernel.expected.keys(),
             "the end of all requests",
         )
 
     def give_up(self, why: str) -> None:
         """Note a fault after which there is nothing to wait for."""
         self._fault(why)
-        self.desk.failed.set()
+        self.kernel.failed.set()
 
     def close(self) -> None:
         """Count what never came, and leave."""
-        with self.desk.lock:
-            for number in self.desk.expected.keys() - self._over:
+        with self.kernel.lock:
+            for number in self.kernel.expected.keys() - self._over:
                 heard = self._heard.get(number, Heard())
-                self.desk.counts.check(self.name, self.desk.expected[number], heard)
+                self.kernel.counts.check(self.name, self.kernel.expected[number], heard)
         self._client.stop_channels()
 
     def _lines(self) -> None:
@@ -203,7 +203,7 @@ class User:
         message = self._client.session.msg(kind, content)
         number = str(message["header"]["msg_id"])
         if expected:
-            self.desk.expected[number] = expected
+            self.kernel.expected[number] = expected
         (channel or self._client.shell_channel).send(message)
         return number
 
@@ -230,10 +230,10 @@ class User:
                 self._take(self._channels[socket])
             if events:
                 continue
-            if self.desk.process.poll() is not None:
-                said = self.desk.log.read_text("utf-8", "replace").strip().rpartition("\n")[2]
+            if self.kernel.process.poll() is not None:
+                said = self.kernel.log.read_text("utf-8", "replace").strip().rpartition("\n")[2]
                 raise Stuck(f"the launcher ended, waiting for {what}: {said or 'silently'}")
-            if self.desk.failed.is_set():
+            if self.kernel.failed.is_set():
                 raise Stuck(f"waiting for {what} when another client gave up")
             if time.monotonic() > deadline:
                 raise Stuck(f"{limit:.0f} s without {what}")
@@ -266,10 +266,10 @@ class User:
             return
         heard = self._heard.setdefault(parent, Heard())
         heard.take(message)
-        expected = self.desk.expected.get(parent)
+        expected = self.kernel.expected.get(parent)
         if heard.idle and expected:
-            with self.desk.lock:
-                self.desk.counts.check(self.name, expected, heard)
+            with self.kernel.lock:
+                self.kernel.counts.check(self.name, expected, heard)
             self._over.add(parent)
             del self._heard[parent]
 
@@ -277,10 +277,10 @@ class User:
         return self._heard.get(number, Heard()).idle
 
     def _twice(self) -> None:
-        with self.desk.lock:
-            self.desk.counts.twice += 1
+        with self.kernel.lock:
+            self.kernel.counts.twice += 1
         self._fault("a message came twice")
 
     def _fault(self, sentence: str) -> None:
-        with self.desk.lock:
-            self.desk.counts.fault(f"{self.name}: {sentence}")
+        with self.kernel.lock:
+            self.kernel.counts.fault(f"{self.name}: {sentence}")

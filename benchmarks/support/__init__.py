@@ -1,0 +1,1 @@
+"""What several measurements, or parts of one, are made of."""

@@ -1,0 +1,32 @@
+"""The ssh settings in a home: hosts by name, and the keys they are known by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def add_host(
+    home: Path,
+    name: str,
+    port: int,
+    *,
+    user: str,
+    key: Path,
+    host_keys: Iterable[str],
+    more: str = "",
+) -> None:
+    """Have ssh log in to a port of this machine when it is told a name.
+
+    Parameters: home, whose settings they are; name; port; user, the account there; key, the file of
+    the private one; host_keys, those that the host is known by; more, further lines of settings.
+    """
+    folder = home / ".ssh"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / "known_hosts").open("a") as file:
+        file.writelines(f"[127.0.0.1]:{port} {host_key}\n" for host_key in host_keys)
+    with (folder / "config").open("a") as file:
+        file.write(
+            f"Host {name}\n HostName 127.0.0.1\n Port {port}\n User {user}\n IdentityFile {key}\n"
+            f"{more}"
+        )
