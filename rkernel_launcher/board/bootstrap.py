@@ -181,7 +181,10 @@ def _heard(stream: Stream, deadline: float) -> dict[str, Any]:
                 return _json(line[len(_MARKER) :])
         if len(noise) > _MAX_NOISE:
             raise errors.FirstStageFailed(detail="it prints without end before our code starts")
-        part = stream.read(CHUNK, left)
+        try:
+            part = stream.read(CHUNK, left)
+        except ConnectionError:  # it has ended, and did not read all that we sent
+            part = b""
         if not part:
             raise _failure(stream, noise.decode("utf-8", "replace"))
         noise += part

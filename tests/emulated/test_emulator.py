@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from rkernel_launcher.transports.rpyc.session import over_tcp
 from tests.support.armv7l import Armv7l
 from tests.support.emulator.image import SUITES
 from tests.support.emulator.machine import RPYC_PORT, SSH_PORT, BoardFailure, Machine
+from tests.support.rpyc_sessions import over_tcp
 
 on_each_suite = pytest.mark.parametrize("board", SUITES, indirect=True)
 

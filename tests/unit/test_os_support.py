@@ -44,7 +44,7 @@ def test_windows_waits_for_the_handle_of_its_parent(monkeypatch):
 def test_windows_cannot_play_a_board(monkeypatch):
     monkeypatch.setattr(os_support, "WINDOWS", True)
     with pytest.raises(errors.NotSupportedHere):
-        reach.over_pipe(Target(via="local"), None)
+        reach.reach(Target(via="local"))
 
 
 def test_a_system_without_unix_sockets_says_so(monkeypatch, tmp_path):

@@ -22,7 +22,7 @@ import pytest
 
 from board_agent.common import hashlib_without_openssl
 from board_agent.kernel import lazy_imports
-from rkernel_launcher.transports.rpyc import first_stage
+from rkernel_launcher.board import bootstrap
 from tests.support.boards import ROOT
 
 # By the module of ours that needs them. A | stands between the names that versions have for one.
@@ -116,12 +116,12 @@ NAMES = {
         rpyc.core.service.SlaveService._connect
         rpyc.core.stream.PipeStream.read
     """,
-    "rkernel_launcher/transports/rpyc/packets.py": """
+    "rkernel_launcher/board/rpyc/packets.py": """
         rpyc.core.brine._load
         rpyc.core.brine.TAG_TUP3
         rpyc.core.brine.dump
     """,
-    "rkernel_launcher/transports/rpyc/session.py": """
+    "rkernel_launcher/board/rpyc/session.py": """
         rpyc.core.consts.HANDLE_CALL
         rpyc.core.consts.HANDLE_CALLATTR
         rpyc.core.consts.HANDLE_CLOSE
@@ -134,30 +134,27 @@ NAMES = {
         rpyc.core.consts.MSG_REPLY
         rpyc.core.consts.MSG_REQUEST
     """,
-    "rkernel_launcher/transports/rpyc/streams.py": """
-        paramiko.Channel.status_event
-    """,
-    "rkernel_launcher/transports/ssh/auth.py": """
+    "rkernel_launcher/transports/old_ssh/auth.py": """
         paramiko.Transport.auth_timeout
     """,
-    "rkernel_launcher/transports/ssh/client.py": """
+    "rkernel_launcher/transports/old_ssh/client.py": """
         paramiko.Transport.banner_timeout
         paramiko.Transport.handshake_timeout
         paramiko.Transport.packetizer
         paramiko.Transport.remote_version
         paramiko.packet.Packetizer.complete_handshake
     """,
-    "rkernel_launcher/transports/ssh/keys.py": """
+    "rkernel_launcher/transports/old_ssh/keys.py": """
         paramiko.AgentKey.agent
         paramiko.AgentKey.blob
         paramiko.AgentKey.comment
         paramiko.AgentKey.sign_ssh_data
     """,
-    "rkernel_launcher/transports/ssh/passwords.py": """
+    "rkernel_launcher/transports/prompts.py": """
         keyring.backends.fail.Keyring
         keyring.backends.null.Keyring
     """,
-    "rkernel_launcher/transports/ssh/transport.py": """
+    "rkernel_launcher/transports/old_ssh/transport.py": """
         paramiko.Transport.sock
     """,
     "rkernel_launcher/cli/trial.py": """
@@ -202,7 +199,7 @@ def test_this_python_has_hashes_of_its_own() -> None:
 
 
 def test_rpyc_has_the_modules_that_are_sent() -> None:
-    for name in first_stage._MODULES:
+    for name in bootstrap._MODULES:
         parts = name.split(".")[1:]
         place = files("rpyc").joinpath(*parts)
         assert place.is_dir() or place.with_suffix(".py").is_file(), f"{name} is gone"

@@ -17,6 +17,8 @@ import paramiko
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends import fail
+from rkernel_launcher.transports.ssh.authorized_keys import install_key, offer_key
+from rkernel_launcher.transports.ssh.passwords import Prompts
 
 from rkernel_launcher.errors import (
     ChangedHostKey,
@@ -39,8 +41,6 @@ from rkernel_launcher.errors import (
 from rkernel_launcher.target import Target
 from rkernel_launcher.transports.ssh import client
 from rkernel_launcher.transports.ssh import transport as ssh_transport
-from rkernel_launcher.transports.ssh.authorized_keys import install_key, offer_key
-from rkernel_launcher.transports.ssh.passwords import Prompts
 from tests.support import sshd
 from tests.support.ports import unused_port
 

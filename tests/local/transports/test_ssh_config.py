@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from rkernel_launcher.transports.ssh.config import Route, resolve
 
 from rkernel_launcher.errors import SshConfigBroken
 from rkernel_launcher.target import Target
-from rkernel_launcher.transports.ssh.config import Route, resolve
 from tests.support import sshd
 
 SETTINGS = """

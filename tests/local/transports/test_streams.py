@@ -15,11 +15,11 @@ from pathlib import Path
 import paramiko
 import psutil
 import pytest
+from rkernel_launcher.transports.rpyc.session import over_stream
+from rkernel_launcher.transports.rpyc.streams import ChannelStream
 
 from rkernel_launcher import errors
 from rkernel_launcher.transports.rpyc import first_stage
-from rkernel_launcher.transports.rpyc.session import over_stream
-from rkernel_launcher.transports.rpyc.streams import ChannelStream
 
 TIMEOUT = 30
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")

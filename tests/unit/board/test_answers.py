@@ -38,7 +38,7 @@ KERNEL = {
     "away": None,
     "lease": 3600.0,
 }
-AGENT = {"pid": 6, "port": 40000, "token": "00ff" * 16}
+AGENT = {"pid": 6, "port": 40000, "socket": "/run/user/1/link", "token": "00ff" * 16}
 WHOLE: dict[type[Any], Any] = {
     Done: {},
     answers.Installed: {"installed": True},

@@ -26,6 +26,7 @@ from board_agent.link.frames import ACK, HEADER, PING, ProtocolError
 from board_agent.link.link import CHUNK, MAX_UNACKED_URGENT, WINDOW, Link
 from board_agent.link.messages import Note
 from board_agent.link.stream_end import StreamEnd
+from board_agent.link.transport import SocketTransport
 
 LIMIT = 30.0
 MEGABYTE = 1 << 20
@@ -131,7 +132,7 @@ class Side:
             on_open=pair.opened,
         )
         if transport is not None:
-            self.driver.resume(transport, 0)
+            self.driver.resume(SocketTransport(transport), 0)
 
     @property
     def held(self) -> int:
@@ -185,8 +186,8 @@ class Pair:
     def resume(self, ends: tuple[Any, Any]) -> None:
         """Go on over a new connection, as after the handshake."""
         received = [side.driver.link.last_received for side in (self.launcher, self.agent)]
-        self.launcher.driver.resume(ends[0], received[1])
-        self.agent.driver.resume(ends[1], received[0])
+        self.launcher.driver.resume(SocketTransport(ends[0]), received[1])
+        self.agent.driver.resume(SocketTransport(ends[1]), received[0])
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Run the loop until something holds; the test fails when that takes too long."""
@@ -310,11 +311,12 @@ def test_messages_come_in_order(pair: Pair) -> None:
 
 
 class Crumbs:
-    """A transport that takes and gives one byte at a time."""
+    """A socket that takes and gives one byte at a time."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.fileno = sock.fileno
+        self.setblocking = sock.setblocking
         self.close = sock.close
 
     def send(self, data: bytes) -> int:
@@ -475,8 +477,8 @@ def test_all_arrives_once_and_in_order_over_many_connections(
                 pair.launcher.driver.suspend()
                 pair.until(lambda: not pair.agent.driver.connected, "the agent has noticed")
             elif how == "reset":
-                transport = pair.agent.driver._transport
-                transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock = pair.agent.driver._transport._sock
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 pair.agent.driver.suspend()
                 pair.until(lambda: not pair.launcher.driver.connected, "the launcher has noticed")
             pair.resume(unblocked(connect()))
@@ -549,7 +551,7 @@ def test_a_disk_that_fails_costs_its_stream_only(
 def test_a_number_that_cannot_be_is_refused(lone: Lone) -> None:
     ours, theirs = unblocked(socket.socketpair())
     with ours, theirs, pytest.raises(ProtocolError, match="frame 2 acknowledged, of 1"):
-        lone.driver.resume(ours, 2)
+        lone.driver.resume(SocketTransport(ours), 2)
 
 
 # --- how it ends ---------------------------------------------------------------------------------
@@ -602,7 +604,7 @@ class Lone:
             on_open=lambda number, channel: None,
             on_ping_overdue=lambda: self.doubts.append(self.driver.ping_overdue),
         )
-        self.driver.resume(ours, 0)
+        self.driver.resume(SocketTransport(ours), 0)
         self.local, theirs = socket.socketpair()
         self.local.setblocking(False)
         forwarder = Forwarder(loop, theirs)
@@ -636,11 +638,12 @@ class Lone:
 
 
 class Counted:
-    """A transport that counts how often something is sent."""
+    """A socket that counts how often something is sent."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sends = 0
         self.fileno = sock.fileno
+        self.setblocking = sock.setblocking
         self.close = sock.close
         self.recv = sock.recv
         self._sock = sock

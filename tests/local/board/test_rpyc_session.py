@@ -16,9 +16,11 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 
 from rkernel_launcher import errors
-from rkernel_launcher.transports.rpyc import packets
-from rkernel_launcher.transports.rpyc.session import Session, over_tcp
+from rkernel_launcher.board.rpyc import packets
+from rkernel_launcher.board.rpyc.session import Session
+from rkernel_launcher.transports import rpyc
 from tests.support.pythons import rpyc_folder
+from tests.support.rpyc_sessions import over_tcp
 
 VERSIONS = ["4.1.5", "5.0.1", "5.3.1", "6.0.2"]
 
@@ -174,7 +176,8 @@ def test_refused_port() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="how a full backlog shows differs by system")
-def test_host_that_does_not_answer() -> None:
+def test_host_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpyc, "CONNECT_SECONDS", 0.5)
     with (
         closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as full,
         closing(socket.create_connection(full.getsockname())),

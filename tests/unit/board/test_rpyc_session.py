@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rpyc.core import brine, consts, netref
 
 from rkernel_launcher import errors
-from rkernel_launcher.transports.rpyc.packets import (
+from rkernel_launcher.board.rpyc.packets import (
     HEADER,
     Dialect,
     Malformed,
@@ -27,8 +27,8 @@ from rkernel_launcher.transports.rpyc.packets import (
     decode,
     encode,
 )
-from rkernel_launcher.transports.rpyc.session import Session
-from rkernel_launcher.transports.rpyc.streams import SocketStream
+from rkernel_launcher.board.rpyc.session import Session
+from rkernel_launcher.transports.stream import Stream
 
 ROOT = (consts.LABEL_REMOTE_REF, ("rpyc.core.service.SlaveService", 1, 2))
 NONE = (consts.LABEL_VALUE, None)
@@ -92,7 +92,7 @@ def attacked(dialect: Dialect) -> Iterator[Callable[..., errors.RkernelError]]:
         board = Board(dialect, attack)
         boards.append(board)
         with (
-            closing(Session(SocketStream(board.far), timeout, WHAT, dialect)) as session,
+            closing(Session(Stream(board.far), timeout, WHAT, dialect)) as session,
             pytest.raises(errors.RkernelError) as raised,
         ):
             (act or (lambda session: session.execute("pass")))(session)
@@ -187,7 +187,7 @@ def test_token_for_a_function_is_only_handed_back(dialect: Dialect) -> None:
 
     board = Board(dialect, play)
     with (
-        closing(Session(SocketStream(board.far), 20, WHAT, dialect)) as session,
+        closing(Session(Stream(board.far), 20, WHAT, dialect)) as session,
         pytest.raises(errors.BoardMisbehaved, match=f"is not {WHAT}: it sent .* no JSON text"),
     ):
         session.call("f", "a")
@@ -350,7 +350,7 @@ def test_board_that_does_not_read() -> None:
     with closing(near), closing(far):
         near.sendall(encode(Packet(Dialect.FROM_6, 2, 1, ROOT)))
         with (
-            closing(Session(SocketStream(far), 0.5, WHAT)) as session,
+            closing(Session(Stream(far), 0.5, WHAT)) as session,
             pytest.raises(errors.BoardSilent),
         ):
             session.execute("#" * (64 << 20))
