@@ -25,6 +25,7 @@ class IopubSubscription(StreamEnd):
     ) -> None:
         self._wire = Wire(b"SUB")
         self._out = bytearray(self._wire.data_to_send())
+        self._early: list[Sequence[bytes]] = []  # to send once the kernel has introduced itself
         self._subscribed = self._over = False
         self._on_subscribed = on_subscribed
         self._on_message = on_message
@@ -41,10 +42,11 @@ class IopubSubscription(StreamEnd):
         Args:
             frames: The message by which the client subscribes or unsubscribes.
         """
-        for part in encode(frames):
-            self._out += part
         if self._subscribed:
+            self._put(frames)
             self.update()
+        else:
+            self._early.append(frames)
 
     def update(self) -> None:
         """Send what waits, as far as the link has credit."""
@@ -65,15 +67,20 @@ class IopubSubscription(StreamEnd):
         except ProtocolError as error:
             self._on_error(error)
             return
-        self._out[:0] = self._wire.data_to_send()
+        self._out += self._wire.data_to_send()
         if not self._subscribed and self._wire.peer is not None:
             self._subscribed = True
-            self.pass_up([SUBSCRIBE])
+            for early in ([SUBSCRIBE], *self._early):
+                self._put(early)
             self._on_subscribed()
         for frames in messages:
             self._on_message(frames)
         self.link.consumed(self.number, len(data))
         self.update()
+
+    def _put(self, frames: Sequence[bytes]) -> None:
+        for part in encode(frames):
+            self._out += part
 
     def receive_end(self) -> None:
         """End our half too: the kernel sends no more."""

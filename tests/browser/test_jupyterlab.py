@@ -20,8 +20,8 @@ picture"""
 
 @pytest.fixture
 def lab(board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
-    if not (board.specs / "board").exists():
-        boards.write_spec(board.specs, "board", board.argv(), display_name=NAME)
+    if not (board.specs / "jupyterlab").exists():
+        boards.write_spec(board.specs, "jupyterlab", board.argv(), display_name=NAME)
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     with (

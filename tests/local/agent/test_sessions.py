@@ -414,7 +414,7 @@ def test_stopping_goes_on_past_an_agent_that_does_not_answer(
     for name, folder in (("XDG_RUNTIME_DIR", agent.runtime), ("HOME", agent.runtime)):
         monkeypatch.setenv(name, str(folder))
     ready = session.start()
-    lock = AgentLock("unresponsive", "127.0.0.1:0")
+    lock = AgentLock("0-unresponsive", "127.0.0.1:0")
     assert lock.acquire() and Path(lock.folder) < agent.folder, "it is asked first"
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
