@@ -545,6 +545,16 @@ class NoOrphan(NoKernelRuns):
     remedy = "rkernel ps shows the kernels there."
 
 
+class OtherMachine(NoKernelRuns):
+    """The way to the board now leads to another machine."""
+
+    message = "{host} now leads to the machine {now}, but the kernel runs on {before}."
+    remedy = (
+        "Start the kernel again to use {now}. The kernel on {before} ends when its orphan timeout "
+        "is over."
+    )
+
+
 class KernelBusy(NoKernelRuns):
     """The kernel has a launcher that is connected."""
 

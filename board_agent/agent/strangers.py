@@ -67,8 +67,8 @@ class Stranger:
         self._handshake = Handshake(strangers.token)
         self._room = MAX_BYTES
         self._loop = strangers.loop.guarded(self._on_fault)
-        self._cancel = self._loop.call_later(HANDSHAKE_TIMEOUT, self.close)
         transport.watch(self._loop, self._on_readable, None)
+        self._cancel = self._loop.call_later(HANDSHAKE_TIMEOUT, self.close)
 
     @property
     def is_silent(self) -> bool:

@@ -74,8 +74,8 @@ def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
 
 
 def find_agents() -> Dict[str, Any]:
-    """Return how to reach the agents that run here."""
-    return {"agents": agents()}
+    """Return how to reach the agents that run here, and the name of this machine."""
+    return {"machine": os.uname().nodename, "agents": agents()}
 
 
 def find_kernels() -> Dict[str, Any]:

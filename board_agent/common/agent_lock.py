@@ -134,7 +134,7 @@ class AgentLock:
                 state = json.load(file)
         except (OSError, ValueError):
             return None  # it is just starting
-        return dict(state, socket=self.socket)
+        return dict(state, socket=self.socket, machine=os.uname().nodename)
 
     def release(self) -> None:
         """Release the lock."""

@@ -46,11 +46,11 @@ class Loop:
                 del self._watched[sock]
                 self._selector.unregister(sock)
             return
-        self._watched[sock] = (events, on_read, on_write)
         if known is None:
-            self._selector.register(sock, events)
+            self._selector.register(sock, events)  # which fails for a file on a disk
         elif known[0] != events:
             self._selector.modify(sock, events)
+        self._watched[sock] = (events, on_read, on_write)
 
     def call_later(self, seconds: float, callback: Callback) -> Callback:
         """Run `callback` once after `seconds`; return a function that cancels this."""

@@ -23,17 +23,19 @@ class AgentEndpoint:
     Attributes:
         port: Its port, if it listens at one.
         socket: The path of its Unix socket on the board.
+        machine: The board's own name.
         token: What both ends have to know.
     """
 
     port: int | None
     socket: str
+    machine: str
     token: bytes
 
     @classmethod
     def of(cls, reply: Agent | AgentWithKernels) -> AgentEndpoint:
         """Return the agent that a board's reply describes."""
-        return cls(reply.port, reply.socket, bytes.fromhex(reply.token))
+        return cls(reply.port, reply.socket, reply.machine, bytes.fromhex(reply.token))
 
 
 class ResumeReply(NamedTuple):

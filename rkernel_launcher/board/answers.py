@@ -111,17 +111,25 @@ class Agent(NamedTuple):
     Attributes:
         port: The TCP port where it listens; None if it listens at none.
         socket: The path of its Unix socket.
+        machine: The board's own name.
         token: Its token, in hexadecimal digits.
     """
 
     port: Port | None
     socket: str
+    machine: str
     token: Token
 
 
 class Agents(NamedTuple):
-    """The agents that run on the board."""
+    """The agents that run on the board.
 
+    Attributes:
+        machine: The board's own name.
+        agents: The agents.
+    """
+
+    machine: str
     agents: list[Agent]
 
 
@@ -147,12 +155,14 @@ class AgentWithKernels(NamedTuple):
     Attributes:
         port: The TCP port where it listens; None if it listens at none.
         socket: The path of its Unix socket.
+        machine: The board's own name.
         token: Its token, in hexadecimal digits.
         kernels: None if the agent does not answer.
     """
 
     port: Port | None
     socket: str
+    machine: str
     token: Token
     kernels: list[Kernel] | None
 

@@ -156,19 +156,23 @@ class Board:
         """
         return self.connector.redial(agent)
 
-    def find_agents(self) -> list[AgentEndpoint]:
-        """Reach the board again and return the agents that run there now.
+    def still_runs(self, agent: AgentEndpoint) -> bool:
+        """Reach the board again and say whether an agent still runs there.
 
         Raises:
+            OtherMachine: This is another machine than the agent's.
             RkernelError: As `open` and `prepare`.
         """
         board = Board.open(self.target, self.connector)
         try:
             board.prepare()
-            agents = board.ask(Agents, never, "find_agents").agents
-            return [AgentEndpoint.of(agent) for agent in agents]
+            found = board.ask(Agents, never, "find_agents")
         finally:
             board.close()
+        if found.machine != agent.machine:
+            facts = {"host": self.target.name, "now": found.machine, "before": agent.machine}
+            raise errors.OtherMachine(**facts)
+        return agent in map(AgentEndpoint.of, found.agents)
 
     def install_key(self, public_key: bytes) -> None:
         """Allow a key to log in to the account on the board, unless it may already.

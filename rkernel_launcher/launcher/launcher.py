@@ -349,7 +349,9 @@ class Launcher:
             on_connected=lambda stream, reply: self._loop.call_soon(
                 functools.partial(self._on_reconnected, stream, reply)
             ),
-            on_gone=lambda: self._loop.call_soon(self._on_agent_gone),
+            on_gone=lambda error: self._loop.call_soon(
+                functools.partial(self._on_agent_gone, error)
+            ),
         )
 
     def _prepare_to_resume(self) -> Future[int | None]:
@@ -400,9 +402,10 @@ class Launcher:
         if self._state is State.SERVING:
             self._channels.show_video(self._target.frame_rate)
 
-    def _on_agent_gone(self) -> None:
+    def _on_agent_gone(self, error: errors.OtherMachine | None) -> None:
         self._reconnection = None
-        self._finish(endings.gone(handshake.NEW, self._target.name, self._target.orphan_timeout))
+        gone = endings.gone(handshake.NEW, self._target.name, self._target.orphan_timeout)
+        self._finish(error or gone)
 
     # --- what the frontend and the user want ----------------------------------------------------
 

@@ -42,7 +42,8 @@ class Reconnection:
         prepare: Called once the board answers. The result is the number of the last frame that
             came, or None if nobody needs the connection any more.
         on_connected: Called with a connection after the handshake, and the agent's reply.
-        on_gone: Called when the agent does not exist any more.
+        on_gone: Called when the agent does not exist any more; with an error if we now reach
+            another machine.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Reconnection:
         session: bytes,
         prepare: Callable[[], Future[int | None]],
         on_connected: Callable[[Stream, ResumeReply], None],
-        on_gone: Callable[[], None],
+        on_gone: Callable[[errors.OtherMachine | None], None],
     ) -> None:
         self._board = board
         self._agent = agent
@@ -92,9 +93,13 @@ class Reconnection:
             return self._connect()
         except errors.NoAgent as error:
             self._log_once(f"the agent does not answer: {error}")
-            if self._agent in self._board.find_agents():
+        try:
+            if self._board.still_runs(self._agent):
                 return False
-        self._on_gone()
+        except errors.OtherMachine as error:
+            self._on_gone(error)
+        else:
+            self._on_gone(None)
         return True
 
     def _connect(self) -> bool:

@@ -164,7 +164,7 @@ class Session:
         if self.closed:
             self.sock.close()
         self.closed = False
-        self.sock = socket.create_connection(("127.0.0.1", self.agent.port), timeout=LIMIT)
+        self.sock = self.dial()
         try:
             shake = LauncherHandshake(self.agent.token, self.number, self.link.last_received)
             self.status, received = shake_hands(self.sock, shake)
@@ -175,6 +175,10 @@ class Session:
             raise
         self.sock.setblocking(False)
         return self.status
+
+    def dial(self) -> socket.socket:
+        """Make a connection to the agent."""
+        return socket.create_connection(("127.0.0.1", self.agent.port), timeout=LIMIT)
 
     def break_off(self) -> None:
         """Lose the connection."""

@@ -6,45 +6,43 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
-from typing import cast
+from contextlib import contextmanager
+from typing import Any, cast
 
 import pytest
 
 from board_agent.link.handshake import NEW
 from rkernel_launcher import errors
-from rkernel_launcher.board import reach
 from rkernel_launcher.board.agent_endpoint import AgentEndpoint, ResumeReply, new_session
 from rkernel_launcher.board.board import Board
 from rkernel_launcher.launcher.reconnection import Reconnection
 from rkernel_launcher.target import Target
+from rkernel_launcher.transports.stream import Stream
 from tests.support.agents import LIMIT, running
-from tests.support.boards import wait_until
-from tests.support.remote import remote
 
 REFUSED = errors.AgentRefused(host="the board", port=1)
 
 
 class Script:
-    """What plays the way to a board, since a real one cannot be made to fail in a given order.
+    """What plays the board, since a real one cannot be made to fail in a given order.
 
-    `dials` and `looks` say what each attempt and each look at the board's agents does; the agent
-    that is reached in the end is a real one.
+    `dials` and `looks` say what each attempt and each look for the agent does; the agent that is
+    reached in the end is a real one.
     """
 
     target = Target(host="the board")
 
     def __init__(
         self,
-        dials: list[Callable[[], socket.socket]],
-        looks: list[Callable[[], list[AgentEndpoint]]],
+        dials: list[Callable[[], Stream]],
+        looks: list[Callable[[], bool]],
     ) -> None:
         self._dials, self._looks = dials, looks
 
-    def redial(self, port: int) -> socket.socket:
+    def redial(self, agent: AgentEndpoint) -> Stream:
         return self._dials.pop(0)()
 
-    def find_agents(self) -> list[AgentEndpoint]:
+    def still_runs(self, agent: AgentEndpoint) -> bool:
         return self._looks.pop(0)()
 
     @property
@@ -52,21 +50,23 @@ class Script:
         return not (self._dials or self._looks)
 
 
-def fail(error: Exception) -> Callable[[], socket.socket]:
-    def attempt() -> socket.socket:
+def fail(error: Exception) -> Callable[[], Any]:
+    def attempt() -> Any:
         raise error
 
     return attempt
 
 
-def dial(agent: AgentEndpoint) -> Callable[[], socket.socket]:
-    return lambda: socket.create_connection(("127.0.0.1", agent.port), LIMIT)
+def dial(agent: AgentEndpoint) -> Callable[[], Stream]:
+    assert agent.port is not None
+    where = ("127.0.0.1", agent.port)
+    return lambda: Stream(socket.create_connection(where, LIMIT))
 
 
 @pytest.fixture
 def agent() -> Iterator[AgentEndpoint]:
     with running() as made:
-        yield AgentEndpoint(made.port, made.token)
+        yield AgentEndpoint(made.port, str(made.folder / "link"), "the board", made.token)
 
 
 @contextmanager
@@ -84,12 +84,14 @@ def ending(script: Script, agent: AgentEndpoint) -> Iterator[str]:
         said.append(how)
         ended.set()
 
-    def on_back(sock: socket.socket, answer: ResumeReply) -> None:
-        sock.close()
+    def on_back(stream: Stream, answer: ResumeReply) -> None:
+        stream.close()
         end("back" if answer.status == NEW else f"a status of {answer.status}")
 
     board = cast(Board, script)
-    attempts = Reconnection(board, agent, new_session(), claim, on_back, lambda: end("gone"))
+    attempts = Reconnection(
+        board, agent, new_session(), claim, on_back, lambda error: end(str(error or "gone"))
+    )
     try:
         assert ended.wait(LIMIT), "the attempts have ended without a word"
         yield said[0]
@@ -102,48 +104,34 @@ def ending(script: Script, agent: AgentEndpoint) -> Iterator[str]:
 def test_a_look_at_the_board_that_fails_is_not_the_last_attempt(
     agent: AgentEndpoint, failure: Exception
 ) -> None:
-    def look() -> list[AgentEndpoint]:
-        raise failure
-
-    script = Script([fail(REFUSED), fail(failure), dial(agent)], [look])
+    script = Script([fail(REFUSED), fail(failure), dial(agent)], [fail(failure)])
     with ending(script, agent) as how:
         assert how == "back"
 
 
 def test_an_agent_that_refuses_and_still_runs_is_tried_again(agent: AgentEndpoint) -> None:
-    with ending(Script([fail(REFUSED), dial(agent)], [lambda: [agent]]), agent) as how:
+    with ending(Script([fail(REFUSED), dial(agent)], [lambda: True]), agent) as how:
         assert how == "back"
 
 
 def test_an_agent_that_refuses_and_is_not_there_is_gone(agent: AgentEndpoint) -> None:
-    other = AgentEndpoint(agent.port, b"another token")
-    with ending(Script([fail(REFUSED)], [lambda: [other]]), agent) as how:
+    with ending(Script([fail(REFUSED)], [lambda: False]), agent) as how:
         assert how == "gone"
+
+
+def test_another_machine_in_its_place_is_told(agent: AgentEndpoint) -> None:
+    other = errors.OtherMachine(host="job 7", now="node2", before="node1")
+    with ending(Script([fail(errors.AgentGone(host="job 7"))], [fail(other)]), agent) as how:
+        assert how.startswith("job 7 now leads to the machine node2, but the kernel runs on node1.")
 
 
 def test_a_handshake_that_breaks_off_says_nothing_of_the_agent(agent: AgentEndpoint) -> None:
     """As on a network that flaps: no look at the board is needed to try again."""
 
-    def hang_up() -> socket.socket:
+    def hang_up() -> Stream:
         ours, theirs = socket.socketpair()
         theirs.close()
-        return ours
+        return Stream(ours)
 
     with ending(Script([hang_up, dial(agent)], []), agent) as how:
         assert how == "back"
-
-
-def test_a_connection_that_nobody_reads_can_be_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was written last waits inside SSH then, and would for ever."""
-    with remote() as board, socket.create_server(("127.0.0.1", 0)) as deaf:
-        for name, value in board.environment.items():
-            monkeypatch.setenv(name, value)
-        before = set(threading.enumerate())
-        with closing(reach.reach(Target(via="ssh", host="pi"))) as reached:
-            reached.end_session()
-            sock = reached.connect(deaf.getsockname()[1])
-            sock.settimeout(0.5)
-            with closing(sock), pytest.raises(TimeoutError):
-                while True:
-                    sock.sendall(bytes(1 << 18))
-            wait_until(lambda: set(threading.enumerate()) <= before, "no thread is left", 5.0)
