@@ -93,6 +93,30 @@ class NoCommonAlgorithm(Unreachable):
     )
 
 
+class CommandFailed(Unreachable):
+    """The command of --command ends before a program of ours runs."""
+
+    message = "The command `{command}` ended with status {status}: {detail}."
+    remedy = "Try it in a terminal: {command} python3 --version"
+
+
+class CommandSilent(Unreachable):
+    """The command of --command runs, and no answer of our program comes."""
+
+    message = "The command `{command}` gave no answer within {seconds:.0f} s. It said: {detail}."
+    remedy = (
+        "rkernel cannot answer a command that asks: log in without a question, as with sudo -n. "
+        "Try it in a terminal: {command} python3 --version"
+    )
+
+
+class NoInput(Unreachable):
+    """What starts our program does not pass its stdin on."""
+
+    message = "Python starts on the board, but it receives no input."
+    remedy = "The command must pass its input on: docker exec and kubectl exec need the option -i."
+
+
 class NoTransport(Unreachable):
     """The board answers neither over ssh nor over rpyc."""
 

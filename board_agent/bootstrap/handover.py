@@ -8,7 +8,7 @@ The agent gets the descriptors over a Unix socket in its folder, see `agent.hand
 then becomes `cat`, which takes 0.1 MB, and which ends when the agent closes what it was given.
 """
 
-import _signal as signal
+import _signal as signal  # type: ignore[import-not-found]
 import _socket
 import errno
 import os

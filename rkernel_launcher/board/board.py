@@ -16,9 +16,9 @@ from ..transports.stream import Stream
 from . import agent_archive, answers
 from .agent_endpoint import AgentEndpoint
 from .answers import Agent, Agents, AgentsWithKernels, Complaint, Done, Facts, Installed, never
+from .connectors import Connector
 from .kernel_status import KernelStatus
 from .rpyc.session import Session
-from .connectors import Connector
 
 _T = TypeVar("_T")
 Refusal = Callable[[Complaint], errors.RkernelError]

@@ -218,6 +218,8 @@ def _failure(stream: Stream, said: str) -> errors.RkernelError:
     """Tell from what the command left behind why it ended."""
     status, stderr = stream.ending(2.0)
     last = (stderr.strip() or said.strip()).rpartition("\n")[2]
+    if status == _NO_INPUT:
+        return errors.NoInput()
     if status in _NO_COMMAND:
         return errors.NoPython(detail=escape_controls(last) or f"status {status}")
     return errors.FirstStageFailed(detail=escape_controls(last) or f"it ended with status {status}")

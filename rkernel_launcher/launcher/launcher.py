@@ -349,6 +349,9 @@ class Launcher:
             on_connected=lambda stream, reply: self._loop.call_soon(
                 functools.partial(self._on_reconnected, stream, reply)
             ),
+            on_failure=lambda error: self._loop.call_soon(
+                functools.partial(self._on_attempt_failed, error)
+            ),
             on_gone=lambda error: self._loop.call_soon(
                 functools.partial(self._on_agent_gone, error)
             ),
@@ -401,6 +404,10 @@ class Launcher:
         self._outage = None
         if self._state is State.SERVING:
             self._channels.show_video(self._target.frame_rate)
+
+    def _on_attempt_failed(self, error: errors.RkernelError) -> None:
+        if self._outage is not None:
+            self._outage.explain(error)
 
     def _on_agent_gone(self, error: errors.OtherMachine | None) -> None:
         self._reconnection = None

@@ -7,11 +7,30 @@ from collections.abc import Callable
 
 from board_agent.link.event_loop import Loop
 
-from ..errors import LinkLost
+from ..errors import (
+    BoardLost,
+    BoardSilent,
+    HandshakeCut,
+    LinkLost,
+    NoAgent,
+    NobodyAnswers,
+    RkernelError,
+    SshBusy,
+    UnknownHost,
+)
 from ..target import Target
 
 NOTICE_SECONDS = 2.0  # the cell shows nothing of a shorter outage
 LEASE_MARGIN = 30.0  # seconds: the board's lease begins a little later than ours
+_NETWORK_IS_DOWN = (
+    BoardLost,
+    BoardSilent,
+    HandshakeCut,
+    NoAgent,
+    NobodyAnswers,
+    SshBusy,
+    UnknownHost,
+)
 
 
 class Outage:
@@ -41,6 +60,7 @@ class Outage:
         self._say = say
         self._give_up = give_up
         self._noticed = False
+        self._reason = ""
         self.interrupted = False
         down, lease = self.seconds, target.orphan_timeout.seconds + LEASE_MARGIN
         self._cancel_notice = loop.call_later(max(0.0, NOTICE_SECONDS - down), self._notice)
@@ -54,6 +74,17 @@ class Outage:
     def _notice(self) -> None:
         self._noticed = True
         self._say(f"link to {self._target.name} lost, reconnecting…\n")
+
+    def explain(self, error: RkernelError) -> None:
+        """Say why the link is not back, unless that is what every lost network looks like.
+
+        Args:
+            error: Why the last attempt failed.
+        """
+        if isinstance(error, _NETWORK_IS_DOWN) or str(error) == self._reason:
+            return
+        self._reason = str(error)
+        self._say(f"not back yet: {error}\n")
 
     def _over(self) -> None:
         facts = {"host": self._target.name, "orphan_timeout": self._target.orphan_timeout}

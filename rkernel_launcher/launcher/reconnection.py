@@ -42,6 +42,7 @@ class Reconnection:
         prepare: Called once the board answers. The result is the number of the last frame that
             came, or None if nobody needs the connection any more.
         on_connected: Called with a connection after the handshake, and the agent's reply.
+        on_failure: Called with the reason when an attempt fails.
         on_gone: Called when the agent does not exist any more; with an error if we now reach
             another machine.
     """
@@ -53,6 +54,7 @@ class Reconnection:
         session: bytes,
         prepare: Callable[[], Future[int | None]],
         on_connected: Callable[[Stream, ResumeReply], None],
+        on_failure: Callable[[errors.RkernelError], None],
         on_gone: Callable[[errors.OtherMachine | None], None],
     ) -> None:
         self._board = board
@@ -60,6 +62,7 @@ class Reconnection:
         self._session = session
         self._prepare = prepare
         self._on_connected = on_connected
+        self._on_failure = on_failure
         self._on_gone = on_gone
         self._last_logged = ""
         self._stopped = threading.Event()
@@ -78,6 +81,7 @@ class Reconnection:
                     return
             except errors.RkernelError as error:
                 self._log_once(f"not back yet: {error}")
+                self._on_failure(error)
                 pause = error.retry_after
             except Exception:
                 log.exception("an attempt to reconnect failed")

@@ -134,7 +134,8 @@ def _denied(said: Said, match: re.Match[str]) -> RkernelError:
         path = place["path"] if place else "of this login"
         return errors.KeyUnusable(path=path, detail="others may read it; run: chmod 600 on it")
     missing = said.find(
-        r"(?:Warning: Identity file|no such identity:) (?P<path>.+?)(?: not accessible)?: No such file"
+        r"(?:Warning: Identity file|no such identity:) (?P<path>.+?)"
+        r"(?: not accessible)?: No such file"
     )
     if missing:
         return errors.KeyUnusable(path=missing["path"], detail="there is no such file")
