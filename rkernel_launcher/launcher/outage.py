@@ -74,6 +74,8 @@ class Outage:
     def _notice(self) -> None:
         self._noticed = True
         self._say(f"link to {self._target.name} lost, reconnecting…\n")
+        if self._reason:
+            self._say_reason()
 
     def explain(self, error: RkernelError) -> None:
         """Say why the link is not back, unless that is what every lost network looks like.
@@ -84,7 +86,11 @@ class Outage:
         if isinstance(error, _NETWORK_IS_DOWN) or str(error) == self._reason:
             return
         self._reason = str(error)
-        self._say(f"not back yet: {error}\n")
+        if self._noticed:
+            self._say_reason()
+
+    def _say_reason(self) -> None:
+        self._say(f"not back yet: {self._reason}\n")
 
     def _over(self) -> None:
         facts = {"host": self._target.name, "orphan_timeout": self._target.orphan_timeout}

@@ -17,6 +17,7 @@ ENDING_SECONDS = 2.0  # for a command to end once its stream has
 LINES = 3  # that are quoted of what it said
 PROGRAMS_OWN = (78, 126, 127)  # statuses that tell of the program, see `board.bootstrap`
 PLACE = "{}"  # in a command: where the program's line goes, as one word
+_MORE = {"srun": "--unbuffered"}  # else it holds back what is not a whole line
 _TO_A_SHELL = ("ssh", "slogin", "dbclient", "plink", "rsh")  # hand their words to a shell there
 
 
@@ -72,6 +73,7 @@ def argv(command: Sequence[str], words: Sequence[str]) -> list[str]:
         command: The command's words.
         words: The program's.
     """
+    command = [word for said in command for word in _completed(said)]
     if PLACE in command:
         return [shlex.join(words) if word == PLACE else word for word in command]
     words = list(words)
@@ -79,3 +81,9 @@ def argv(command: Sequence[str], words: Sequence[str]) -> list[str]:
         if Path(word).stem.lower() in _TO_A_SHELL:
             words = [shlex.quote(one) for one in words]
     return [*command, *words]
+
+
+def _completed(word: str) -> list[str]:
+    """Return a word of a command, with the option that its program needs."""
+    more = _MORE.get(Path(word).name)
+    return [word, more] if more else [word]

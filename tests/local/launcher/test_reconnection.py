@@ -90,7 +90,13 @@ def ending(script: Script, agent: AgentEndpoint) -> Iterator[str]:
 
     board = cast(Board, script)
     attempts = Reconnection(
-        board, agent, new_session(), claim, on_back, lambda error: None, lambda error: end(str(error or "gone"))
+        board,
+        agent,
+        new_session(),
+        claim,
+        on_back,
+        lambda error: None,
+        lambda error: end(str(error or "gone")),
     )
     try:
         assert ended.wait(LIMIT), "the attempts have ended without a word"
