@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 TRIES = 3  # with a server that is busy
 PAUSES = (0.3, 1.0)  # seconds between them
 ENDING_SECONDS = 2.0  # for ssh to end once its stream has
-_NOBODY = {**os.environ, "SSH_ASKPASS_REQUIRE": "never"}  # for the ssh to a jump host, too
 
 
 def transport(target: Target, prompts: Prompts | None) -> Start:
@@ -126,7 +125,8 @@ class _Attendant(Attendant):
 
     def __init__(self, askpass: Askpass | None, prompts: Prompts | None) -> None:
         self.questions = askpass
-        self.environment = askpass.environment if askpass else _NOBODY
+        nobody = {**os.environ, "SSH_ASKPASS_REQUIRE": "never"}  # for the ssh to a jump host, too
+        self.environment = askpass.environment if askpass else nobody
         self._askpass = askpass
         self._prompts = prompts
 

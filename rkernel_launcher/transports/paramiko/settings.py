@@ -157,7 +157,7 @@ def _resolve(target: Target, *, is_jump: bool = False) -> Route:
             raise options.beyond(f"a ProxyJump to {hop.host} behind another one")
         hop = None  # what is set for all hosts is not meant for the jump host itself
     hostname, alias = options.text("hostname"), options.text("hostkeyalias")
-    port = int(options.text("port", "22"))
+    port = options.number("port", 22)
     name = hostname.lower()
     named = options.identities()
     folder = Path.home() / ".ssh"
@@ -167,15 +167,15 @@ def _resolve(target: Target, *, is_jump: bool = False) -> Route:
         port=port,
         user=options.text("user") or getpass.getuser(),
         known_as=(alias,) if alias else (name,) if port == 22 else (f"[{name}]:{port}", name),
-        identities=named or tuple(folder / key for key in _DEFAULT_KEYS),
-        named=named,
+        identities=tuple(folder / key for key in _DEFAULT_KEYS) if named is None else named,
+        named=named or (),
         identity=bool(target.identity),
         identities_only=bool(target.identity) or options.choice("identitiesonly", "no") == "yes",
         methods=options.methods(),
         user_known_hosts=options.files("userknownhostsfile", folder / "known_hosts"),
         global_known_hosts=options.files("globalknownhostsfile", _system() / "ssh_known_hosts"),
         new_keys=options.new_keys(target),
-        seconds=float(options.text("connecttimeout")) or CONNECT_SECONDS,
+        seconds=float(options.number("connecttimeout", 0) or CONNECT_SECONDS),
         jump=_resolve(hop, is_jump=True) if hop else None,
     )
 
@@ -201,7 +201,7 @@ class _Options:
             if keyword == _BEYOND:
                 raise self.beyond(value)
             known = keyword in _HONOURED or keyword in _NO_BEARING or keyword == "proxycommand"
-            as_without = (value or "").lower() == _NO_BEARING_AS.get(keyword)
+            as_without = str(value).lower() == _NO_BEARING_AS.get(keyword)
             if not (known or as_without or any(fnmatch(keyword, one) for one in ignored)):
                 raise self.beyond(f"{keyword} {value}")
 
@@ -213,6 +213,13 @@ class _Options:
         """Return a value; empty if it is `none`."""
         value = self._whole(keyword, self._values.get(keyword, default))
         return "" if value.lower() == "none" else value
+
+    def number(self, keyword: str, default: int) -> int:
+        """Return a whole number."""
+        value = self.text(keyword) or str(default)
+        if not value.isdecimal():
+            raise self.beyond(f"{keyword} {value}")
+        return int(value)
 
     def choice(self, keyword: str, default: str, *others: str) -> str:
         """Return one of some words; `yes` and `no` are always among them."""
@@ -229,11 +236,13 @@ class _Options:
         names = shlex.split(self._values[keyword].replace("\\", "\\\\"))
         return tuple(Path(self._whole(keyword, n)).expanduser() for n in names if n != "none")
 
-    def identities(self) -> tuple[Path, ...]:
-        """Return the private keys that are named."""
-        names = cast("list[str]", self._values.get("identityfile", []))
+    def identities(self) -> tuple[Path, ...] | None:
+        """Return the private keys that are named, perhaps none; None if nothing is said."""
+        names = cast("list[str] | None", self._values.get("identityfile"))
         if self._target.identity:
             names = [self._target.identity]
+        if names is None:
+            return None
         names = [self._whole("IdentityFile", name) for name in names if name != "none"]
         return tuple(Path(name).expanduser() for name in names)
 
