@@ -86,6 +86,7 @@ class Pc:
         self.ssh = home / ".ssh"
         self.ssh.mkdir(parents=True, mode=0o700)
         self.known_hosts = self.ssh / "known_hosts"
+        self.streams: list[Stream] = []
         self._settings = ""
 
     def configure(self, text: str) -> None:
@@ -128,7 +129,9 @@ class Pc:
     ) -> Stream:
         """Start a program on the target."""
         prompts = person.prompts if person else None
-        return ssh.transport(target, prompts)(words, first, timeout)
+        stream = ssh.transport(target, prompts)(words, first, timeout)
+        self.streams.append(stream)
+        return stream
 
     def works(self, target: Target, person: Person | None = None) -> None:
         """See that a program there answers, and ends."""

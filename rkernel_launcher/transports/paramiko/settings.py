@@ -153,9 +153,7 @@ def _resolve(target: Target, *, is_jump: bool = False) -> Route:
     options = _Options(target)
     hop = options.jump(target.jump)
     if is_jump and hop is not None:
-        if hop.host != target.host:
-            raise options.beyond(f"a ProxyJump to {hop.host} behind another one")
-        hop = None  # what is set for all hosts is not meant for the jump host itself
+        raise options.beyond(f"a ProxyJump to {hop.host}, behind another one")
     hostname, alias = options.text("hostname"), options.text("hostkeyalias")
     port = options.number("port", 22)
     name = hostname.lower()
@@ -193,7 +191,7 @@ class _Options:
         config = paramiko.SSHConfig()
         config.parse(f"{name} {value}" for name, value in said.items() if value is not None)
         for path in (Path.home() / ".ssh" / "config", _system() / "ssh_config"):
-            if path.is_file():
+            if path.exists():
                 config.parse(_lines(path))
         self._values = config.lookup(target.host)
         ignored = self._values.get("ignoreunknown", "").lower().split(",")
@@ -268,9 +266,11 @@ class _Options:
         if not jump or jump.lower() == "none":
             return None
         try:
-            user, host, port = split_host(jump.removeprefix("ssh://"))
+            user, host, port = split_host(jump)
         except ValueError:
-            raise self.beyond(f"ProxyJump {jump}") from None
+            host = ","
+        if "," in host:
+            raise self.beyond(f"ProxyJump {jump}")
         return Target(host=host, user=user, port=port, host_key=self._target.host_key)
 
     def _whole(self, keyword: str, value: str) -> str:
@@ -282,7 +282,7 @@ class _Options:
 
 def _lines(path: Path) -> Iterator[str]:
     """Read a settings file, and mark the lines that paramiko would take for something else."""
-    for line in path.read_text("utf-8", "surrogateescape").splitlines():
+    for line in path.read_text("utf-8", "replace").splitlines():
         line = _COMMENT.sub("", line)
         setting = _LINE.match(line)
         keyword, value = (setting[1].lower(), setting[2]) if setting else ("", "")
@@ -313,6 +313,8 @@ def _match(line: str, value: str) -> Iterator[str]:
             kept += [criterion.lower(), *map(shlex.quote, pattern)]
         else:
             beyond = True
+    if beyond:
+        kept = [word for word in kept if word != "all"]
     yield f"Match {' '.join(kept) or 'all'}"
     if beyond:
         yield f"{_BEYOND} {line.strip()}"

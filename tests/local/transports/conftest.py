@@ -24,14 +24,17 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def pc(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pc]:
-    """Give a PC without keys; whatever happens, no thread is left behind."""
+    """Give a PC without keys; no stream and no thread is left behind."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     ring = keyring.get_keyring()
     keyring.set_keyring(fail.Keyring())
     before = set(threading.enumerate())
-    yield Pc(tmp_path / "home", engine)
+    pc = Pc(tmp_path / "home", engine)
+    yield pc
+    for stream in pc.streams:
+        stream.close()
     keyring.set_keyring(ring)
     for thread in set(threading.enumerate()) - before:
         thread.join(LIMIT)
