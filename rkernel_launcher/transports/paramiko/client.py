@@ -15,7 +15,7 @@ from ...target import Target
 from .. import shell
 from ..prompts import Prompts
 from ..stream import Start, Stream
-from . import program
+from .channels import Program
 from .connection import Connection, connect, failed
 from .settings import Route, resolve
 
@@ -40,16 +40,14 @@ def transport(target: Target, prompts: Prompts | None) -> Start:
 
     def start(words: Sequence[str], first: bytes, timeout: float) -> Stream:
         log.info("ssh: paramiko %s to %s", paramiko.__version__, route.account)
-        connection = _connect(route, prompts)
-        stream = program.start(connection, shell.line(words))
+        stream = Program(_connect(route, prompts), shell.line(words)).stream
         try:
             with suppress(BrokenPipeError, ConnectionResetError):  # it has ended, and tells why
                 stream.write(first, timeout)
-            if stream.answers(timeout):
-                return stream
-            ending = stream.ending(_ENDING_SECONDS)
-            if ending.status is None:
-                raise failed(route, ending.stderr or "it did not run the command")
+            if not stream.answers(timeout):
+                ending = stream.ending(_ENDING_SECONDS)
+                if ending.status is None:
+                    raise failed(route, ending.stderr or "it did not run the command")
         except BaseException as error:
             stream.close()
             if isinstance(error, TimeoutError):

@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 from contextlib import ExitStack, suppress
-from typing import Any, cast
+from typing import Any
 
 import paramiko
 
@@ -14,7 +14,8 @@ from ... import errors
 from ...sanitize import escape_controls
 from .. import tcp
 from ..prompts import Prompts
-from . import host_keys
+from . import channels, host_keys
+from .channels import spawn
 from .login import log_in
 from .settings import Route
 
@@ -38,15 +39,15 @@ class Connection(paramiko.Transport):
     """A transport that wakes up seldom, ends at once, and takes what carries it down with it.
 
     Args:
-        carrier: The socket, or what acts as one.
+        carrier: The socket.
 
     Attributes:
         greeting: The lines that the server sent before it said that it speaks SSH.
         offer: The algorithms that the server can do.
     """
 
-    def __init__(self, carrier: socket.socket | _Tunnel) -> None:
-        super().__init__(cast(socket.socket, carrier))
+    def __init__(self, carrier: socket.socket) -> None:
+        super().__init__(carrier)
         self.greeting: list[str] = []
         self.offer: dict[str, Any] = {}
         options = self.get_security_options()
@@ -82,35 +83,6 @@ class Connection(paramiko.Transport):
         return self.offer
 
 
-class _Tunnel:
-    """A channel through a jump host that acts as a socket; its end is the end of the connection.
-
-    A bare channel does not: its `close` raises once the connection to the jump host has gone.
-
-    Args:
-        below: The connection to the jump host.
-        channel: The only channel in it.
-    """
-
-    def __init__(self, below: Connection, channel: paramiko.Channel) -> None:
-        self._below = below
-        self.send = channel.send
-        self.recv = channel.recv
-        self.settimeout = channel.settimeout
-
-    @property
-    def _closed(self) -> bool:  # paramiko looks at it
-        return not self._below.is_active()
-
-    def shutdown(self, _how: int) -> None:
-        """Wake up whoever waits in `recv`."""
-        self._below.close()
-
-    def close(self) -> None:
-        """End the connection to the jump host."""
-        self._below.close()
-
-
 def connect(route: Route, prompts: Prompts | None) -> Connection:
     """Log in to a host; closing the connection closes that to the jump host, too.
 
@@ -139,44 +111,42 @@ def connect(route: Route, prompts: Prompts | None) -> Connection:
 def failed(route: Route, detail: str) -> errors.SshFailed:
     """Return the error for what has no other."""
     detail = escape_controls(detail).strip().rstrip(".") or "the connection was lost"
-    return errors.SshFailed(host=route.host, detail=detail, command=route.command)
+    return errors.SshFailed(**route.facts, detail=detail)
 
 
 def _dial(route: Route) -> socket.socket:
-    facts = {"host": route.host, "port": route.port}
     try:
         return tcp.connect(route.hostname, route.port, route.seconds)
     except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name that DNS can carry
         raise errors.UnknownHost(host=route.hostname) from error
     except ConnectionRefusedError as error:
-        raise errors.PortRefused(**facts, service="an SSH server") from error
-    except TimeoutError as error:
-        raise errors.NoRoute(**facts, detail="Connection timed out") from error
+        raise errors.PortRefused(**route.facts, service="an SSH server") from error
     except OSError as error:
-        raise errors.NoRoute(**facts, detail=error.strerror or str(error)) from error
+        raise errors.NoRoute(**route.facts, detail=error.strerror or str(error)) from error
 
 
-def _through(jump: Route, route: Route, prompts: Prompts | None) -> _Tunnel:
+def _through(jump: Route, route: Route, prompts: Prompts | None) -> socket.socket:
+    """Return a socket whose end is the end of the connection to the jump host."""
     below = connect(jump, prompts)
     try:
         address = (route.hostname, route.port)
-        channel = below.open_channel(
-            "direct-tcpip", address, ("127.0.0.1", 0), timeout=route.seconds
-        )
+        channel = below.open_channel("direct-tcpip", address, ("", 0), timeout=route.seconds)
     except (paramiko.SSHException, EOFError, OSError) as error:
-        active = below.is_active()
         below.close()
-        detail = "it did not answer" if active else "it closed the connection"
-        if isinstance(error, paramiko.ChannelException):
-            detail = escape_controls(error.text) or "it refuses to forward"
-        raise errors.JumpFailed(
-            jump=jump.address,
-            host=route.hostname,
-            port=route.port,
-            detail=detail,
-            command=route.command,
-        ) from error
-    return _Tunnel(below, channel)
+        detail = escape_controls(str(error)) or "it does not answer"
+        facts = {**route.facts, "host": route.hostname}
+        raise errors.JumpFailed(**facts, jump=jump.host, detail=detail) from error
+    local, remote = socket.socketpair()
+    outward = spawn(channels.outward, channel, remote)
+
+    def inward() -> None:
+        channels.inward(remote, channel)
+        below.close()
+        outward.join(_FAREWELL)
+        remote.close()
+
+    spawn(inward)
+    return local
 
 
 def _agree(connection: Connection, route: Route, prompts: Prompts | None) -> None:
@@ -191,7 +161,7 @@ def _agree(connection: Connection, route: Route, prompts: Prompts | None) -> Non
     answered = done.wait(route.seconds)
     connection.packetizer.complete_handshake()  # or its timer outlives a failed handshake
     if not answered:
-        raise errors.SshSilent(host=route.host, port=route.port)
+        raise errors.SshSilent(**route.facts)
     if not connection.is_active():
         raise _no_agreement(connection, route)
     host_keys.check(route, entries, connection.get_remote_server_key(), prompts)
@@ -200,12 +170,11 @@ def _agree(connection: Connection, route: Route, prompts: Prompts | None) -> Non
 def _no_agreement(connection: Connection, route: Route) -> errors.RkernelError:
     if not connection.remote_version:
         detail = "; ".join(connection.greeting) or "it gives no reason"
-        return errors.SshBusy(host=route.host, port=route.port, detail=detail)
+        return errors.SshBusy(**route.facts, detail=detail)
     said = str(connection.get_exception() or "it closed the connection")
     for end, (what, offers, setting) in _NOTHING_IN_COMMON.items():
         if said.endswith(f"no acceptable {end}"):
             offer = escape_controls(",".join(connection.offer[offers]))
-            return errors.NoCommonAlgorithm(
-                host=route.host, what=what, offer=offer, setting=f"{setting} +{offer}"
-            )
+            facts = {"what": what, "offer": offer, "setting": f"{setting} +{offer}"}
+            return errors.NoCommonAlgorithm(**route.facts, **facts)
     return failed(route, said)

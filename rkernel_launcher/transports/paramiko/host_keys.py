@@ -81,7 +81,7 @@ def check(route: Route, entries: list[Entry], key: paramiko.PKey, prompts: Promp
         RkernelError: UnknownHostKey, ChangedHostKey, RevokedHostKey; SettingNotHonoured if an
             authority would have to tell.
     """
-    facts = {"host": route.host, "key": f"{key.get_name()} {key.fingerprint}"}
+    facts = {**route.facts, "key": f"{key.get_name()} {key.fingerprint}"}
     same = [entry for entry in entries if entry.key == key.get_base64()]
     for entry in same:
         if entry.marker == "@revoked":
@@ -93,17 +93,15 @@ def check(route: Route, entries: list[Entry], key: paramiko.PKey, prompts: Promp
             setting = f"@cert-authority in {entry.path}"
             raise errors.SettingNotHonoured(host=route.host, setting=setting)
         if entry.exact and not entry.marker:
-            entry_name = route.known_as[0]
-            raise errors.ChangedHostKey(**facts, entry=entry_name, path=entry.path)
+            raise errors.ChangedHostKey(**facts, entry=route.known_as[0], path=entry.path)
     question = "The SSH key of {host} is not known here: {key}. Is this the right machine"
-    asked = route.new_keys == "ask" and prompts and prompts.confirm(question.format(**facts))
-    if route.new_keys != "accept" and not asked:
-        raise errors.UnknownHostKey(**facts, address=route.address)
-    if route.user_known_hosts:
-        _append(
-            route.user_known_hosts[0],
-            f"{route.known_as[0]} {key.get_name()} {key.get_base64()}\n".encode(),
-        )
+    accepted = route.new_keys in ("accept-new", "no")
+    if route.new_keys == "ask" and prompts:
+        accepted = prompts.confirm(question.format(**facts))
+    if not accepted:
+        raise errors.UnknownHostKey(**facts)
+    for path in route.user_known_hosts[:1]:
+        _append(path, f"{route.known_as[0]} {key.get_name()} {key.get_base64()}\n".encode())
 
 
 def _entries(text: str, path: Path, names: tuple[str, ...]) -> Iterator[Entry]:

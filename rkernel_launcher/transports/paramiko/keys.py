@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import paramiko
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization as form
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from paramiko.pkey import PublicBlob
 
-from ...errors import KeyUnusable
 from ..private_keys import is_encrypted
 from ..process import PERSON_SECONDS
 from ..prompts import Prompts, recall
 from .settings import Route
 
 _TRIES = 3  # with a passphrase
+_KINDS: dict[type, type[paramiko.PKey]] = {
+    ed25519.Ed25519PrivateKey: paramiko.Ed25519Key,
+    ec.EllipticCurvePrivateKey: paramiko.ECDSAKey,
+    rsa.RSAPrivateKey: paramiko.RSAKey,
+}
 _REQUEST_IDENTITIES, _IDENTITIES = bytes([11]), 12  # of the agent's protocol
-
-
-class Declined(Exception):
-    """The agent did not sign."""
 
 
 class Locked(Exception):
@@ -34,7 +38,8 @@ class Key(NamedTuple):
     Attributes:
         kind: Its kind, as servers call it.
         blob: The public key or the certificate, in its wire form (RFC 4253, section 6.6).
-        sign: Signs, with the name of an algorithm; raises Declined or Locked.
+        sign: Signs, with the name of an algorithm; it may raise Locked or, if the agent does not
+            sign, SSHException or OSError.
     """
 
     kind: str
@@ -62,14 +67,12 @@ def held() -> Iterator[dict[bytes, Key]]:
     agent = None
     with suppress(paramiko.SSHException, OSError):
         agent = _Agent()
-    if agent is None:
-        yield {}
-        return
+    found = [key for key in agent.get_keys() if "-cert-" not in key.name] if agent else []
     try:
-        keys = [key for key in agent.get_keys() if "-cert-" not in key.name]
-        yield {key.blob: Key(key.name, key.blob, _by_agent(key)) for key in keys}
+        yield {key.blob: Key(key.name, key.blob, key.sign_ssh_data) for key in found}
     finally:
-        agent.close()
+        if agent is not None:
+            agent.close()
 
 
 def candidates(route: Route, agent: dict[bytes, Key], prompts: Prompts | None) -> Iterator[Key]:
@@ -80,95 +83,71 @@ def candidates(route: Route, agent: dict[bytes, Key], prompts: Prompts | None) -
         agent: The agent's keys.
         prompts: How to ask for a passphrase.
     """
-    offered: set[bytes] = set()
-    locked = []
+    rest = dict(agent)
+    locked: list[Path] = []
     for path in route.identities:
         half = public(path)
         if half is not None and half.key_blob in agent:
             yield agent[half.key_blob]
-            offered.add(half.key_blob)
+            rest.pop(half.key_blob, None)
         elif is_encrypted(path):
             locked.append(path)
-        else:
-            with suppress(KeyUnusable):
-                yield from _in_file(load(path))
+        elif key := _load(path):
+            if key.public_blob is not None:  # the certificate beside it
+                yield Key(key.public_blob.key_type, key.public_blob.key_blob, key.sign_ssh_data)
+            yield Key(key.get_name(), key.asbytes(), key.sign_ssh_data)
     if not route.identities_only:
-        yield from (key for blob, key in agent.items() if blob not in offered)
+        yield from rest.values()
     for path in locked:
-        half = public(path)
-        if half is not None:  # asked for only if the server takes it
-            yield Key(half.key_type, half.key_blob, _by_passphrase(path, prompts))
+        if half := public(path):  # so we ask only if the server takes it
+            yield Key(half.key_type, half.key_blob, partial(_sign_locked, path, prompts))
         else:
             with suppress(Locked):
-                yield from _in_file(_unlock(path, prompts))
+                key = _unlock(path, prompts)
+                yield Key(key.get_name(), key.asbytes(), key.sign_ssh_data)
 
 
-def load(path: Path, passphrase: str | None = None) -> paramiko.PKey:
-    """Read a private key, and the certificate beside it.
-
-    Raises:
-        KeyUnusable: It cannot be read, or not with this passphrase.
-    """
-    secret = None if passphrase is None else passphrase.encode()
-    try:
-        return paramiko.PKey.from_path(path, secret)  # type: ignore[arg-type]
-    except FileNotFoundError as error:
-        raise KeyUnusable(path=path, detail="there is no such file") from error
-    except OSError as error:
-        raise KeyUnusable(path=path, detail=error.strerror) from error
-    except (paramiko.SSHException, UnsupportedAlgorithm, ValueError, TypeError) as error:
-        raise KeyUnusable(path=path, detail="it is not a private key that we can read") from error
-    except Exception as error:  # UnknownKeyType, which is of no family
-        raise KeyUnusable(path=path, detail="it is of a kind that we cannot use") from error
-
-
-def _in_file(key: paramiko.PKey) -> Iterator[Key]:
-    def sign(data: bytes, algorithm: str) -> Any:
-        return key.sign_ssh_data(data, algorithm)
-
-    if key.public_blob is not None:
-        yield Key(key.public_blob.key_type, key.public_blob.key_blob, sign)
-    yield Key(key.get_name(), key.asbytes(), sign)
-
-
-def _by_agent(key: paramiko.AgentKey) -> Callable[[bytes, str], Any]:
-    def sign(data: bytes, algorithm: str) -> Any:
-        try:
-            return key.sign_ssh_data(data, algorithm)
-        except (paramiko.SSHException, OSError) as error:
-            raise Declined from error
-
-    return sign
-
-
-def _by_passphrase(path: Path, prompts: Prompts | None) -> Callable[[bytes, str], Any]:
-    def sign(data: bytes, algorithm: str) -> Any:
-        return _unlock(path, prompts).sign_ssh_data(data, algorithm)
-
-    return sign
-
-
-def _unlock(path: Path, prompts: Prompts | None) -> paramiko.PKey:
-    if (kept := recall(str(path))) is not None:
-        with suppress(KeyUnusable):
-            return load(path, kept)
-    for _ in range(_TRIES if prompts else 0):
-        assert prompts is not None
-        passphrase = prompts.secret(f"Enter passphrase for key '{path}': ")
-        if not passphrase:
-            break
-        with suppress(KeyUnusable):
-            key = load(path, passphrase)
-            prompts.typed[str(path)] = passphrase
-            return key
-    raise Locked
-
-
-def public(path: Path) -> paramiko.pkey.PublicBlob | None:
+def public(path: Path) -> PublicBlob | None:
     """Find the public half of an identity: that may be its name itself, for the agent's keys."""
     for file in (path, path.with_name(path.name + ".pub")):
         with suppress(OSError, ValueError):
             text = file.read_text("latin-1")  # any bytes may be in the comment
             if not text.startswith("-----"):
-                return paramiko.pkey.PublicBlob.from_string(text)
+                return PublicBlob.from_string(text)
     return None
+
+
+def _sign_locked(path: Path, prompts: Prompts | None, data: bytes, algorithm: str) -> Any:
+    return _unlock(path, prompts).sign_ssh_data(data, algorithm)
+
+
+def _load(path: Path, passphrase: str | None = None) -> paramiko.PKey | None:
+    """Read a private key, and the certificate beside it; None if that cannot be done."""
+    with suppress(Exception):  # the libraries' reasons are of many families, one of them Exception
+        data, secret = path.read_bytes(), None if passphrase is None else passphrase.encode()
+        read = form.load_ssh_private_key if b"OPENSSH" in data[:40] else form.load_pem_private_key
+        private: Any = read(data, secret)
+        # paramiko does not read PKCS #8, but all read this
+        openssh = (form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption())
+        text = private.private_bytes(*openssh).decode()
+        kind = next(kind for family, kind in _KINDS.items() if isinstance(private, family))
+        key: paramiko.PKey = kind.from_private_key(StringIO(text))
+        with suppress(OSError, ValueError):
+            key.load_certificate(f"{path}-cert.pub")
+        return key
+    return None
+
+
+def _unlock(path: Path, prompts: Prompts | None) -> paramiko.PKey:
+    """Read a private key by the passphrase that the keyring or the person has."""
+    if (kept := recall(str(path))) is not None and (key := _load(path, kept)):
+        return key
+    for _ in range(_TRIES if prompts else 0):
+        assert prompts is not None
+        passphrase = prompts.secret(f"Enter passphrase for key '{path}': ")
+        if not passphrase:
+            break
+        if key := _load(path, passphrase):
+            prompts.typed[str(path)] = passphrase
+            return key
+    raise Locked

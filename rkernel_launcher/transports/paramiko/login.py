@@ -6,7 +6,8 @@ is signed with once the server has said that it takes it, and all is asked in th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -23,11 +24,10 @@ from . import keys
 from .settings import Route
 
 _SECONDS = 30.0  # for the server to answer
-_PASSWORD_TRIES = 3
-_MOST_STEPS = 8  # a server that wants more proofs than this one after the other is playing with us
-_MOST_QUESTIONS = 20
-# The numbers of several messages: each depends on what it answers.
-_MORE = common.MSG_USERAUTH_INFO_REQUEST
+_TRIES = 3  # with a password
+_MOST_STEPS = 20  # a server that wants more proofs or answers than this is playing with us
+_MORE = 60  # the kind of several messages: each depends on what it answers
+_KINDS = (common.MSG_SERVICE_ACCEPT, *range(50, 80))  # those of a login, RFC 4250 4.1
 
 
 def log_in(transport: paramiko.Transport, route: Route, prompts: Prompts | None) -> None:
@@ -43,11 +43,11 @@ def log_in(transport: paramiko.Transport, route: Route, prompts: Prompts | None)
             PasswordRefused, SecondFactorNeeded.
     """
     with keys.held() as agent:
-        login = _Login(transport, route, prompts, agent)
+        login = _Login(_Conversation(transport), route, prompts, agent)
         try:
             login.run()
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise errors.LoginCut(host=route.host, user=route.user, tried=login.tried) from error
+            raise errors.LoginCut(**route.facts, tried=login.tried) from error
 
 
 class _Conversation(AuthHandler):
@@ -55,39 +55,31 @@ class _Conversation(AuthHandler):
 
     Args:
         transport: What carries them.
+
+    Attributes:
+        greeting: What the server says to whoever logs in.
     """
+
+    _handler_table: Any = None  # which is a property of paramiko's class
 
     def __init__(self, transport: paramiko.Transport) -> None:
         super().__init__(transport)
-        self._answers: SimpleQueue[tuple[int, paramiko.Message] | None] = SimpleQueue()
-        kinds = (common.MSG_SERVICE_ACCEPT, common.MSG_USERAUTH_FAILURE, _MORE)
-        self._table: dict[int, Callable[[paramiko.Message], None]] = {
-            kind: partial(self._take, kind) for kind in kinds
-        }
-        self._table[common.MSG_USERAUTH_SUCCESS] = self._succeed
-        self._table[common.MSG_USERAUTH_BANNER] = self._show
-        transport.auth_handler = self
-        self._carrier: Any = transport  # whose underscored methods paramiko's handlers call
+        self.connection: Any = transport  # whose underscored methods paramiko's handlers call
         self.greeting = b""
-
-    @property
-    def _client_handler_table(self) -> dict[int, Callable[[paramiko.Message], None]]:
-        return self._table
+        self._answers: SimpleQueue[tuple[int, paramiko.Message] | None] = SimpleQueue()
+        self._handler_table = {kind: partial(self._take, kind) for kind in _KINDS}
+        transport.auth_handler = self
 
     def exchange(self, message: paramiko.Message) -> tuple[int, paramiko.Message]:
-        """Send a message, and return the server's and its kind. Raises EOFError."""
-        self._carrier._send_message(message)
-        try:
-            answer = self._answers.get(timeout=_SECONDS) if self._carrier.is_active() else None
-        except Empty:
-            answer = None
+        """Send a message, and return the kind of the server's, and that. Raises EOFError."""
+        self.connection._send_message(message)
+        answer = None
+        if self.connection.is_active():
+            with suppress(Empty):
+                answer = self._answers.get(timeout=_SECONDS)
         if answer is None:
             raise EOFError("the server ended the login")
         return answer
-
-    def abort(self) -> None:
-        """Tell who waits that the connection has ended; called by paramiko."""
-        self._answers.put(None)
 
     def algorithm(self, kind: str) -> str | None:
         """Return the algorithm to sign with by a kind of key; None if the server has none."""
@@ -96,212 +88,179 @@ class _Conversation(AuthHandler):
         except paramiko.AuthenticationException:  # it takes none that RSA has
             return None
 
-    def _show(self, message: paramiko.Message) -> None:
-        self.greeting += message.get_string()
-
-    def _succeed(self, message: paramiko.Message) -> None:
-        self.authenticated = True
-        self._carrier._auth_trigger()
-        self._take(common.MSG_USERAUTH_SUCCESS, message)
+    def abort(self) -> None:
+        """Tell who waits that the connection has ended; called by paramiko."""
+        self._answers.put(None)
 
     def _take(self, kind: int, message: paramiko.Message) -> None:
+        if kind == common.MSG_USERAUTH_BANNER:
+            self.greeting += message.get_string()
+            return
+        if kind == common.MSG_USERAUTH_SUCCESS:
+            self.authenticated = True
+            self.connection._auth_trigger()
         self._answers.put((kind, message))
 
 
+@dataclass
 class _Login:
-    """One login: what was tried so far, and what is left to try.
+    """One login: what was tried so far, and what is left to try."""
 
-    Args: As for `log_in`, and the agent's keys.
-    """
-
-    def __init__(
-        self,
-        transport: paramiko.Transport,
-        route: Route,
-        prompts: Prompts | None,
-        agent: dict[bytes, keys.Key],
-    ) -> None:
-        self._transport = transport
-        self._route = route
-        self._prompts = prompts
-        self._conversation = _Conversation(transport)
-        self._keys = keys.candidates(route, agent, prompts)
-        self._keys_tried = 0
-        self._wanted: list[str] = []
-        self._inside = False
-        self._declined = False
-        self._kept_given = False
-        self._answered = False
+    conversation: _Conversation
+    route: Route
+    prompts: Prompts | None
+    agent: dict[bytes, keys.Key]
+    wanted: list[str] = field(default_factory=list)
+    inside: bool = False
+    declined: bool = False
+    kept_given: bool = False
+    answered: bool = False
+    keys_tried: int = 0
 
     @property
     def tried(self) -> str:
         """What was tried, for people."""
-        keys = self._keys_tried
-        return f"{keys} key{'s' if keys > 1 else ''}" if keys else "no key"
+        count = self.keys_tried
+        return f"{count} key{'s' if count > 1 else ''}" if count else "no key"
 
     def run(self) -> None:
         """Log in."""
-        self._conversation.exchange(_message(common.cMSG_SERVICE_REQUEST, "ssh-userauth"))
-        self._passes(self._send("none"))  # the refusal tells what the server wants
-        self._show_banner()
+        self.keys = keys.candidates(self.route, self.agent, self.prompts)
+        self.conversation.exchange(_message(common.cMSG_SERVICE_REQUEST, "ssh-userauth"))
+        self._try("none")  # the refusal tells what the server wants
+        if self.prompts and (said := self.conversation.greeting):
+            self.prompts.say(escape_controls(said.decode("utf-8", "replace").rstrip()))
         for _ in range(_MOST_STEPS):
-            if self._inside or not any(map(self._step, self._route.methods)):
+            if self.inside or not any(map(self._step, self.route.methods)):
                 break
-        if not self._inside:
+        if not self.inside:
             raise self._refusal()
 
     def _step(self, method: str) -> bool:
         """Try a method, if it is wanted; say whether the server is content with it."""
-        steps = {
-            "publickey": self._by_key,
-            "keyboard-interactive": self._by_answers,
-            "password": self._by_password,
-        }
-        return method in self._wanted and steps[method]()
-
-    def _send(self, method: str, *fields: Any) -> tuple[int, paramiko.Message]:
-        return self._conversation.exchange(self._request(method, *fields))
+        if method not in self.wanted:
+            return False
+        if method == "publickey":
+            return any(map(self._key, self.keys))
+        if self.prompts is None and recall(self.route.account) is None:
+            return False  # nobody can answer
+        proof = self._password if method == "password" else self._dialogue
+        return any(proof() for _ in range(_TRIES) if method in self.wanted)
 
     def _request(self, method: str, *fields: Any) -> paramiko.Message:
-        head = (common.cMSG_USERAUTH_REQUEST, self._route.user, "ssh-connection", method)
-        return _message(*head, *fields)
+        start = (common.cMSG_USERAUTH_REQUEST, self.route.user, "ssh-connection", method)
+        return _message(*start, *fields)
 
-    def _passes(self, answer: tuple[int, paramiko.Message]) -> bool:
-        kind, message = answer
-        if kind == common.MSG_USERAUTH_SUCCESS:
-            self._inside = True
-        elif kind == common.MSG_USERAUTH_FAILURE:
-            self._wanted = message.get_list()
-            return message.get_boolean()
-        return self._inside
+    def _try(self, method: str, *fields: Any) -> bool:
+        return self._passes(*self.conversation.exchange(self._request(method, *fields)))
 
-    def _by_key(self) -> bool:
-        for key in self._keys:
-            algorithm = self._conversation.algorithm(key.kind)
-            if algorithm is None:
-                continue
-            self._keys_tried += 1
-            answer = self._send("publickey", False, algorithm, key.blob)
-            if answer[0] == _MORE:  # it would take this key
-                body = self._request("publickey", True, algorithm, key.blob).asbytes()
-                assert self._transport.session_id is not None
-                data = _message(self._transport.session_id).asbytes() + body
-                try:
-                    signature = key.sign(data, algorithm)
-                except keys.Declined:
-                    self._declined = True
-                    continue
-                except keys.Locked:
-                    continue
-                answer = self._send("publickey", True, algorithm, key.blob, signature)
-            if self._passes(answer):
-                return True
-            if "publickey" not in self._wanted:
-                break
-        return False
+    def _passes(self, kind: int, message: paramiko.Message) -> bool:
+        """Note what the server says to a proof; say whether it is content with it."""
+        self.inside = kind == common.MSG_USERAUTH_SUCCESS
+        if kind != common.MSG_USERAUTH_FAILURE:
+            return self.inside
+        self.wanted = message.get_list()
+        return message.get_boolean()
 
-    def _by_password(self) -> bool:
-        for _ in range(_PASSWORD_TRIES):
-            password = self._secret(f"{self._route.login}'s password: ", is_password=True)
-            if not password:
-                break
-            self._answered = True
-            if self._passes(self._send("password", False, password)):
-                return True
-        return False
-
-    def _by_answers(self) -> bool:
-        if self._prompts is None and recall(self._route.account) is None:
+    def _key(self, key: keys.Key) -> bool:
+        algorithm = self.conversation.algorithm(key.kind)
+        if algorithm is None or "publickey" not in self.wanted:
             return False
-        for _ in range(_PASSWORD_TRIES):
-            kind, message = self._send("keyboard-interactive", "", "")
-            for _ in range(_MOST_QUESTIONS):
-                if kind != _MORE:
-                    break
-                answers = self._answers(message)
-                if answers is None:
-                    return False
-                reply = _message(common.cMSG_USERAUTH_INFO_RESPONSE)
-                reply.add_int(len(answers))
-                for answer in answers:
-                    reply.add_string(answer)
-                kind, message = self._conversation.exchange(reply)
-            if self._passes((kind, message)):
-                return True
-            if "keyboard-interactive" not in self._wanted:
+        self.keys_tried += 1
+        query = self._request("publickey", False, algorithm, key.blob)
+        kind, answer = self.conversation.exchange(query)
+        if kind != _MORE:  # it does not take this key
+            return self._passes(kind, answer)
+        proof = self._request("publickey", True, algorithm, key.blob)
+        data = _message(self.conversation.connection.session_id).asbytes() + proof.asbytes()
+        try:
+            proof.add_string(key.sign(data, algorithm))
+        except keys.Locked:
+            return False
+        except (paramiko.SSHException, OSError):
+            self.declined = True
+            return False
+        return self._passes(*self.conversation.exchange(proof))
+
+    def _password(self) -> bool:
+        password = self._secret(f"{self.route.login}'s password: ", is_password=True)
+        return bool(password) and self._try("password", False, password)
+
+    def _dialogue(self) -> bool:
+        kind, message = self.conversation.exchange(self._request("keyboard-interactive", "", ""))
+        for _ in range(_MOST_STEPS):
+            if kind != _MORE:
                 break
-        return False
+            answers = self._answers(message)
+            if answers is None:
+                return False
+            reply = _message(common.cMSG_USERAUTH_INFO_RESPONSE)
+            reply.add_int(len(answers))
+            for answer in answers:
+                reply.add_string(answer)
+            kind, message = self.conversation.exchange(reply)
+        return self._passes(kind, message)
 
     def _answers(self, message: paramiko.Message) -> list[str] | None:
         """Answer the server's questions; None if nobody can."""
-        _title, about, _language = (message.get_string() for _ in range(3))
-        if about and self._prompts:
-            self._prompts.say(escape_controls(about.decode("utf-8", "replace")))
+        _title, about, _language, count = *(message.get_string() for _ in "123"), message.get_int()
+        if about and self.prompts:
+            self.prompts.say(escape_controls(about.decode("utf-8", "replace")))
         answers = []
-        for _ in range(message.get_int()):
+        for _ in range(count):
             text = message.get_string().decode("utf-8", "replace")
-            question = escape_controls(f"({self._route.login}) {text}")
+            question = escape_controls(f"({self.route.login}) {text}")
             if message.get_boolean():
-                answer = self._prompts.ask(question) if self._prompts else None
+                answer = self.prompts.ask(question) if self.prompts else None
             else:
                 answer = self._secret(question, is_password="password" in text.lower())
             if not answer:
                 return None
-            self._answered = True
+            self.answered = True
             answers.append(answer)
         return answers
 
     def _secret(self, question: str, *, is_password: bool) -> str | None:
-        account = self._route.account
-        if is_password and not self._kept_given:
-            self._kept_given = True
-            if (kept := recall(account)) is not None:
-                return kept
-        if self._prompts is None:
-            return None
-        typed = self._prompts.secret(question)
-        if typed and is_password:
-            self._prompts.typed[account] = typed
-        return typed
-
-    def _show_banner(self) -> None:
-        if self._prompts and (said := self._conversation.greeting):
-            self._prompts.say(escape_controls(said.decode("utf-8", "replace").rstrip()))
+        account = self.route.account
+        secret = None
+        if is_password and not self.kept_given:
+            self.kept_given = True
+            secret = recall(account)
+        if secret is None and self.prompts:
+            secret = self.prompts.secret(question)
+            if secret and is_password:
+                self.prompts.typed[account] = secret
+        self.answered |= bool(secret)
+        return secret
 
     def _refusal(self) -> errors.RkernelError:
-        route = self._route
-        facts = {
-            "host": route.host,
-            "user": route.user,
-            "port": route.port,
-            "tried": self.tried,
-            "address": route.address,
-        }
-        if self._declined:
-            return errors.AgentDeclined(host=route.host, user=route.user)
-        for path in route.named:
-            if not path.exists() and keys.public(path) is None:
-                return errors.KeyUnusable(path=path, detail="there is no such file")
-        locked = [path for path in route.identities if is_encrypted(path)]
-        if "publickey" in self._wanted and locked and route.identity:
+        facts = {**self.route.facts, "tried": self.tried}
+        wanted = set(self.wanted)
+        locked = [path for path in self.route.identities if is_encrypted(path)]
+        missing = [path for path in self.route.named if not (path.exists() or keys.public(path))]
+        if self.declined:
+            return errors.AgentDeclined(**facts)
+        if missing:
+            return errors.KeyUnusable(path=missing[0], detail="there is no such file")
+        if locked and (self.route.identity or not wanted & {"password", "keyboard-interactive"}):
             return errors.KeyLocked(path=locked[0])
-        if self._answered:
+        if self.answered:
             return errors.PasswordRefused(**facts)
-        if self._wanted == ["keyboard-interactive"]:
+        if wanted == {"keyboard-interactive"}:
             return errors.SecondFactorNeeded(**facts)
-        if "password" in self._wanted or "keyboard-interactive" in self._wanted:
+        if wanted & {"password", "keyboard-interactive"}:
             return errors.PasswordNeeded(**facts)
-        return errors.KeyLocked(path=locked[0]) if locked else errors.LoginRefused(**facts)
+        return errors.LoginRefused(**facts)
 
 
 def _message(*fields: Any) -> paramiko.Message:
     """Write a message: a kind as it is, then strings and truth values."""
     message = paramiko.Message()
-    for field in fields:
-        if isinstance(field, bool):
-            message.add_boolean(field)
-        elif isinstance(field, bytes) and len(field) == 1:
-            message.add_byte(field)
+    for value in fields:
+        if isinstance(value, bool):
+            message.add_boolean(value)
+        elif isinstance(value, bytes) and len(value) == 1:
+            message.add_byte(value)
         else:
-            message.add_string(field)
+            message.add_string(value)
     return message

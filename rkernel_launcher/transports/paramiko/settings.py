@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import paramiko
 
@@ -24,53 +24,33 @@ from ...target import Target, join_host, split_host
 
 CONNECT_SECONDS = 15.0  # unless the settings say otherwise
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_HONOURED = _words(
-    "connecttimeout globalknownhostsfile hostkeyalias hostname identitiesonly identityfile "
-    "kbdinteractiveauthentication passwordauthentication port preferredauthentications proxyjump "
-    "pubkeyauthentication stricthostkeychecking user userknownhostsfile"
-)
-_NO_BEARING = _words(
-    "addkeystoagent batchmode canonicaldomains canonicalizefallbacklocal canonicalizemaxdots "
-    "canonicalizepermittedcnames channeltimeout checkhostip clearallforwardings compression "
-    "connectionattempts controlmaster controlpath controlpersist dynamicforward "
-    "enableescapecommandline enablesshkeysign escapechar exitonforwardfailure fingerprinthash "
-    "forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted "
-    "gatewayports gssapiauthentication gssapidelegatecredentials gssapikeyexchange "
-    "gssapikexalgorithms gssapirenewalforcesrekey gssapitrustdns hashknownhosts "
-    "hostbasedauthentication ignoreunknown ipqos localcommand localforward loglevel logverbose "
-    "numberofpasswordprompts obscurekeystroketiming permitlocalcommand permitremoteopen "
-    "proxyusefdpass rekeylimit remotecommand remoteforward requesttty sendenv serveralivecountmax "
-    "serveraliveinterval sessiontype setenv stdinnull streamlocalbindmask streamlocalbindunlink "
-    "syslogfacility tag tcpkeepalive tunnel tunneldevice updatehostkeys usekeychain visualhostkey "
-    "warnweakcrypto xauthlocation"
-)
-_NO_BEARING_AS = {  # keywords that are honoured with one value: what happens without them
-    "addressfamily": "any",
-    "canonicalizehostname": "no",
-    "certificatefile": "none",
-    "identityagent": "ssh_auth_sock",
-    "knownhostscommand": "none",
-    "nohostauthenticationforlocalhost": "no",
-    "pkcs11provider": "none",
-    "revokedhostkeys": "none",
-    "verifyhostkeydns": "no",
-}
+# Keywords that are honoured, or are no matter to a stream of bytes; some with one value only.
+_HONOURED = """
+connecttimeout globalknownhostsfile hostkeyalias hostname identitiesonly identityfile
+kbdinteractiveauthentication passwordauthentication port preferredauthentications proxycommand
+proxyjump pubkeyauthentication stricthostkeychecking user userknownhostsfile
+"""
+_NO_MATTER = """
+addkeystoagent addressfamily=any batchmode canonical* certificatefile=none channeltimeout
+checkhostip clearallforwardings compression connectionattempts control* dynamicforward enable*
+escapechar exitonforwardfailure fingerprinthash forkafterauthentication forward* gatewayports
+gssapi* hashknownhosts hostbased* identityagent=ssh_auth_sock ignoreunknown ipqos
+knownhostscommand=none localcommand localforward log* nohostauthenticationforlocalhost=no
+numberofpasswordprompts obscurekeystroketiming permit* pkcs11provider=none proxyusefdpass rekeylimit
+remotecommand remoteforward requesttty revokedhostkeys=none sendenv serveralive* sessiontype setenv
+stdinnull streamlocal* syslogfacility tag tcpkeepalive tunnel* updatehostkeys usekeychain
+verifyhostkeydns=no visualhostkey warnweakcrypto xauthlocation
+"""
 _METHODS = {
     "publickey": "pubkeyauthentication",
     "keyboard-interactive": "kbdinteractiveauthentication",
     "password": "passwordauthentication",
 }
-_CRITERIA = _words("all host localuser originalhost user")  # of Match, that are sound
 _DEFAULT_KEYS = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
-_LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*?)\s*$")
-_COMMENT = re.compile(r"\s#[^\"]*$")
-_NAMES_IN_DNS = [("canonicalizehostname", value) for value in ("yes", "always")]
+_LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*?)(?:\s+#[^\"]*)?\s*$")
 _BEYOND = "beyondparamiko"  # our keyword for a line that paramiko would take for something else
+_MISREAD = re.compile(r"canonicalizehostname (yes|always)|identityfile .*%C.*")  # %C: another hash
+_CRITERIA = ("all", "host", "localuser", "originalhost", "user")  # of Match, that paramiko can tell
 
 
 @dataclass(frozen=True)
@@ -90,7 +70,8 @@ class Route:
         methods: The methods of login that are allowed, in the order to try.
         user_known_hosts: The known_hosts files of the person.
         global_known_hosts: Those of the system.
-        new_keys: What to do with the key of a new host: "ask", "refuse" or "accept".
+        new_keys: What to do with the key of a new host: "ask", "accept-new", "no", which means
+            the same here, or "yes", which refuses it.
         seconds: How long it may take to answer.
         jump: The way to the host that connects us to this one; None if none does.
     """
@@ -122,14 +103,14 @@ class Route:
         return f"{self.login}:{self.port}"
 
     @property
-    def address(self) -> str:
-        """The same as --host takes it."""
-        return join_host(self.user, self.host, self.port)
-
-    @property
-    def command(self) -> str:
-        """A command that does the same in a terminal."""
-        return shlex.join(["ssh", "-v", "-p", str(self.port), f"{self.user}@{self.host}", "true"])
+    def facts(self) -> dict[str, Any]:
+        """What errors about this host tell."""
+        command = shlex.join(
+            ["ssh", "-v", "-p", str(self.port), f"{self.user}@{self.host}", "true"]
+        )
+        address = join_host(self.user, self.host, self.port)
+        found = {"host": self.host, "user": self.user, "port": self.port}
+        return {**found, "address": address, "command": command}
 
 
 def resolve(target: Target) -> Route:
@@ -143,13 +124,13 @@ def resolve(target: Target) -> Route:
         SshConfigBroken: They cannot be understood.
     """
     try:
-        return _resolve(target)
+        return _resolve(target, is_jump=False)
     except (paramiko.SSHException, OSError, ValueError) as error:
         detail = str(error).rstrip(".")
         raise SshConfigBroken(host=target.host, detail=detail) from error
 
 
-def _resolve(target: Target, *, is_jump: bool = False) -> Route:
+def _resolve(target: Target, *, is_jump: bool) -> Route:
     options = _Options(target)
     hop = options.jump(target.jump)
     if is_jump and hop is not None:
@@ -157,22 +138,25 @@ def _resolve(target: Target, *, is_jump: bool = False) -> Route:
     hostname, alias = options.text("hostname"), options.text("hostkeyalias")
     port = options.number("port", 22)
     name = hostname.lower()
-    named = options.identities()
-    folder = Path.home() / ".ssh"
+    named = options.identities(target.identity)
+    new_keys = "accept-new"
+    if target.host_key != "accept-new":
+        new_keys = options.choice("stricthostkeychecking", "ask", "yes", "accept-new", "no")
+    home = Path.home() / ".ssh"
     return Route(
         host=target.host,
         hostname=hostname,
         port=port,
         user=options.text("user") or getpass.getuser(),
         known_as=(alias,) if alias else (name,) if port == 22 else (f"[{name}]:{port}", name),
-        identities=tuple(folder / key for key in _DEFAULT_KEYS) if named is None else named,
+        identities=tuple(home / key for key in _DEFAULT_KEYS) if named is None else named,
         named=named or (),
         identity=bool(target.identity),
-        identities_only=bool(target.identity) or options.choice("identitiesonly", "no") == "yes",
+        identities_only=bool(target.identity) or options.is_on("identitiesonly", "no"),
         methods=options.methods(),
-        user_known_hosts=options.files("userknownhostsfile", folder / "known_hosts"),
+        user_known_hosts=options.files("userknownhostsfile", home / "known_hosts"),
         global_known_hosts=options.files("globalknownhostsfile", _system() / "ssh_known_hosts"),
-        new_keys=options.new_keys(target),
+        new_keys=new_keys,
         seconds=float(options.number("connecttimeout", 0) or CONNECT_SECONDS),
         jump=_resolve(hop, is_jump=True) if hop else None,
     )
@@ -193,15 +177,13 @@ class _Options:
         for path in (Path.home() / ".ssh" / "config", _system() / "ssh_config"):
             if path.exists():
                 config.parse(_lines(path))
-        self._values = config.lookup(target.host)
-        ignored = self._values.get("ignoreunknown", "").lower().split(",")
+        self._values: dict[str, Any] = config.lookup(target.host)
+        known = [*_HONOURED.split(), *_NO_MATTER.split()]
+        known += self._values.get("ignoreunknown", "").lower().split(",")
         for keyword, value in self._values.items():
-            if keyword == _BEYOND:
-                raise self.beyond(value)
-            known = keyword in _HONOURED or keyword in _NO_BEARING or keyword == "proxycommand"
-            as_without = str(value).lower() == _NO_BEARING_AS.get(keyword)
-            if not (known or as_without or any(fnmatch(keyword, one) for one in ignored)):
-                raise self.beyond(f"{keyword} {value}")
+            said_here = (keyword, f"{keyword}={value}".lower())
+            if not any(fnmatch(one, pattern) for one in said_here for pattern in known):
+                raise self.beyond(f"{keyword} {value}".removeprefix(_BEYOND).strip())
 
     def beyond(self, setting: str) -> SettingNotHonoured:
         """Return the error for a setting."""
@@ -220,12 +202,21 @@ class _Options:
         return int(value)
 
     def choice(self, keyword: str, default: str, *others: str) -> str:
-        """Return one of some words; `yes` and `no` are always among them."""
+        """Return one of some words."""
         value = self.text(keyword, default).lower()
         value = {"true": "yes", "false": "no", "off": "no"}.get(value, value)
-        if value not in ("yes", "no", default, *others):
+        if value not in (default, *others):
             raise self.beyond(f"{keyword} {value}")
         return value
+
+    def is_on(self, keyword: str, default: str) -> bool:
+        """Return a truth value."""
+        return self.choice(keyword, default, "yes", "no") == "yes"
+
+    def methods(self) -> tuple[str, ...]:
+        """Return the methods of login."""
+        order = self.text("preferredauthentications", ",".join(_METHODS)).split(",")
+        return tuple(one for one in order if one in _METHODS and self.is_on(_METHODS[one], "yes"))
 
     def files(self, keyword: str, default: Path) -> tuple[Path, ...]:
         """Return paths, or the usual one and the one beside it that ends in 2."""
@@ -234,43 +225,27 @@ class _Options:
         names = shlex.split(self._values[keyword].replace("\\", "\\\\"))
         return tuple(Path(self._whole(keyword, n)).expanduser() for n in names if n != "none")
 
-    def identities(self) -> tuple[Path, ...] | None:
+    def identities(self, identity: str | None) -> tuple[Path, ...] | None:
         """Return the private keys that are named, perhaps none; None if nothing is said."""
-        names = cast("list[str] | None", self._values.get("identityfile"))
-        if self._target.identity:
-            names = [self._target.identity]
+        names = [identity] if identity else self._values.get("identityfile")
         if names is None:
             return None
-        names = [self._whole("IdentityFile", name) for name in names if name != "none"]
-        return tuple(Path(name).expanduser() for name in names)
-
-    def methods(self) -> tuple[str, ...]:
-        """Return the methods of login."""
-        order = self.text("preferredauthentications", ",".join(_METHODS)).split(",")
-        return tuple(m for m in order if m in _METHODS and self.choice(_METHODS[m], "yes") == "yes")
-
-    def new_keys(self, target: Target) -> str:
-        """Return what to do with the key of a new host."""
-        if target.host_key == "accept-new":
-            return "accept"
-        strict = self.choice("stricthostkeychecking", "ask", "accept-new")
-        return {"yes": "refuse", "ask": "ask"}.get(strict, "accept")
+        whole = [self._whole("IdentityFile", name) for name in names if name != "none"]
+        return tuple(Path(name).expanduser() for name in whole)
 
     def jump(self, jump: str | None) -> Target | None:
         """Return the jump host: the target's own, or the one that is set before a ProxyCommand."""
-        proxies = [word for word in self._values if word in ("proxycommand", "proxyjump")]
         if jump is None:
-            if proxies[:1] == ["proxycommand"] and (command := self._values["proxycommand"]):
-                raise self.beyond(f"ProxyCommand {command}")
-            jump = self.text("proxyjump") if proxies[:1] == ["proxyjump"] else ""
-        if not jump or jump.lower() == "none":
+            first = next((word for word in self._values if word.startswith("proxy")), "")
+            jump = self._values.get(first) or ""
+            if first == "proxycommand" and jump:
+                raise self.beyond(f"ProxyCommand {jump}")
+        if jump.lower() in ("", "none"):
             return None
         try:
-            user, host, port = split_host(jump)
+            user, host, port = split_host(jump.replace(",", "/:/"))  # of two hosts none is left
         except ValueError:
-            host = ","
-        if "," in host:
-            raise self.beyond(f"ProxyJump {jump}")
+            raise self.beyond(f"ProxyJump {jump}") from None
         return Target(host=host, user=user, port=port, host_key=self._target.host_key)
 
     def _whole(self, keyword: str, value: str) -> str:
@@ -283,41 +258,36 @@ class _Options:
 def _lines(path: Path) -> Iterator[str]:
     """Read a settings file, and mark the lines that paramiko would take for something else."""
     for line in path.read_text("utf-8", "replace").splitlines():
-        line = _COMMENT.sub("", line)
         setting = _LINE.match(line)
         keyword, value = (setting[1].lower(), setting[2]) if setting else ("", "")
         if keyword == "match":
-            yield from _match(line, value)
+            yield from _match(value)
         elif keyword == "include" and not any(_is_there(path.parent, w) for w in value.split()):
             continue  # as in Debian's own file
-        elif (keyword, value.lower()) in _NAMES_IN_DNS or (
-            keyword == "identityfile" and "%C" in value
-        ):
-            yield f"{_BEYOND} {line.strip()}"  # paramiko looks names up; its %C is another one
+        elif _MISREAD.fullmatch(f"{keyword} {value}"):
+            yield f"{_BEYOND} {keyword} {value}"
         elif keyword.endswith("knownhostsfile") and value.startswith('"'):
             yield f'{keyword} "{value}"'  # it takes the outer quotes off, even of two words
         else:
-            yield line
+            yield f"{keyword} {value}" if keyword else line
 
 
-def _match(line: str, value: str) -> Iterator[str]:
+def _match(value: str) -> Iterator[str]:
     """Keep of a Match what paramiko can tell; what it cannot counts if all the rest fits."""
-    words = shlex.split(value)
-    kept: list[str] = []
+    words, kept = shlex.split(value), []
     beyond = False
     while words:
-        criterion = words.pop(0)
-        word = criterion.lower().lstrip("!")
-        pattern = [words.pop(0)] if words and word not in ("all", "canonical", "final") else []
-        if word in _CRITERIA:
-            kept += [criterion.lower(), *map(shlex.quote, pattern)]
-        else:
-            beyond = True
+        criterion = words.pop(0).lower()
+        name = criterion.lstrip("!")
+        pattern = [words.pop(0)] if words and name not in ("all", "canonical", "final") else []
+        if name in _CRITERIA:
+            kept.append(shlex.join([criterion, *pattern]))
+        beyond |= name not in _CRITERIA
     if beyond:
-        kept = [word for word in kept if word != "all"]
-    yield f"Match {' '.join(kept) or 'all'}"
+        kept = [one for one in kept if one != "all"] or ["all"]
+    yield f"Match {' '.join(kept)}"
     if beyond:
-        yield f"{_BEYOND} {line.strip()}"
+        yield f"{_BEYOND} Match {value}"
 
 
 def _is_there(folder: Path, pattern: str) -> bool:

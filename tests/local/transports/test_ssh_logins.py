@@ -417,7 +417,8 @@ def test_dropbear_by_key_by_password_and_without(pc: Pc, user: sshd.Account) -> 
 
 
 @pytest.mark.parametrize(
-    "setting", ["AllowTcpForwarding no", "PermitOpen none", "DisableForwarding yes", "MaxSessions 1"]
+    "setting",
+    ["AllowTcpForwarding no", "PermitOpen none", "DisableForwarding yes", "MaxSessions 1"],
 )
 def test_a_server_that_forwards_nothing_will_do(pc: Pc, setting: str) -> None:
     with sshd.openssh(setting) as server:

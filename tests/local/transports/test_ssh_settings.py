@@ -80,7 +80,7 @@ def test_we_read_the_settings_as_ssh_does(pc: Pc, target: Target) -> None:
     usual = f"[{route.hostname}]:{route.port}" if route.port != 22 else route.hostname
     assert route.known_as[0] == (alias or usual)
     assert route.seconds == theirs.number("connecttimeout")
-    assert (route.identities_only or not theirs.value("identitiesonly") == "yes") is True
+    assert route.identities_only == (theirs.value("identitiesonly") == "yes")
     if route.named:
         expanded = {"%r": route.user, "%h": route.hostname}
         (path,) = map(str, theirs.identities)  # ssh -G leaves the tokens as they are
@@ -166,7 +166,9 @@ def test_a_setting_that_cannot_be_honoured_is_a_sentence(pc: Pc, setting: str) -
 def test_a_match_that_we_cannot_tell_is_a_sentence(pc: Pc, criteria: str) -> None:
     with pytest.raises(SettingNotHonoured, match=f"Match {criteria}"):
         reads(pc, f"Match {criteria}\n Port 77\n")
-    assert reads(pc, f"Match host other {criteria.removeprefix('host board ')}\n Port 77").port == 22
+    assert (
+        reads(pc, f"Match host other {criteria.removeprefix('host board ')}\n Port 77").port == 22
+    )
 
 
 @pytest.mark.parametrize(
