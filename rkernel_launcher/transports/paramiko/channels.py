@@ -78,6 +78,7 @@ class Program:
             self._status = channel.exit_status
         except (paramiko.SSHException, EOFError, OSError) as error:
             log.debug("ssh: %s", error)
+            self._stderr = self._stderr or str(error).encode()
             with suppress(OSError):
                 self._remote.shutdown(socket.SHUT_WR)
         self._over.set()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +53,19 @@ def test_a_host_that_is_not_known(pc: Pc) -> None:
 def test_a_refused_port(pc: Pc) -> None:
     port = unused_port()
     assert str(port) in refused(pc, errors.PortRefused, pc.target(host="127.0.0.1", port=port))
+
+
+def test_a_network_that_does_not_lead_there(pc: Pc) -> None:
+    target = pc.target(host="255.255.255.255")  # which TCP never leads to
+    assert "cannot reach 255.255.255.255" in refused(pc, errors.NoRoute, target)
+
+
+def test_a_server_that_runs_nothing(pc: Pc) -> None:
+    with sshd.openssh("MaxSessions 0") as server:
+        pc.know(server)
+        server.authorize(pc.key())
+        said = refused(pc, errors.SshFailed, pc.target(server))
+    assert "failed" in said and said.endswith(" true")  # the command to try
 
 
 def test_a_server_that_says_nothing_is_waited_for_as_long_as_the_settings_say(pc: Pc) -> None:
@@ -103,6 +118,44 @@ def test_a_server_with_nothing_in_common(pc: Pc) -> None:
         said = refused(pc, errors.NoCommonAlgorithm, pc.target(server, host="usual"))
         assert "no cipher in common" in said
         assert "Ciphers +chacha20-poly1305@openssh.com" in said
+
+
+@pytest.mark.parametrize("engine", ["openssh"])
+@pytest.mark.parametrize(
+    ("command", "error"), [("no-such-program", errors.NoProgram), ("true", errors.SshUnusable)]
+)
+def test_a_client_that_is_none(pc: Pc, command: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=command):
+        pc.start(replace(pc.target(host="board"), ssh_command=command))
+
+
+RELAY = """
+import socket, sys, threading
+far = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+def up():
+    while data := sys.stdin.buffer.read1(65536):
+        far.sendall(data)
+    far.shutdown(socket.SHUT_WR)
+threading.Thread(target=up, daemon=True).start()
+while data := far.recv(65536):
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+"""
+
+
+@pytest.mark.parametrize("engine", ["openssh"])
+def test_a_proxy_command_carries_the_connection(pc: Pc, server: sshd.Server) -> None:
+    (pc.home / "relay.py").write_text(RELAY)
+    server.authorize(pc.key())
+    pc.configure(f"Host board\n HostName 127.0.0.1\n Port {server.port}")
+    pc.configure(f" ProxyCommand {sys.executable} {pc.home}/relay.py %h %p")
+    pc.works(pc.target(host="board"))
+
+
+@pytest.mark.parametrize("engine", ["openssh"])
+def test_a_proxy_command_that_fails_is_quoted(pc: Pc) -> None:
+    pc.configure("ProxyCommand sh -c 'echo no way out >&2; exit 7'")
+    assert "no way out" in refused(pc, errors.ProxyFailed, pc.target(host="board"))
 
 
 def test_a_jump_host(pc: Pc) -> None:
