@@ -133,7 +133,8 @@ def _through(jump: Route, route: Route, prompts: Prompts | None) -> socket.socke
         channel = below.open_channel("direct-tcpip", address, ("", 0), timeout=route.seconds)
     except (paramiko.SSHException, EOFError, OSError) as error:
         below.close()
-        detail = escape_controls(str(error)) or "it does not answer"
+        reason = error.text if isinstance(error, paramiko.ChannelException) else str(error)
+        detail = escape_controls(reason).rstrip(".") or "it does not answer"
         facts = {**route.facts, "host": route.hostname}
         raise errors.JumpFailed(**facts, jump=jump.host, detail=detail) from error
     local, remote = socket.socketpair()

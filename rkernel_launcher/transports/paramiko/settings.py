@@ -135,7 +135,7 @@ def _resolve(target: Target, *, is_jump: bool) -> Route:
     hop = options.jump(target.jump)
     if is_jump and hop is not None:
         raise options.beyond(f"a ProxyJump to {hop.host}, behind another one")
-    hostname, alias = options.text("hostname"), options.text("hostkeyalias")
+    hostname, alias = options.hostname(), options.text("hostkeyalias")
     port = options.number("port", 22)
     name = hostname.lower()
     named = options.identities(target.identity)
@@ -193,6 +193,11 @@ class _Options:
         """Return a value; empty if it is `none`."""
         value = self._whole(keyword, self._values.get(keyword, default))
         return "" if value.lower() == "none" else value
+
+    def hostname(self) -> str:
+        """Return the host's name or address, which may have a zone: fe80::1%usb0."""
+        host = self._target.host
+        return host if self._values["hostname"] == host else self.text("hostname")
 
     def number(self, keyword: str, default: int) -> int:
         """Return a whole number."""

@@ -61,6 +61,7 @@ def configure(pc: Pc, text: str) -> None:
         Target(host="bench-2"),
         Target(host="bench-2", user="pi", port=22),
         Target(host="usb"),
+        Target(host="fe80::1%usb0"),
         Target(host="a.lab"),
         Target(host="door.lab"),
         Target(host="elsewhere", user="root"),
