@@ -26,9 +26,9 @@ def transport(target: Target, prompts: Prompts | None) -> Start:
     """
     if engine(target) == "openssh":
         return openssh.transport(target, prompts)
-    from .paramiko import client as paramiko  # which takes 60 ms to load
+    from .paramiko import client as embedded  # which takes 60 ms to load
 
-    return paramiko.transport(target, prompts)
+    return embedded.transport(target, prompts)
 
 
 def engine(target: Target) -> str:
@@ -48,7 +48,7 @@ def login(target: Target) -> tuple[str, list[Path]]:
     if engine(target) == "openssh":
         found = settings.read(find(target.ssh_command), arguments.destination(target), target.host)
         return found.account, found.identities
-    from .paramiko import settings as paramiko
+    from .paramiko.settings import resolve
 
-    route = paramiko.resolve(target)
+    route = resolve(target)
     return route.account, list(route.identities)

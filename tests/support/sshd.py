@@ -15,6 +15,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +76,13 @@ class Server:
 
     def drop(self) -> None:
         """End every connection from the server's side."""
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.wait(_STOP_TIME)
+        deadline = time.monotonic() + _STOP_TIME
+        while running := [process for process in self._processes if process.poll() is None]:
+            assert time.monotonic() < deadline, f"{running} did not end within {_STOP_TIME} s"
+            for process in running:
+                process.terminate()  # again: sshd misses a signal that comes just before it waits
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running[0].wait(0.2)
         self._processes.clear()
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from ... import errors, os_support
 from ...sanitize import escape_controls
 from ...target import Target
-from .. import process
+from .. import process, shell
 from ..process import Attendant
 from ..prompts import Prompts
 from ..stream import Start, Stream
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 TRIES = 3  # with a server that is busy
 PAUSES = (0.3, 1.0)  # seconds between them
 ENDING_SECONDS = 2.0  # for ssh to end once its stream has
-_NOBODY = {**os.environ, "SSH_ASKPASS_REQUIRE": "never"}  # for the ssh to a jump host, too
 
 
 def transport(target: Target, prompts: Prompts | None) -> Start:
@@ -98,7 +97,7 @@ class _Client:
         if self._asks and self._prompts is None:
             options += ["-o", "NumberOfPasswordPrompts=1"]
         argv = [*self._program.argv, *self._destination, *options, "--", self._target.host]
-        argv.append(_line(words))
+        argv.append(shell.line(words))
         log.debug("ssh: %s", shlex.join(argv[:-1]))
         with ExitStack() as stack:
             askpass = None
@@ -116,13 +115,6 @@ class _Client:
         return error
 
 
-def _line(words: Sequence[str]) -> str:
-    """Return a command line for whatever shell the account has."""
-    program, *rest = words
-    home = "~/" if program.startswith("~/") else ""  # left bare, for the shell to know
-    return f"exec {home}{shlex.join([program.removeprefix(home), *rest])}"
-
-
 class _Attendant(Attendant):
     """Look after an ssh that logs in: its questions, and what the server says to whoever comes.
 
@@ -133,7 +125,8 @@ class _Attendant(Attendant):
 
     def __init__(self, askpass: Askpass | None, prompts: Prompts | None) -> None:
         self.questions = askpass
-        self.environment = askpass.environment if askpass else _NOBODY
+        nobody = {**os.environ, "SSH_ASKPASS_REQUIRE": "never"}  # for the ssh to a jump host, too
+        self.environment = askpass.environment if askpass else nobody
         self._askpass = askpass
         self._prompts = prompts
 
