@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from ... import errors, os_support
 from ...sanitize import escape_controls
 from ...target import Target
-from .. import process
+from .. import process, shell
 from ..process import Attendant
 from ..prompts import Prompts
 from ..stream import Start, Stream
@@ -98,7 +98,7 @@ class _Client:
         if self._asks and self._prompts is None:
             options += ["-o", "NumberOfPasswordPrompts=1"]
         argv = [*self._program.argv, *self._destination, *options, "--", self._target.host]
-        argv.append(_line(words))
+        argv.append(shell.line(words))
         log.debug("ssh: %s", shlex.join(argv[:-1]))
         with ExitStack() as stack:
             askpass = None
@@ -114,13 +114,6 @@ class _Client:
         if isinstance(error, errors.PasswordNeeded) and self._asks:
             return errors.PasswordRefused(host=self._target.host, user=found.value("user"))
         return error
-
-
-def _line(words: Sequence[str]) -> str:
-    """Return a command line for whatever shell the account has."""
-    program, *rest = words
-    home = "~/" if program.startswith("~/") else ""  # left bare, for the shell to know
-    return f"exec {home}{shlex.join([program.removeprefix(home), *rest])}"
 
 
 class _Attendant(Attendant):
