@@ -6,6 +6,7 @@ no exit status. `tcp:` leads to a port of the device's loopback, without `adb fo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -15,6 +16,8 @@ from .. import shell
 from ..prompts import Prompts
 from ..stream import Dial, Start, Stream
 from . import devices, server
+
+log = logging.getLogger(__name__)
 
 DIAL_SECONDS = 15.0
 
@@ -28,7 +31,10 @@ def find(host: str) -> str:
     Raises:
         RkernelError: AdbMissing, AdbUnusable, and what `devices.find` raises.
     """
-    return ADB + devices.find(server.connect(), host.removeprefix(ADB))
+    client = server.connect()
+    name = devices.find(client, host.removeprefix(ADB))
+    log.info("adb: the device is %s, by the server at %s:%d", name, client.host, client.port)
+    return ADB + name
 
 
 def transport(target: Target, prompts: Prompts | None) -> Start:

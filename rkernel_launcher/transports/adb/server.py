@@ -1,4 +1,4 @@
-"""This PC's adb server, which owns the devices. adbutils brings the words to talk to it.
+"""This PC's adb server, which owns the devices. adbutils talks to it.
 
 Of adbutils we use what carries requests to the server, and its list of devices. The program `adb`
 only starts the server: it does not carry a stream both ways (`adb exec-out` drops stdin).
@@ -69,6 +69,7 @@ def _start() -> str:
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 timeout=START_SECONDS,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except (adbutils.AdbError, OSError, subprocess.TimeoutExpired) as error:
             return str(error)
