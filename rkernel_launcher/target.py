@@ -65,7 +65,7 @@ def _checked_host(text: str) -> str:
     return text
 
 
-_HOST = Kind(_checked_host, "[USER@]HOST[:PORT]|adb:DEVICE")
+_HOST = Kind(_checked_host, "[USER@]HOST[:PORT]")
 _USER = options.matching("(?!-).*", "it begins with a dash", "NAME")
 
 
@@ -198,22 +198,17 @@ def from_texts(texts: Mapping[str, Any]) -> Target:
     """
     values = options.read(OPTIONS, texts)
     user, port = values.pop("user", None), values.pop("port", None)
-    if host := values.get("host"):
-        values["via"] = _via(host, values)
+    host, via = values.get("host", ""), values.get("via", "auto")
+    if host and (via == "adb" or host.startswith(ADB)):
+        if via not in ("auto", "adb"):
+            raise BadOption(
+                option="--host", value=host, detail=f"--via {via} reaches no adb device"
+            )
+        values |= {"via": "adb", "host": ADB + host.removeprefix(ADB)}
+    elif host:
         host_user, values["host"], host_port = split_host(host)
         values |= {"user": user or host_user, "port": port or host_port}
     return Target(**values)
-
-
-def _via(host: str, values: Mapping[str, Any]) -> str:
-    """Return how to reach a host: a device is reached over adb, and nothing else is."""
-    via = str(values.get("via", "auto"))
-    is_device = host.startswith(ADB)
-    if is_device and via not in ("auto", "adb"):
-        raise BadOption(option="--host", value=host, detail=f"--via {via} reaches no adb device")
-    if via == "adb" and not is_device:
-        raise BadOption(option="--host", value=host, detail=f"write {ADB}{host}")
-    return "adb" if is_device else via
 
 
 def to_argv(target: Target) -> list[str]:

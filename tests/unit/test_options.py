@@ -252,7 +252,7 @@ def test_add_and_the_launcher_refuse_in_the_same_words(flag: str, text: str, det
 
 
 def test_the_launcher_refuses_what_add_does_not_offer() -> None:
-    detail = "use one of auto, ssh, rpyc, local"
+    detail = "use one of auto, ssh, command, adb, rpyc, local"
     with pytest.raises(BadOption, match=f"--via cannot be 'smoke': {detail}"):
         target.from_argv(["--via=smoke"])
 

@@ -97,10 +97,11 @@ def _target(texts: dict[str, Any]) -> Target:
         wrong = "--host is missing."
     if texts["via"] == "local" and any(texts[name] for name in ("host", "user", "port")):
         wrong = "--via local means this machine: leave out --host, --user and --port."
-    found = target.from_texts(texts)
-    if found.via == "adb" and (found.user or found.port):
-        wrong = "A device that adb reaches needs neither --user nor --port."
     if wrong:
+        raise click.UsageError(wrong, click.get_current_context())
+    found = target.from_texts(texts)
+    if found.via == "adb" and (texts["user"] or texts["port"]):
+        wrong = "adb knows no user and no port of a device: leave out --user and --port."
         raise click.UsageError(wrong, click.get_current_context())
     return found
 
