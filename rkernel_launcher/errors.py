@@ -145,7 +145,7 @@ class BoardLost(Unreachable):
     remedy = "Check that the board is on and on this network, then try again."
 
 
-class AdbFailed(NobodyAnswers):
+class AdbFailed(Unreachable):
     """The adb server could not do what it was asked."""
 
     message = "adb could not reach {what}: {detail}."

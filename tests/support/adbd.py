@@ -64,10 +64,10 @@ class Device:
         self._adbd: subprocess.Popen[bytes] | None = None
         self.serial = serial
 
-    def run(self, *command: str) -> subprocess.Popen[bytes]:
+    def run(self, *words: str) -> subprocess.Popen[bytes]:
         """Start a program in the device's network; its stdout is a pipe."""
         return subprocess.Popen(
-            _within(self._network, *command),
+            _within(self._network, *words),
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -77,7 +77,7 @@ class Device:
         """Start adbd, and wait until it listens."""
         with self._log.open("wb") as log:
             self._adbd = subprocess.Popen(
-                _within(self._network, *_adbd()),
+                _within(self._network, *command(files())),
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -131,8 +131,8 @@ def _cable(network: subprocess.Popen[bytes], folder: Path) -> Iterator[int]:
         found.stop()
 
 
-def _within(network: subprocess.Popen[bytes], *command: str) -> list[str]:
-    return ["nsenter", f"--net=/proc/{network.pid}/ns/net", "--", *command]
+def _within(network: subprocess.Popen[bytes], *words: str) -> list[str]:
+    return ["nsenter", f"--net=/proc/{network.pid}/ns/net", "--", *words]
 
 
 @contextmanager
@@ -152,13 +152,31 @@ def server(environment: dict[str, str], folder: Path) -> Iterator[adbutils.AdbCl
         client.server_kill()
 
 
-def _adbd() -> list[str]:
-    """Return the command line of adbd."""
+def files(*architecture: str) -> Path:
+    """Return the folder of adbd and all that it needs.
+
+    Parameters: architecture, one of Debian's; without it, that of this machine.
+    """
     if debian.mirror() is None:
         skip_or_fail("no Debian mirror is named in /etc/apt")
-    root = kept(f"adbd-{SUITE}", lambda folder: debian.unpack(SUITE, folder, ["adbd"]))
+    options = [f"--architectures={name}" for name in architecture]
+    return kept(
+        "-".join(["adbd", SUITE, *architecture]),
+        lambda folder: debian.unpack(SUITE, folder, ["adbd"], *options),
+    )
+
+
+def command(root: Path, place: Path | None = None) -> list[str]:
+    """Return the command line of adbd.
+
+    Parameters: root, what `files` returned; place, where it lies when the command runs.
+    """
     (loader,) = root.glob("usr/lib*/ld-linux*")
-    (libraries,) = root.glob("usr/lib/*-linux-gnu")
-    path = f"{libraries}:{libraries}/android"
+    (libraries,) = root.glob("usr/lib/*-linux-gnu*")
+    path = ":".join(_at(file, root, place) for file in (libraries, libraries / "android"))
     program = root / "usr/lib/android-sdk/platform-tools/adbd"
-    return [str(loader), "--library-path", path, str(program)]
+    return [_at(loader, root, place), "--library-path", path, _at(program, root, place)]
+
+
+def _at(file: Path, root: Path, place: Path | None) -> str:
+    return str((place or root) / file.relative_to(root))
