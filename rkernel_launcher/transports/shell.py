@@ -1,4 +1,4 @@
-"""A program and its arguments, as one line for the shell that an account has."""
+"""Command lines for whatever shell an account on a host has."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 
 def line(words: Sequence[str]) -> str:
-    """Return the line that has a shell become the program; any POSIX shell reads it alike.
+    """Return a command line that becomes a program.
 
     Args:
-        words: The program and its arguments. A program in ~/ is in the account's home there.
+        words: The program, which may begin with `~/`, and its arguments.
     """
     program, *rest = words
     home = "~/" if program.startswith("~/") else ""  # left bare, for the shell to know
