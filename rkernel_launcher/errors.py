@@ -169,6 +169,54 @@ class BoardLost(Unreachable):
     remedy = "Check that the board is on and on this network, then try again."
 
 
+class AdbFailed(Unreachable):
+    """The adb server could not do what it was asked."""
+
+    message = "adb could not reach {what}: {detail}."
+    remedy = "Check that the device is on, and that adb devices lists it."
+
+
+class NoDevice(Unreachable):
+    """The adb server has no device."""
+
+    message = "adb finds no device."
+    remedy = (
+        "Plug the board in with a USB cable that carries data, and check that adbd runs on it. "
+        "For a board on the network use --host adb:HOST:PORT."
+    )
+
+
+class UnknownDevice(NoDevice):
+    """The adb server has no device of that name."""
+
+    message = "adb finds no device {name}, but only: {devices}."
+    remedy = "Check the name and the cable. For a board on the network use --host adb:HOST:PORT."
+
+
+class SeveralDevices(Unreachable):
+    """The adb server has several devices, and none was named."""
+
+    message = "adb finds several devices: {devices}."
+    remedy = "Name one of them with --host adb:NAME."
+
+
+class DeviceNotReady(Unreachable):
+    """The adb server has the device, but not for us, or not yet."""
+
+    message = "The device {name} is not ready: adb says {state}."
+    remedy = "Wait a moment. If that does not help, unplug the cable and plug it in again."
+
+
+class NoExec(Unreachable):
+    """The device's adbd starts no programs for us, and no rpyc service answers."""
+
+    message = "The adbd of {host} is too old to carry a program's bytes, and no rpyc service runs."
+    remedy = (
+        "Start MaixPy3's rpyc service on the board (python -c 'import maix.mjpg; "
+        "maix.mjpg.start()'), or update the board's adbd."
+    )
+
+
 class NoAgent(Unreachable):
     """What answers at the agent's port is not our agent, or nothing does."""
 
@@ -178,6 +226,16 @@ class AgentRefused(NoAgent):
 
     message = "{host} refused the connection to the agent's port {port}."
     remedy = "Check that no firewall blocks that port, or choose another port with --link-port."
+
+
+class AgentNotForwarded(AgentRefused):
+    """Nothing listens at the agent's port of this PC, to which something forwards the board's."""
+
+    message = "The rpyc service at {host} answers, but the agent's port {port} there refuses."
+    remedy = (
+        "If adb forward leads to the board, use --via adb, which needs no forwarded port. "
+        "If ssh -L does, use --via ssh."
+    )
 
 
 class AgentGone(NoAgent):
@@ -339,6 +397,16 @@ class SecondFactorNeeded(NotLetIn):
         "Let rkernel share a connection that you open: put ControlMaster auto, ControlPath "
         "~/.ssh/%C and ControlPersist 8h under Host {host} in ~/.ssh/config, and log in once in "
         "a terminal with ssh."
+    )
+
+
+class DeviceUnauthorized(NotLetIn):
+    """The device does not accept the key of this PC's adb."""
+
+    message = "The device {name} does not accept the key of this PC's adb."
+    remedy = (
+        "If it has a screen, accept the key there. Otherwise put the content of "
+        "~/.android/adbkey.pub into its list of keys."
     )
 
 
@@ -695,6 +763,30 @@ class NoProgram(OnThisPc):
 
     message = "This PC has no program {program}."
     remedy = "Install it, or check its name and PATH."
+
+
+class AdbMissing(OnThisPc):
+    """The package that talks to adb is not installed."""
+
+    message = "rkernel needs the package adbutils to reach a board over adb."
+    remedy = 'Run: pip install "rkernel[adb]"'
+
+
+class AdbUnusable(OnThisPc):
+    """The adb server does not run, and we cannot start it."""
+
+    message = "rkernel cannot use this PC's adb: {detail}."
+    remedy = "Install adb (apt install adb, or brew install android-platform-tools)."
+
+
+class DeviceForbidden(OnThisPc):
+    """This PC's user may not open the USB device."""
+
+    message = "You may not use the USB device {name} on this PC (adb says no permissions)."
+    remedy = (
+        "On Debian and Ubuntu, run: sudo apt install android-sdk-platform-tools-common, and "
+        "sudo adduser $USER plugdev. Then log in again, and plug the cable in again."
+    )
 
 
 class SshUnusable(OnThisPc):

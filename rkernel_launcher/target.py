@@ -17,6 +17,7 @@ from .options import FLAG, LOCAL_PATH, PORT, VARIABLE, Duration, Kind, option, r
 
 AGENT_PORT = 18813
 RPYC_PORT = 18812
+ADB = "adb:"  # begins a host that is a device, see `transports.adb`
 VIDEO_PORT = 18811  # MaixPy3's own MJPEG server uses it on the board
 
 _ADDRESS = re.compile(
@@ -28,7 +29,8 @@ _ADDRESS = re.compile(
 def split_host(text: str) -> tuple[str | None, str, int | None]:
     """Split `[USER@]HOST[:PORT]` into user, host and port.
 
-    The last @ separates the user, since the name of a user may contain one.
+    The last @ separates the user, since the name of a user may contain one. `adb:DEVICE` is a host
+    as it stands.
 
     Args:
         text: An address as people write it. An IPv6 address needs brackets if a port follows.
@@ -39,6 +41,10 @@ def split_host(text: str) -> tuple[str | None, str, int | None]:
     Raises:
         ValueError: The text has another form, or no such port exists.
     """
+    if text.startswith(ADB):
+        if text == ADB:
+            raise ValueError("it names no device")
+        return None, text, None
     user, at, address = text.rpartition("@")
     match = _ADDRESS.fullmatch(address)
     if match is None or (at and not user) or user.startswith("-") or address.startswith("-"):
@@ -49,7 +55,7 @@ def split_host(text: str) -> tuple[str | None, str, int | None]:
 
 def join_host(user: str | None, host: str, port: int | None) -> str:
     """Write user, host and port as `split_host` reads them."""
-    text = f"[{host}]" if ":" in host else host
+    text = f"[{host}]" if ":" in host and not host.startswith(ADB) else host
     return (f"{user}@" if user else "") + text + (f":{port}" if port else "")
 
 
@@ -71,13 +77,18 @@ class Target:
     A kernelspec can contain all of it: it holds no secret.
     """
 
-    host: str = option(_HOST, "", "The board's address.")
+    host: str = option(
+        _HOST,
+        "",
+        "The board's address. With --via adb: adb:SERIAL or adb:HOST:PORT; without it, the only "
+        "device.",
+    )
     user: str | None = option(_USER, None, "The account on the board.", in_argv=False)
     port: int | None = option(
         PORT, None, "The port of the board's SSH server or rpyc service.", in_argv=False
     )
     via: str = option(
-        options.choice("auto", "ssh", "command", "rpyc", "local"),
+        options.choice("auto", "ssh", "command", "adb", "rpyc", "local"),
         "auto",
         "How to reach the board. With local, this machine plays the board.",
     )
@@ -167,7 +178,8 @@ class Target:
     @property
     def name(self) -> str:
         """What people call the board."""
-        return self.host or self.command or "this machine"
+        nobody = "the only adb device" if self.via == "adb" else "this machine"
+        return self.host or self.command or nobody
 
 
 OPTIONS = options.declared(Target)
@@ -186,7 +198,14 @@ def from_texts(texts: Mapping[str, Any]) -> Target:
     """
     values = options.read(OPTIONS, texts)
     user, port = values.pop("user", None), values.pop("port", None)
-    if host := values.get("host"):
+    host, via = values.get("host", ""), values.get("via", "auto")
+    if host and (via == "adb" or host.startswith(ADB)):
+        if via not in ("auto", "adb"):
+            raise BadOption(
+                option="--host", value=host, detail=f"--via {via} reaches no adb device"
+            )
+        values |= {"via": "adb", "host": ADB + host.removeprefix(ADB)}
+    elif host:
         host_user, values["host"], host_port = split_host(host)
         values |= {"user": user or host_user, "port": port or host_port}
     return Target(**values)

@@ -35,6 +35,8 @@ def main(marker: str, key: str, size: int, packages: List[str], peer_timeout: fl
     incoming = os.fdopen(os.dup(0), "rb", 0)
     outgoing = os.fdopen(os.dup(1), "wb", 0)
     # From here on, what the board's own code prints or reads stays out of the stream.
+    if os.path.sameopenfile(1, 2):  # as over adb, which mixes stdout and stderr
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 

@@ -73,6 +73,7 @@ _MODULES = [
 _MAX_NOISE = 1 << 16  # Bytes that a board's shell may print before we give up.
 _NO_INPUT = 78  # what our own line exits with when its stdin is closed
 _NO_COMMAND = (126, 127)  # The statuses of a POSIX shell for: cannot be run, not found.
+_NOT_FOUND = ("not found", "inaccessible")  # What shells say of it, where no status comes.
 
 
 def open_session(start: Start, python: str, timeout: float) -> Session:
@@ -220,7 +221,7 @@ def _failure(stream: Stream, said: str) -> errors.RkernelError:
     last = (stderr.strip() or said.strip()).rpartition("\n")[2]
     if status == _NO_INPUT:
         return errors.NoInput()
-    if status in _NO_COMMAND:
+    if status in _NO_COMMAND or (status is None and any(words in last for words in _NOT_FOUND)):
         return errors.NoPython(detail=escape_controls(last) or f"status {status}")
     return errors.FirstStageFailed(detail=escape_controls(last) or f"it ended with status {status}")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from typing import Protocol
 
+from .. import errors
 from ..transports.stream import Dial, Start, Stream
 from . import bootstrap
 from .agent_endpoint import AgentEndpoint
@@ -80,17 +82,19 @@ class PortConnector:
         service: The port of the rpyc service.
         host: The board's name for people.
         agent_port: Where the agent is to listen.
+        interface: The address there.
     """
 
     dial: Dial
     service: int
     host: str
     agent_port: int
+    interface: str = "0.0.0.0"
 
     @property
     def bind(self) -> str:
         """Where the agent is to listen for us."""
-        return f"0.0.0.0:{self.agent_port}"
+        return f"{self.interface}:{self.agent_port}"
 
     def open_session(self) -> Session:
         """Begin a session with the board's rpyc service."""
@@ -107,4 +111,15 @@ class PortConnector:
     def redial(self, agent: AgentEndpoint) -> Stream:
         """Connect to the agent's port."""
         assert agent.port is not None
-        return self.dial(agent.port)
+        try:
+            return self.dial(agent.port)
+        except errors.PortRefused as error:
+            refused = errors.AgentNotForwarded if _is_this_pc(self.host) else errors.AgentRefused
+            raise refused(host=self.host, port=agent.port) from error
+
+
+def _is_this_pc(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

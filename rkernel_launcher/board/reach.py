@@ -8,6 +8,7 @@ from dataclasses import replace
 from .. import errors
 from ..target import RPYC_PORT, Target
 from ..transports import command, local, rpyc, ssh
+from ..transports.adb import client as adb
 from ..transports.prompts import Prompts
 from ..transports.stream import Start
 from .board import Board
@@ -30,8 +31,8 @@ def reach(target: Target, prompts: Prompts | None = None) -> Board:
         RkernelError: The reason, a subclass of Unreachable, NotLetIn, BoardCannot, BoardBroken or
             OnThisPc.
     """
-    if target.via == "auto":
-        return _by_itself(target, prompts)
+    if target.via in _CHOICES:
+        return _CHOICES[target.via](target, prompts)
     return Board.open(target, _CONNECTORS[target.via](target, prompts))
 
 
@@ -90,6 +91,30 @@ def _by_itself(target: Target, prompts: Prompts | None) -> Board:
             raise errors.NoTransport(host=target.host, **reasons) from error
         raise refused from error
 
+
+def _over_adb(target: Target, prompts: Prompts | None) -> Board:
+    """Run our programs on a device, or use its rpyc service if its adbd is too old for that.
+
+    Raises:
+        NoExec: It is, and no rpyc service answers.
+        RkernelError: What adb's transport raises, and what a session raises.
+    """
+    target = replace(target, host=adb.find(target.host))  # the only device, by its name
+    try:
+        return Board.open(target, _over_streams(adb.transport)(target, None))  # it asks nothing
+    except errors.NoExec as error:
+        dial = adb.dial(target, None)
+        ports = PortConnector(dial, RPYC_PORT, target.host, target.link_port, "127.0.0.1")
+        try:
+            return Board.open(target, ports)
+        except (errors.NobodyAnswers, errors.NotRpyc):
+            raise error from None
+
+
+_CHOICES: dict[str, Callable[[Target, Prompts | None], Board]] = {
+    "auto": _by_itself,
+    "adb": _over_adb,
+}
 
 _REASONS: dict[type[errors.RkernelError], str] = {
     errors.PortRefused: "refused",

@@ -16,8 +16,7 @@ CONNECT_SECONDS = 15.0
 def dial(target: Target, prompts: Prompts | None) -> Dial:
     """Return what connects to a port of a board.
 
-    What it raises: UnknownHost, ConnectTimeout; PortRefused for the rpyc service, AgentRefused for
-    any other port.
+    What it raises: UnknownHost, ConnectTimeout, PortRefused.
     """
 
     def connect(port: int) -> Stream:

@@ -162,6 +162,10 @@ def test_a_key_is_a_file_of_this_pc(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("[fe80::1%usb0]:2222", None, "fe80::1%usb0", 2222),
         ("me@[::1]", "me", "::1", None),
         ("fe80::1:22", None, "fe80::1:22", None),
+        ("adb:20080411", None, "adb:20080411", None),
+        ("adb:192.168.43.44:5555", None, "adb:192.168.43.44:5555", None),
+        ("adb:[fe80::1]:5555", None, "adb:[fe80::1]:5555", None),
+        ("adb:usb:1-4.2", None, "adb:usb:1-4.2", None),
     ],
 )
 def test_hosts(said: str, user: str | None, host: str, port: int | None) -> None:
@@ -169,6 +173,11 @@ def test_hosts(said: str, user: str | None, host: str, port: int | None) -> None
     assert target.split_host(target.join_host(user, host, port)) == (user, host, port)
     wanted = added("--host", said)
     assert (wanted.user, wanted.host, wanted.port) == (user, host, port)
+
+
+def test_a_device_is_reached_over_adb() -> None:
+    assert added("--host", "adb:20080411").via == "adb"
+    assert added("--via", "adb").name == "the only adb device"
 
 
 def test_user_and_port_of_their_own_win() -> None:
@@ -243,7 +252,7 @@ def test_add_and_the_launcher_refuse_in_the_same_words(flag: str, text: str, det
 
 
 def test_the_launcher_refuses_what_add_does_not_offer() -> None:
-    detail = "use one of auto, ssh, command, rpyc, local"
+    detail = "use one of auto, ssh, command, adb, rpyc, local"
     with pytest.raises(BadOption, match=f"--via cannot be 'smoke': {detail}"):
         target.from_argv(["--via=smoke"])
 

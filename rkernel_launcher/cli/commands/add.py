@@ -93,13 +93,17 @@ def _target(texts: dict[str, Any]) -> Target:
     wrong = ""
     if texts["via"] == "command" and not texts["command"]:
         wrong = "--command is missing."
-    if texts["via"] not in ("local", "command") and not texts["host"]:
+    if texts["via"] not in ("local", "command", "adb") and not texts["host"]:
         wrong = "--host is missing."
     if texts["via"] == "local" and any(texts[name] for name in ("host", "user", "port")):
         wrong = "--via local means this machine: leave out --host, --user and --port."
     if wrong:
         raise click.UsageError(wrong, click.get_current_context())
-    return target.from_texts(texts)
+    found = target.from_texts(texts)
+    if found.via == "adb" and (texts["user"] or texts["port"]):
+        wrong = "adb knows no user and no port of a device: leave out --user and --port."
+        raise click.UsageError(wrong, click.get_current_context())
+    return found
 
 
 def _check_name(name: str, yes: bool, attended: bool) -> None:

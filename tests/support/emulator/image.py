@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import debian
 from tests.support.cache import KEPT, kept
 
 SUITES = ("bookworm", "trixie")
@@ -142,7 +143,7 @@ def available() -> str | None:
         return None
     if os.geteuid() != 0:
         return "the emulated board's image is built as root"
-    if not _mirror():
+    if not debian.mirror():
         return "no Debian mirror is named in /etc/apt"
     return None
 
@@ -162,24 +163,15 @@ def _name(suite: str) -> str:
     return f"board-{suite}-{recipe[:16]}"
 
 
-def _mirror() -> str | None:
-    """Find the Debian mirror in apt's sources, in either of their formats."""
-    folder = Path("/etc/apt")
-    files = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*.[ls]*"))]
-    text = "\n".join(file.read_text() for file in files if file.is_file())
-    lines = re.findall(r"^(?:URIs:|deb(?:\s+\[.*?\])?)\s+(\S+)", text, re.MULTILINE)
-    return next((uri for uri in lines if re.search(r"/debian/?$", uri)), None)
-
-
 def _make(suite: str, image: Path) -> None:
     # The board's files lie inside those of a Debian of this machine's own architecture, whose
     # Python, being of the same suite, writes just the .pyc files that the board's would write.
     scratch = image.parent
     native, root = scratch / "native", scratch / "native" / "board"
     image.mkdir()
-    _unpack(suite, native, ["base-files", "python3"])
+    debian.unpack(suite, native, ["base-files", "python3"])
     links = 'for d in bin sbin lib; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
-    _unpack(suite, root, PACKAGES, "--architectures=armhf", f"--setup-hook={links}")
+    debian.unpack(suite, root, PACKAGES, "--architectures=armhf", f"--setup-hook={links}")
     (kernel,) = (root / "boot").glob("vmlinuz-*")
     kernel.rename(image / "vmlinuz")
     _write_initramfs(root, scratch / "initramfs", image / "initramfs")
@@ -187,12 +179,6 @@ def _make(suite: str, image: Path) -> None:
     _write_keys(root, image)
     _compile(native)
     _run("mke2fs", "-q", "-t", "ext4", "-d", root, image / "rootfs.ext4", "1G")
-
-
-def _unpack(suite: str, folder: Path, packages: list[str], *options: str) -> None:
-    source = f"deb {_mirror()} {suite} main"
-    include = f"--include={','.join(packages)}"
-    _run("mmdebstrap", "--quiet", "--variant=extract", include, *options, suite, folder, source)
 
 
 def _write_initramfs(root: Path, scratch: Path, target: Path) -> None:

@@ -38,14 +38,20 @@ KERNEL = {
     "away": None,
     "lease": 3600.0,
 }
-AGENT = {"pid": 6, "port": 40000, "socket": "/run/user/1/link", "token": "00ff" * 16}
+AGENT = {
+    "pid": 6,
+    "port": 40000,
+    "socket": "/run/user/1/link",
+    "machine": "board",
+    "token": "00ff" * 16,
+}
 WHOLE: dict[type[Any], Any] = {
     Done: {},
     answers.Installed: {"installed": True},
     Facts: json.loads(json.dumps(facts.collect())),  # this machine's, from the board's own code
     answers.PythonVersion: {"version": "3.11"},
     Agent: AGENT,
-    answers.Agents: {"agents": [AGENT, AGENT]},
+    answers.Agents: {"machine": "board", "agents": [AGENT, AGENT]},
     Kernel: KERNEL,
     answers.AgentWithKernels: {**AGENT, "kernels": [KERNEL]},
     AgentsWithKernels: {"agents": [{**AGENT, "kernels": [KERNEL]}, {**AGENT, "kernels": None}]},

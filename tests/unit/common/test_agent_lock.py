@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -52,7 +53,8 @@ def test_what_an_agent_writes_can_be_read_while_it_is_there(lock: AgentLock) -> 
     reader = AgentLock("c0de", "127.0.0.1:0")
     assert reader.read_state() is None, "it is just starting"
     lock.write_state({"port": 1, "token": "00"})
-    assert reader.read_state() == {"port": 1, "token": "00", "socket": reader.socket}
+    where = {"socket": reader.socket, "machine": os.uname().nodename}
+    assert reader.read_state() == {"port": 1, "token": "00", **where}
     assert {mode(path) for path in Path(lock.folder).iterdir()} == {0o600}
     lock.release()
     assert reader.read_state() is None, "an agent that has gone did not take its state with it"
@@ -117,5 +119,5 @@ def test_what_is_no_agents_folder_is_passed_over(folder: Path, lock: AgentLock) 
     lock.write_state(state)
     stray = folder / "run" / "rkernel" / "stray"
     stray.touch()
-    assert {**state, "socket": lock.socket} in agents()
+    assert {**state, "socket": lock.socket, "machine": os.uname().nodename} in agents()
     assert stray.exists()
