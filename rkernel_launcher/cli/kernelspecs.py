@@ -59,7 +59,8 @@ def find() -> dict[str, Entry]:
 
 def default_name(target: Target) -> str:
     """Return the name for a board's kernel when the user gives none."""
-    return "rkernel-" + re.sub(r"[^a-z0-9._-]", "-", (target.host or target.via).lower())
+    place = (target.host or target.command or target.via).lower()
+    return "rkernel-" + re.sub(r"[^a-z0-9._-]", "-", place).strip("-")
 
 
 def default_display_name(name: str, target: Target, facts: Facts | None) -> str:
@@ -71,7 +72,8 @@ def default_display_name(name: str, target: Target, facts: Facts | None) -> str:
         facts: What the board is, if that is known.
     """
     python = [".".join(facts.python.split(".")[:2])] if facts else []
-    places = dict.fromkeys(filter(None, (facts and facts.hostname, target.host)))
+    known_as = target.host or target.command
+    places = dict.fromkeys(filter(None, (facts and facts.hostname, known_as)))
     host, *address = places or ["this machine"]
     text = escape_controls(" ".join(["Python", *python, "on", host]))
     text += f" ({address[0]})" if address else ""
@@ -113,7 +115,7 @@ def make(name: str, display_name: str, target: Target, facts: Facts | None) -> d
     start, rest = spec["argv"][1:3], spec["argv"][3:]
     own = facts.packages if facts and target.ipykernel != "bundled" else {}
     metadata = {
-        "host": target.host,
+        "host": target.host or target.command or "",
         "via": target.via,
         "model": facts.model if facts else "",
         "machine": facts.machine if facts else "",

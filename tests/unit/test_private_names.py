@@ -134,28 +134,29 @@ NAMES = {
         rpyc.core.consts.MSG_REPLY
         rpyc.core.consts.MSG_REQUEST
     """,
-    "rkernel_launcher/transports/old_ssh/auth.py": """
-        paramiko.Transport.auth_timeout
+    "rkernel_launcher/transports/paramiko/channels.py": """
+        paramiko.Channel.status_event
     """,
-    "rkernel_launcher/transports/old_ssh/client.py": """
+    "rkernel_launcher/transports/paramiko/connection.py": """
         paramiko.Transport.banner_timeout
         paramiko.Transport.handshake_timeout
         paramiko.Transport.packetizer
         paramiko.Transport.remote_version
+        paramiko.Transport.sock
         paramiko.packet.Packetizer.complete_handshake
     """,
-    "rkernel_launcher/transports/old_ssh/keys.py": """
-        paramiko.AgentKey.agent
-        paramiko.AgentKey.blob
-        paramiko.AgentKey.comment
-        paramiko.AgentKey.sign_ssh_data
+    "rkernel_launcher/transports/paramiko/keys.py": """
+        paramiko.agent.AgentSSH._send_message
+    """,
+    "rkernel_launcher/transports/paramiko/login.py": """
+        paramiko.Transport._auth_trigger
+        paramiko.Transport._send_message
+        paramiko.Transport.auth_handler
+        paramiko.auth_handler.AuthHandler._finalize_pubkey_algorithm
     """,
     "rkernel_launcher/transports/prompts.py": """
         keyring.backends.fail.Keyring
         keyring.backends.null.Keyring
-    """,
-    "rkernel_launcher/transports/old_ssh/transport.py": """
-        paramiko.Transport.sock
     """,
     "rkernel_launcher/cli/trial.py": """
         jupyter_client.manager.KernelManager.kernel_spec

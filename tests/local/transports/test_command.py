@@ -7,11 +7,10 @@ import os
 import pwd
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -20,7 +19,7 @@ import pytest
 from rkernel_launcher import errors
 from rkernel_launcher.transports import command
 from tests.support import slurm
-from tests.support.boards import Board
+from tests.support.boards import Board, wait_until
 from tests.support.commands import assert_refused, rkernel
 from tests.support.kernels import Frontend, started
 from tests.support.requirements import skip_or_fail
@@ -44,20 +43,50 @@ def added(home: Board, said: str, *options: str) -> Iterator[Frontend]:
         yield kernel
 
 
+class Carrier:
+    """A command that carries bytes itself, as ssh and docker do, and that a test can end.
+
+    Args:
+        folder: Where its script goes.
+        run: What it runs with a pipe as stdin and another as stdout.
+        first: What it does before.
+    """
+
+    def __init__(self, folder: Path, run: str, first: str = ":") -> None:
+        self.script = folder / "carrier"
+        self._pids = folder / "pids"
+        self._pids.touch()
+        self._ended = 0
+        self.script.write_text(f"#!/bin/sh\n{first}\necho $$ >>{self._pids}\ncat | {run} | cat\n")
+        self.script.chmod(0o755)
+
+    def end(self) -> None:
+        """End what carries the bytes now."""
+        pids = self._pids.read_text().split()
+        self._ended = len(pids)
+        for child in psutil.Process(int(pids[-1])).children():
+            with suppress(psutil.NoSuchProcess):  # one ends when its neighbour does
+                if child.name() == "cat":
+                    child.kill()
+
+    def wait_for_another(self) -> None:
+        """Wait until the command has been started again."""
+        started = lambda: len(self._pids.read_text().split()) > self._ended  # noqa: E731
+        wait_until(started, "the command is started again", LIMIT)
+
+
 # --- what a kernel over a command can do ----------------------------------------------------------
 
 
 def test_no_line_is_lost_when_the_command_is_ended(home: Board) -> None:
     """The command runs again for each connection; the agent listens at no port."""
-    script = home.folder / "carrier"
-    script.write_text(f'#!/bin/sh\necho $$ >>{home.folder}/pids\nexec "$@"\n')
-    script.chmod(0o755)
-    with added(home, str(script), *HERE) as kernel:
+    carrier = Carrier(home.folder, '"$@"')
+    with added(home, str(carrier.script), *HERE) as kernel:
         number = kernel.send(COUNT)
         begun = kernel.until_printed("20\n")
         for line in (40, 60):
-            pid = int((home.folder / "pids").read_text().split()[-1])
-            os.kill(pid, signal.SIGKILL)
+            carrier.end()
+            carrier.wait_for_another()
             begun += kernel.until_printed(f"{line}\n")
         published = [*begun, *kernel.finish(number).published]
         texts = [
@@ -86,37 +115,27 @@ def test_the_other_commands_work_as_ever(home: Board) -> None:
 
 
 def test_another_machine_is_never_given_a_second_kernel(home: Board) -> None:
-    """Two UTS namespaces stand in for two machines: what differs is the name and the agents."""
+    """Namespaces stand in for two machines: what differs is the name, and where agents listen."""
     if os.geteuid() != 0:
         skip_or_fail("another name of this machine needs root")
-    script = home.folder / "carrier"
-    choice = home.folder / "node"
-    script.write_text(
-        f"#!/bin/sh\nread node run <{choice}\necho $$ >{home.folder}/pid\n"
-        "exec unshare --uts env XDG_RUNTIME_DIR=$run sh -c "
-        '\'hostname "$0"; exec "$@"\' $node "$@"\n'
+    choice, run = home.folder / "node", home.folder / "run"
+    enter = f'mount --bind {run}-$0 {run}; hostname $0; exec "$@"'
+    carrier = Carrier(
+        home.folder,
+        f'unshare --uts --mount sh -c {shlex.quote(enter)} $node "$@"',
+        f"read node <{choice}",
     )
-    script.chmod(0o755)
+    run.mkdir(mode=0o700, exist_ok=True)
     for node in ("node1", "node2"):
-        (home.folder / f"run-{node}").mkdir(mode=0o700)
-    choice.write_text(f"node1 {home.folder}/run-node1\n")
-    try:
-        with added(home, str(script), *HERE) as kernel:
-            assert kernel.value("__import__('os').uname().nodename") == "'node1'"
-            choice.write_text(f"node2 {home.folder}/run-node2\n")
-            os.kill(int((home.folder / "pid").read_text()), signal.SIGKILL)
-            assert kernel.wait_for_end(LIMIT) == 1
-            assert "now leads to the machine node2, but the kernel runs on node1" in kernel.said()
-    finally:
-        mark = f"XDG_RUNTIME_DIR={home.folder}/run-"
-        for process in psutil.process_iter():
-            try:
-                ours = any(f"{k}={v}".startswith(mark) for k, v in process.environ().items())
-            except psutil.Error:
-                continue
-            if ours and "board_agent" in " ".join(process.cmdline()):
-                process.terminate()
-                process.wait(LIMIT)
+        Path(f"{run}-{node}").mkdir(mode=0o700)
+    choice.write_text("node1\n")
+    with added(home, str(carrier.script), *HERE) as kernel:
+        assert kernel.value("__import__('os').uname().nodename") == "'node1'"
+        choice.write_text("node2\n")
+        carrier.end()
+        assert kernel.wait_for_end(LIMIT) == 1
+        told = errors.OtherMachine.message.format(host=carrier.script, now="node2", before="node1")
+        assert told in kernel.said()
 
 
 # --- recipes --------------------------------------------------------------------------------------
@@ -157,6 +176,8 @@ def test_a_container(home: Board) -> None:
             [inside] = psutil.Process(box.pid).children()
             with added(home, f"nsenter --target {inside.pid} --all", *HERE) as kernel:
                 assert kernel.value("__import__('os').uname().nodename") == "'box'"
+            run = rkernel("remove", "there", "--purge")
+            assert (run.returncode, run.stderr) == (0, "")
         finally:
             box.kill()
 
