@@ -54,7 +54,7 @@ def test_an_agent_that_accepts_nobody_is_another_thing(tmp_path: Path) -> None:
         deaf.bind(path)
         deaf.listen(0)
         stack.enter_context(socket.socket(socket.AF_UNIX)).connect(path)  # so it is full
-        with pytest.raises(errors.NoHandover, match="EAGAIN|ETIMEDOUT"):
+        with pytest.raises(errors.NoHandover, match=r"EAGAIN|ETIMEDOUT"):
             dialled(endpoint(tmp_path / "link"))
 
 
