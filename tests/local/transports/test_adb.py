@@ -17,7 +17,6 @@ import pytest
 
 from rkernel_launcher import errors
 from rkernel_launcher.board import bootstrap, reach
-from rkernel_launcher.board.agent_endpoint import AgentEndpoint
 from rkernel_launcher.target import RPYC_PORT, Target
 from rkernel_launcher.transports.adb import client as adb
 from tests.support import adbd, boards
@@ -270,12 +269,14 @@ def test_an_old_adbd_is_reached_over_its_rpyc_service(old: Pc) -> None:
     with old.running(SERVICE, RPYC_PORT):
         run = rkernel("add", "--via", "adb", *CHECKED, "--link-port", port, "--name", "old")
         printed(run)
-        board = reach.reach(replace(old.target, link_port=int(port)))
-        with closing(board):
+        with closing(reach.reach(replace(old.target, link_port=int(port)))) as board:
+            board.prepare()
+            agent = board.start_agent()
             assert board.connector.bind == f"127.0.0.1:{port}"
-            with pytest.raises(errors.AgentRefused, match=r"port 1\."):
-                board.redial(AgentEndpoint(1, "", b""))
-        old.board.end_agents()
+            board.redial(agent).close()
+            old.board.end_agents()
+            with pytest.raises(errors.AgentRefused, match=port):
+                board.redial(agent)
 
 
 def test_an_old_adbd_without_rpyc(old: Pc) -> None:
