@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import os_support
-from ..errors import NotSupportedHere
+from ..errors import NoProgram, NoPython, NotSupportedHere
 from ..target import Target
 from . import process
 from .prompts import Prompts
@@ -26,6 +26,9 @@ def transport(target: Target, prompts: Prompts | None) -> Start:
     def start(words: Sequence[str], first: bytes, timeout: float) -> Stream:
         python, *rest = words
         python = str(Path(python).expanduser()) if target.python else sys.executable
-        return process.start([python, *rest], first, timeout)
+        try:
+            return process.start([python, *rest], first, timeout)
+        except NoProgram as error:
+            raise NoPython(detail=f"there is no {python}") from error
 
     return start

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import ssh_settings
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 30.0  # seconds for what takes a moment on this machine; see Board.slowness
 
@@ -128,10 +130,12 @@ def environment(folder: Path) -> dict[str, str]:
         for k, v in os.environ.items()
         if not k.startswith(("JUPYTER", "JPY_", "IPYTHON", "PYTEST", "SSH_"))
     }
-    for name in ("home", "run"):
+    for name in ("home", "run", "bin"):
         (folder / name).mkdir(mode=0o700)
+    ssh_settings.give_home(folder / "bin" / "ssh", folder / "home")
     return {
         **kept,
+        "PATH": f"{folder}/bin:{os.environ['PATH']}",
         "HOME": f"{folder}/home",
         "IPYTHONDIR": f"{folder}/home/ipython",
         "JUPYTER_CONFIG_DIR": f"{folder}/home/jupyter/config",

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
+
+# ssh takes its home from the passwd database, and so an account's, not a test's.
+_SSH = """\
+#!/bin/sh
+settings=none
+[ -e {home}/.ssh/config ] && settings={home}/.ssh/config
+exec {ssh} -F $settings -o UserKnownHostsFile={home}/.ssh/known_hosts \\
+    -o IdentityFile={home}/.ssh/id_ed25519 "$@"
+"""
+
+
+def give_home(script: Path, home: Path) -> None:
+    """Write a script that runs this machine's ssh with the settings, keys and hosts of a home."""
+    script.write_text(_SSH.format(ssh=shutil.which("ssh") or "ssh", home=home))
+    script.chmod(0o755)
 
 
 def add_host(

@@ -9,11 +9,10 @@ import http.server
 import json
 import os
 import socket
-import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from board_agent.link.handshake import AgentHandshake as Handshake
 from board_agent.link.link import Link
 from rkernel_launcher import errors
 from rkernel_launcher.board import agent_archive, reach
+from rkernel_launcher.board.agent_endpoint import AgentEndpoint
 from rkernel_launcher.errors import RkernelError
 from rkernel_launcher.target import Target
 from tests.support.boards import Board, wait_until
@@ -122,7 +122,9 @@ def test_a_host_that_does_not_answer(home: Board) -> None:
     (folder / "config").write_text("ConnectTimeout 1\n")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         options = ["--via", "ssh", "--host", f"127.0.0.1:{silent.getsockname()[1]}"]
-        refused(home, errors.ConnectTimeout, *options, words="within 1 s")
+        refused(home, errors.SshSilent, *options, words="says nothing")
+        embedded = [*options, "--ssh", "paramiko"]
+        refused(home, errors.ConnectTimeout, *embedded, words="within 1 s")
 
 
 def test_an_rpyc_port_that_speaks_http(home: Board) -> None:
@@ -272,13 +274,12 @@ def test_a_token_that_the_agent_does_not_know(home: Board) -> None:
 
 
 def test_an_agents_port_that_nobody_listens_at(home: Board) -> None:
-    reached = reach.reach(Target(via="local"))
     port = unused_port()
-    try:
-        with pytest.raises(errors.AgentRefused, match=str(port)):
-            reached.connect(port)
-    finally:
-        reached.close()
+    agent = AgentEndpoint(port, "", "", b"")
+    with slave_service() as service:
+        reached = reach.reach(Target(via="rpyc", host="127.0.0.1", port=service))
+        with pytest.raises(errors.AgentNotForwarded, match=str(port)):
+            reached.connect(agent)
 
 
 def says(data: bytes) -> Peer:
@@ -292,9 +293,8 @@ def says(data: bytes) -> Peer:
 
 
 def hangs_up_hard(sock: socket.socket, token: bytes) -> None:
-    """Hear a hello, and reset the connection."""
-    sock.recv(HELLO, socket.MSG_WAITALL)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    """Hear the beginning of a hello, and reset the connection."""
+    sock.recv(1)  # and what is not read resets it
 
 
 def breaks_off(sock: socket.socket, token: bytes) -> None:
@@ -363,21 +363,27 @@ def test_what_is_not_our_agent(
 def false_agent(peer: Peer) -> Iterator[None]:
     """Take the agent's lock on this machine, and let `peer` deal with who connects."""
     token = os.urandom(32)
-    lock = AgentLock(agent_archive.version(), "127.0.0.1:0")
+    lock = AgentLock(agent_archive.version(), "")
     assert lock.acquire()
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(lock.socket)
+    listener.listen()
     listener.settimeout(LIMIT)
 
     def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(LIMIT)
-            peer(connection, token)
+        program, _ = listener.accept()
+        with program:
+            _, descriptors, _, _ = socket.recv_fds(program, 1, 3)
+        with ExitStack() as stack:
+            for descriptor in descriptors[1:]:
+                stack.callback(os.close, descriptor)
+            stream = stack.enter_context(socket.socket(fileno=descriptors[0]))
+            stream.settimeout(LIMIT)
+            peer(stream, token)
 
     thread = threading.Thread(target=serve)
     try:
-        port = listener.getsockname()[1]
-        lock.write_state({"pid": os.getpid(), "port": port, "token": token.hex()})
+        lock.write_state({"pid": os.getpid(), "port": None, "token": token.hex()})
         thread.start()
         yield
         thread.join(LIMIT)

@@ -16,7 +16,7 @@ POSIX = ("fcntl", "grp", "pty", "pwd", "resource", "termios", "tty")
         "rkernel_launcher.launcher.launcher",
         "rkernel_launcher.cli.main",
         "rkernel_launcher.__main__",
-        "rkernel_launcher.transports.ssh.client",
+        "rkernel_launcher.transports.paramiko.client",
     ],
 )
 def test_the_pcs_modules_need_no_posix_ones(module: str) -> None:
