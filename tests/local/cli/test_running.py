@@ -20,6 +20,7 @@ from rkernel_launcher.target import Target
 from tests.support import agents
 from tests.support.boards import Board, wait_until
 from tests.support.commands import argv, assert_refused, rkernel
+from tests.support.handovers import HandedOver
 from tests.support.kernels import Frontend, is_idle, launched, started
 
 READY = 60.0  # seconds
@@ -191,7 +192,7 @@ def test_what_a_board_says_cannot_steer_the_terminal(home: Board) -> None:
             facts["port"],
             bytes.fromhex(facts["token"]),
         )
-        with agents.Session(agent) as other:
+        with HandedOver(agent) as other:
             other.start(key="other", owner="\x1b]0;owned\x07\x9b2J\u202e", lease=0)
             for arguments in (["ps", "pi"], ["ps", "pi", "--json"]):
                 run = rkernel(*arguments)
