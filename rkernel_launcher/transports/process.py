@@ -179,7 +179,8 @@ class _Program:
                 self._stderr = (self._stderr + data)[-MAX_STDERR:]
                 lines, end, line = (line + data).rpartition(b"\n")
                 if end and self.attendant is not None:
-                    self.attendant.hear((lines + end).decode("utf-8", "replace"))
+                    said = _STATUS.sub(b"", lines + end)
+                    self.attendant.hear(said.decode("utf-8", "replace"))
 
 
 def _orphan(

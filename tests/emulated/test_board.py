@@ -97,11 +97,8 @@ def test_the_agent_listens_where_it_must_and_nowhere_else(
     board: Armv7l, added: Added, kernel: Frontend
 ) -> None:
     (process,) = board.kernels()
-    ((address, port),) = listening(board, board.agent_of(process))
-    if added.via == "ssh":
-        assert address == "127.0.0.1"
-    else:
-        assert (address, port) == ("0.0.0.0", board.link_port)
+    anywhere = [] if added.via == "ssh" else [("0.0.0.0", board.link_port)]
+    assert list(listening(board, board.agent_of(process))) == anywhere
     # some versions of ipykernel have a port of their own, for what cells fork off
     assert {address for address, _ in listening(board, process)} <= {"127.0.0.1"}
 

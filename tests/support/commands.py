@@ -75,7 +75,7 @@ def at_terminal(answers: list[str], *arguments: str) -> Run:
                 said[key.fileobj] += data  # type: ignore[index]
                 if not data:
                     ready.unregister(key.fileobj)
-                elif data.endswith(b" ") and said[key.fileobj].endswith(b": "):  # type: ignore[index]
+                elif said[key.fileobj].endswith((b": ", b"? ")):  # type: ignore[index]
                     assert answers, f"a question too many: {said}"
                     keyboard.write(answers.pop(0).encode() + b"\n")
         status = process.wait(LIMIT)
