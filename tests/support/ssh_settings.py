@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,9 +17,15 @@ exec {ssh} -F $settings -o UserKnownHostsFile={home}/.ssh/known_hosts \\
 """
 
 
+def real_ssh() -> str:
+    """Return the path of this machine's own ssh."""
+    places = [place for place in os.environ["PATH"].split(os.pathsep) if "/rk-" not in place]
+    return shutil.which("ssh", path=os.pathsep.join(places)) or "ssh"
+
+
 def give_home(script: Path, home: Path) -> None:
     """Write a script that runs this machine's ssh with the settings, keys and hosts of a home."""
-    script.write_text(_SSH.format(ssh=shutil.which("ssh") or "ssh", home=home))
+    script.write_text(_SSH.format(ssh=real_ssh(), home=home))
     script.chmod(0o755)
 
 

@@ -62,7 +62,9 @@ def read(program: Program, destination: Sequence[str], host: str) -> Settings:
     Raises:
         SshConfigBroken: The settings cannot be understood.
     """
-    argv = [*program.argv, "-G", "-T", *destination, "--", host]
+    # a setting that ssh refuses where no command follows; older ones do not have it
+    whole = ["-o", "ForkAfterAuthentication=no"] if program.version >= (8, 7) else []
+    argv = [*program.argv, "-G", "-T", *whole, *destination, "--", host]
     try:
         run = subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
