@@ -9,7 +9,14 @@ from tests.support.emulator.image import SUITES, available
 
 from .support import table
 from .support.boards import emulated
-from .support.contenders import BY_HAND, OTHERS, OURS, OVER_RPYC
+from .support.contenders import (
+    BY_HAND,
+    OTHERS,
+    OURS,
+    OVER_COMMAND,
+    OVER_PARAMIKO,
+    OVER_RPYC,
+)
 from .support.header import header
 from .support.measures import ALONE, IDLE, IN_TURN
 from .support.rounds import run
@@ -18,6 +25,7 @@ ROUNDS = 5
 IDLE_SECONDS = 60.0
 QUICK_IDLE_SECONDS = 10.0
 MORE = "Other measurements: python -m benchmarks link, python -m benchmarks soak."
+OTHER_TRANSPORTS = [OVER_PARAMIKO, OVER_COMMAND, OVER_RPYC]
 MEASURES = [*IN_TURN, *ALONE, *IDLE]
 
 
@@ -43,10 +51,12 @@ def main(arguments: list[str]) -> int:
     load = os.getloadavg()[0]
     with emulated(options.suite, options.memory) as board:
         first = header(board, options.suite, options.memory, load)
-        ours = run(board, [BY_HAND, OURS, OVER_RPYC], wanted, rounds, idle)
+        ours = run(board, [BY_HAND, OURS, *OTHER_TRANSPORTS], wanted, rounds, idle)
         # The others apart, since some keep the board busy, and a small one has no memory for all.
         theirs = {o.name: run(board, [BY_HAND, o], wanted, rounds, idle) for o in others}
     rows = [measure for measure in MEASURES if measure.name in wanted]
-    lines = table.lines(rows, ours, {OVER_RPYC.name: ours, **theirs})
+    lines = table.lines(
+        rows, ours, {**dict.fromkeys((c.name for c in OTHER_TRANSPORTS), ours), **theirs}
+    )
     print(first, *lines, sep="\n")
     return 0

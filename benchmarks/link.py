@@ -12,7 +12,15 @@ from tests.support.emulator.image import SUITES, available
 
 from .support import table
 from .support.boards import Compared, fragile
-from .support.contenders import BY_HAND, OTHERS, OURS, OVER_RPYC, Contender
+from .support.contenders import (
+    BY_HAND,
+    OTHERS,
+    OURS,
+    OVER_COMMAND,
+    OVER_PARAMIKO,
+    OVER_RPYC,
+    Contender,
+)
 from .support.fault_injection import CUTS, LONG, Cut, Spared
 from .support.header import header
 from .support.kernels import Kernel, started
@@ -20,7 +28,7 @@ from .support.other_launchers import Failed
 from .support.outages import LINES, Outcome, ride
 
 TRIES = 2  # to start, before nothing more is expected of a contender
-CONTENDERS = [OURS, OVER_RPYC, BY_HAND, *OTHERS]
+CONTENDERS = [OURS, OVER_PARAMIKO, OVER_COMMAND, OVER_RPYC, BY_HAND, *OTHERS]
 HEAD = [
     "cut",
     "kernel",

@@ -38,6 +38,14 @@ def _ours_over_rpyc(board: Compared, file: Path) -> list[str]:
     return ours(board, file, "--via", "rpyc", "--host", host, "--link-port", str(board.link_port))
 
 
+def _ours_over_paramiko(board: Compared, file: Path) -> list[str]:
+    return ours(board, file, "--via", "ssh", "--ssh", "paramiko", "--host", "board")
+
+
+def _ours_over_command(board: Compared, file: Path) -> list[str]:
+    return ours(board, file, "--via", "command", "--command", f"ssh -F {board.ssh_config} board")
+
+
 @contextmanager
 def _rpyc(board: Compared) -> Iterator[None]:
     pid = board.machine.start_rpyc()
@@ -93,5 +101,7 @@ def _remote_ikernel(board: Compared, file: Path) -> list[str]:
 
 OURS = Contender("ours", ours)
 BY_HAND = Contender("by hand", _by_hand, typed=True)
+OVER_PARAMIKO = Contender("ours over paramiko", _ours_over_paramiko)
+OVER_COMMAND = Contender("ours over a command", _ours_over_command)
 OVER_RPYC = Contender("ours over rpyc", _ours_over_rpyc, service=_rpyc)
 OTHERS = [Contender("sshpyk 1.25", _sshpyk), Contender("remote_ikernel 0.4.6", _remote_ikernel)]
