@@ -5,7 +5,9 @@ When it ends, the other one is gone.
 
 import json
 import socket
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, Optional
+
+READ_SIZE = 4096  # bytes: the agent sends little
 
 _socket: Optional[socket.socket] = None
 
@@ -31,8 +33,11 @@ def send(content: Dict[str, Any]) -> None:
     _socket.sendall(json.dumps(content).encode() + b"\n")
 
 
-def lines() -> Iterator[bytes]:
+def lines(wait: Callable[[int], None]) -> Iterator[bytes]:
     """Read what the agent sends, until it is gone.
+
+    Args:
+        wait: Returns once a descriptor can be read.
 
     Yields:
         Lines, each a JSON object.
@@ -41,5 +46,11 @@ def lines() -> Iterator[bytes]:
         OSError: The socket failed.
     """
     assert _socket is not None
-    with _socket.makefile("rb") as file:
-        yield from file
+    line = b""
+    while True:
+        wait(_socket.fileno())
+        received = _socket.recv(READ_SIZE)
+        if not received:
+            return
+        *whole, line = (line + received).split(b"\n")
+        yield from whole

@@ -20,7 +20,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from ..common import agent_socket, home
 from ..common.memory import SHORT, available
-from . import lazy_imports, maix_hook
+from . import interrupts, lazy_imports, maix_hook
 
 POLL_SECONDS = 0.05  # seconds between polls of a thread that ends
 KILL_AFTER = 1.5  # seconds between a polite end and the final one
@@ -45,6 +45,7 @@ def main(argv: List[str], imports: Optional[contextlib.ExitStack] = None) -> Non
     connection_file, workdir = argv[1:3]
     debugger = "--debugger" in argv[3:]
     bundle = argv[argv.index("--bundle") + 1] if "--bundle" in argv[3:] else None
+    interrupts.install()
     threading.Thread(target=_watch_agent, daemon=True).start()
     _set_up_process(workdir)
     maix_hook.install()
@@ -186,7 +187,7 @@ def _end(signum: int, frame: Any) -> None:
 
 def _watch_agent() -> None:
     try:
-        for line in agent_socket.lines():
+        for line in agent_socket.lines(interrupts.wait):
             with contextlib.suppress(Exception):  # whatever it is, this thread has to stay
                 _change_key(json.loads(line))
     except OSError:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from board_agent.link.stream_end import StreamEnd
 from board_agent.zmtp.wire import SUBSCRIBE, ProtocolError, Wire, encode
 
+from .buffered_end import BufferedEnd
 
-class IopubSubscription(StreamEnd):
+
+class IopubSubscription(BufferedEnd):
     """Subscribe to all that the kernel publishes, and to what clients ask for.
 
     Args:
@@ -24,7 +25,7 @@ class IopubSubscription(StreamEnd):
         on_error: Callable[[ProtocolError], None],
     ) -> None:
         self._wire = Wire(b"SUB")
-        self._out = bytearray(self._wire.data_to_send())
+        super().__init__(self._wire.data_to_send())
         self._early: list[Sequence[bytes]] = []  # to send once the kernel has introduced itself
         self._subscribed = self._over = False
         self._on_subscribed = on_subscribed
@@ -47,14 +48,6 @@ class IopubSubscription(StreamEnd):
             self.update()
         else:
             self._early.append(frames)
-
-    def update(self) -> None:
-        """Send what waits, as far as the link has credit."""
-        while self._out and (credit := self.link.credit(self.number)):
-            self.link.send(self.number, bytes(self._out[:credit]))
-            del self._out[:credit]
-            self.on_progress()
-        self.waits_for_room = bool(self._out)
 
     def receive_data(self, data: bytes) -> None:
         """Pass on the messages that are whole now.

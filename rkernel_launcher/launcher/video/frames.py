@@ -7,8 +7,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from board_agent.link.stream_end import StreamEnd
 from board_agent.link.video_format import HEAD, JPEG, LONGEST, PNG
+
+from ..buffered_end import BufferedEnd
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def _frame(text: bytes, delay: float, data: bytes) -> Frame:
     return frame
 
 
-class VideoStream(StreamEnd):
+class VideoStream(BufferedEnd):
     """The stream on which a kernel's pictures come, until the link breaks.
 
     Args:
@@ -107,16 +108,8 @@ class VideoStream(StreamEnd):
     def __init__(self, rate: int) -> None:
         self.on_frames: Callable[[list[Frame]], None] = lambda frames: None
         self._decoder = Decoder()
-        self._out = bytearray([rate])
+        super().__init__(bytes([rate]))
         self._owed = IN_FLIGHT
-
-    def update(self) -> None:
-        """Send what waits, as far as the link has credit."""
-        while self._out and (credit := self.link.credit(self.number)):
-            self.link.send(self.number, bytes(self._out[:credit]))
-            del self._out[:credit]
-            self.on_progress()
-        self.waits_for_room = bool(self._out)
 
     def receive_data(self, data: bytes) -> None:
         """Pass on the pictures that are whole now.

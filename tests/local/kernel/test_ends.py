@@ -47,6 +47,18 @@ def test_interrupt_when_nothing_runs_does_no_harm(board: Board) -> None:
         assert kernel.value("kept") == "1"
 
 
+@pytest.mark.parametrize("how", [by_message, by_signal])
+def test_an_interrupt_that_another_thread_receives(
+    board: Board, how: Callable[[Frontend], None]
+) -> None:
+    """As one does that comes a moment before the system call: nothing ends that."""
+    blocked = "import signal; signal.pthread_sigmask(signal.SIG_%s, {signal.SIGINT})\n"
+    with started(board) as kernel:
+        interrupt(kernel, blocked % "BLOCK" + "import time; time.sleep(600)", how)
+        kernel.run(blocked % "UNBLOCK")
+        assert kernel.value("signal.pthread_sigmask(signal.SIG_BLOCK, set())") == "set()"
+
+
 def test_interrupt_reaches_what_the_cell_has_started(board: Board) -> None:
     with started(board) as kernel:
         kernel.run("import subprocess; child = subprocess.Popen(['sleep', '601'])")
