@@ -97,11 +97,15 @@ def shake_hands(
 def _shake_hands(stream: Stream, shake: handshake.LauncherHandshake) -> tuple[int, int]:
     """Go through the handshake, and take nothing of what follows it."""
     deadline = time.monotonic() + HANDSHAKE_TIMEOUT
+    ended: Exception = EOFError("it hung up")
     while shake.reply is None:
         if out := shake.data_to_send():
-            stream.write(out, deadline - time.monotonic())
+            try:
+                stream.write(out, deadline - time.monotonic())
+            except BrokenPipeError as error:  # what it said before it hung up says why
+                ended = error
         data = stream.read(1, deadline - time.monotonic())
         if not data:
-            raise EOFError("it hung up")
+            raise ended
         shake.receive_data(data)
     return shake.reply

@@ -89,7 +89,7 @@ def assert_ended(run: Future[Run], error: type[RkernelError] | None = None) -> N
     """Fail unless a command ends well, or with an error's advice."""
     said = run.result()
     assert said.returncode == (1 if error else 0), said.stderr
-    assert (error.remedy in said.stderr) if error else said.stderr == ""
+    assert (error.remedy in said.stderr) if error else said.stderr == "", said.stderr
 
 
 def come(board: Armv7l) -> int:
