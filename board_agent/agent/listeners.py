@@ -13,23 +13,29 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def tcp(bind: str) -> socket.socket:
-    """Return a socket that listens at HOST:PORT, an IPv6 address in brackets. Raises OSError."""
+    """Return a socket that listens at HOST:PORT; without HOST, at all addresses of both versions.
+
+    Raises:
+        OSError: It cannot.
+    """
     host, port = bind.rsplit(":", 1)
-    listener = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    return _listen(listener, (host.strip("[]"), int(port)))
+    both = not host and socket.has_dualstack_ipv6()
+    listener = socket.create_server(
+        (host, int(port)),
+        family=socket.AF_INET6 if both else socket.AF_INET,
+        dualstack_ipv6=both,
+        backlog=BACKLOG,
+    )
+    listener.setblocking(False)
+    return listener
 
 
 def unix(path: str) -> socket.socket:
     """Return a Unix socket that listens at a path, for this user alone. Raises OSError."""
-    listener = _listen(socket.socket(socket.AF_UNIX), path)
-    os.chmod(path, 0o600)
-    return listener
-
-
-def _listen(listener: socket.socket, address: Any) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
     try:
-        listener.bind(address)
+        listener.bind(path)
+        os.chmod(path, 0o600)
         listener.listen(BACKLOG)
     except OSError:
         listener.close()

@@ -50,7 +50,7 @@ def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
 
     Args:
         code: The hash of its code.
-        bind: The HOST:PORT that it listens at; empty if it gets the streams of launchers.
+        bind: The HOST:PORT or :PORT that it listens at; empty if it gets the streams of launchers.
         python: The interpreter to start it with, or None for this one.
 
     Returns:

@@ -47,7 +47,7 @@ class AgentLock:
 
     Args:
         code: The hash of the agent's code.
-        bind: "HOST:PORT", as asked for, or empty.
+        bind: "HOST:PORT" or ":PORT", as asked for, or empty.
 
     Raises:
         NoHome: No folder can hold it.

@@ -82,14 +82,14 @@ class PortConnector:
         service: The port of the rpyc service.
         host: The board's name for people.
         agent_port: Where the agent is to listen.
-        interface: The address there.
+        interface: The address there; empty for all of them.
     """
 
     dial: Dial
     service: int
     host: str
     agent_port: int
-    interface: str = "0.0.0.0"
+    interface: str = ""
 
     @property
     def bind(self) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from rkernel_launcher.board.bundle import build, upload
-from rkernel_launcher.errors import BoardLost, BoardSilent, RkernelError
+from rkernel_launcher.errors import BoardLost, RkernelError
 from tests.support.armv7l import Armv7l, leading_to
 from tests.support.boards import wait_until
 from tests.support.commands import Run
@@ -42,7 +42,7 @@ def test_an_upload_goes_on_where_the_network_was_pulled(
             assert_ended(run, BoardLost)
         with pulled(small, network, size // 2) as run:
             network.hole()
-            assert_ended(run, BoardSilent)
+            assert_ended(run, BoardLost, "Timeout, server")
         assert not (small.specs / "pulled").exists()
 
         have, before = come(small), network.sent
@@ -85,11 +85,14 @@ def pulled(board: Armv7l, network: Network, size: int) -> Iterator[Future[Run]]:
         yield run
 
 
-def assert_ended(run: Future[Run], error: type[RkernelError] | None = None) -> None:
-    """Fail unless a command ends well, or with an error's advice."""
+def assert_ended(
+    run: Future[Run], error: type[RkernelError] | None = None, words: str = ""
+) -> None:
+    """Fail unless a command ends well, or with an error's advice and some words."""
     said = run.result()
     assert said.returncode == (1 if error else 0), said.stderr
     assert (error.remedy in said.stderr) if error else said.stderr == "", said.stderr
+    assert words in said.stderr
 
 
 def come(board: Armv7l) -> int:

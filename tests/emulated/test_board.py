@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import signal
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -97,7 +99,7 @@ def test_the_agent_listens_where_it_must_and_nowhere_else(
     board: Armv7l, added: Added, kernel: Frontend
 ) -> None:
     (process,) = board.kernels()
-    anywhere = [] if added.via == "ssh" else [("0.0.0.0", board.link_port)]
+    anywhere = [] if added.via == "ssh" else [("::", board.link_port)]
     assert list(listening(board, board.agent_of(process))) == anywhere
     # some versions of ipykernel have a port of their own, for what cells fork off
     assert {address for address, _ in listening(board, process)} <= {"127.0.0.1"}
@@ -217,6 +219,7 @@ def listening(board: Armv7l, process: int) -> list[tuple[str, int]]:
         fields = line.split()
         if fields[3] == "0A" and fields[9] in sockets:
             address, port = fields[1].split(":")
-            parts = bytes.fromhex(address)[::-1]
-            found.append((".".join(map(str, parts)), int(port, 16)))
+            words = struct.iter_unpack("<4s", bytes.fromhex(address))
+            packed = b"".join(word[::-1] for (word,) in words)
+            found.append((str(ip_address(packed)), int(port, 16)))
     return found

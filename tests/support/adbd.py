@@ -16,7 +16,7 @@ from pathlib import Path
 
 import adbutils
 
-from tests.support import debian
+from tests.support import debian, namespaces
 from tests.support.boards import LIMIT, wait_until
 from tests.support.cache import kept
 from tests.support.ports import unused_port
@@ -47,13 +47,13 @@ with selectors.DefaultSelector() as ready:
 class Device:
     """A device of the network, as adb calls it: an adbd that programs of this machine serve.
 
-    Parameters: network, the process whose network it has; environment of what runs there; folder
+    Parameters: network, its own; environment of what runs there; folder
     for adbd's log; serial, which is how adb reaches it.
     """
 
     def __init__(
         self,
-        network: subprocess.Popen[bytes],
+        network: namespaces.Namespace,
         environment: dict[str, str],
         folder: Path,
         serial: str,
@@ -67,7 +67,7 @@ class Device:
     def run(self, *words: str) -> subprocess.Popen[bytes]:
         """Start a program in the device's network; its stdout is a pipe."""
         return subprocess.Popen(
-            _within(self._network, *words),
+            self._network.within(*words),
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -77,7 +77,7 @@ class Device:
         """Start adbd, and wait until it listens."""
         with self._log.open("wb") as log:
             self._adbd = subprocess.Popen(
-                _within(self._network, *command(files())),
+                self._network.within(*command(files())),
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -99,7 +99,7 @@ def device(environment: dict[str, str], folder: Path) -> Iterator[Device]:
     if missing or sys.platform != "linux":
         skip_or_fail(f"adbd needs: apt-get install {' '.join(missing)}")
     folder.mkdir()
-    with _network() as network, _cable(network, folder) as port:
+    with namespaces.network() as network, _cable(network, folder) as port:
         found = Device(network, environment, folder, f"127.0.0.1:{port}")
         try:
             found.start()
@@ -109,30 +109,13 @@ def device(environment: dict[str, str], folder: Path) -> Iterator[Device]:
 
 
 @contextmanager
-def _network() -> Iterator[subprocess.Popen[bytes]]:
-    """Give a process that does nothing in a network of its own, which stays as long as it does."""
-    script = "ip link set lo up && echo up && exec cat"
-    with subprocess.Popen(
-        ["unshare", "--net", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        if process.stdout.readline() != b"up\n":
-            skip_or_fail("a network for the device needs root")
-        yield process
-
-
-@contextmanager
-def _cable(network: subprocess.Popen[bytes], folder: Path) -> Iterator[int]:
+def _cable(network: namespaces.Namespace, folder: Path) -> Iterator[int]:
     """Give a port here that leads to adbd's there."""
-    found = Server(_within(network, sys.executable, "-c", _RELAY, str(PORT)), folder)
+    found = Server(network.within(sys.executable, "-c", _RELAY, str(PORT)), folder)
     try:
         yield found.port
     finally:
         found.stop()
-
-
-def _within(network: subprocess.Popen[bytes], *words: str) -> list[str]:
-    return ["nsenter", f"--net=/proc/{network.pid}/ns/net", "--", *words]
 
 
 @contextmanager

@@ -31,9 +31,13 @@ Run = subprocess.CompletedProcess[str]
 
 # As in the readme of MaixPy3's notebooks, on a port of its own, which it prints.
 _SLAVE_SERVICE = """
+import sys
 from rpyc.utils.server import ThreadedServer
 from rpyc.core.service import SlaveService
-server = ThreadedServer(SlaveService, hostname="127.0.0.1", port=0, reuse_addr=True)
+address = sys.argv[1]
+server = ThreadedServer(
+    SlaveService, hostname=address, port=0, reuse_addr=True, ipv6=":" in address
+)
 server.listener.listen()
 print(server.port, flush=True)
 server.start()
@@ -125,9 +129,9 @@ def _pattern(error: type[RkernelError]) -> str:
 
 
 @contextmanager
-def slave_service() -> Iterator[int]:
-    """Run rpyc's SlaveService; give its port."""
-    command = [PYTHON, "-c", _SLAVE_SERVICE]
+def slave_service(address: str = "127.0.0.1") -> Iterator[int]:
+    """Run rpyc's SlaveService at an address of this machine; give its port."""
+    command = [PYTHON, "-c", _SLAVE_SERVICE, address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

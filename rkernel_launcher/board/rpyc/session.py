@@ -210,10 +210,10 @@ class Session:
     def _lost(self, detail: str) -> errors.BoardLost:
         status, stderr = self._stream.ending(min(self.timeout, 1.0))
         self.close()
-        last = stderr.strip().rpartition("\n")[2]
+        last = stderr.strip().rpartition("\n")[2].rstrip(".")
         if status is not None:
             detail = f"its Python ended with status {status}"
-        return errors.BoardLost(detail=escape_controls(f"{detail}: {last}" if last else detail))
+        return errors.BoardLost(detail=escape_controls(last or detail))
 
     def _misbehaved(self, detail: str) -> errors.BoardMisbehaved:
         self.close()

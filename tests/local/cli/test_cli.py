@@ -90,17 +90,18 @@ def test_an_ssh_server_that_forwards_nothing_will_do(home: Board) -> None:
             assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_add_over_rpyc_says_that_nobody_is_kept_out(home: Board) -> None:
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_add_over_rpyc_says_that_nobody_is_kept_out(home: Board, host: str, shown: str) -> None:
     link_port = str(unused_port())
-    with slave_service() as port:
-        target = ["--host", "127.0.0.1", "--port", str(port), "--link-port", link_port]
+    with slave_service(host) as port:
+        target = ["--host", host, "--port", str(port), "--link-port", link_port]
         run = rkernel("add", "--via", "rpyc", *target, "--yes")
         home.end_agents()
     assert (run.returncode, run.stderr) == (0, "")
     assert board_setup.NO_AUTHENTICATION in run.stdout
-    written = spec(home, "rkernel-127.0.0.1")
+    (written,) = [spec(home, folder.name) for folder in home.specs.iterdir()]
     assert written["argv"][3:-2] == [
-        *(f"--host=127.0.0.1:{port}", "--via=rpyc", f"--link-port={link_port}")
+        *(f"--host={shown}:{port}", "--via=rpyc", f"--link-port={link_port}")
     ]
     assert "debugger" not in written["metadata"]
 
