@@ -29,8 +29,8 @@ def main(argv: List[str]) -> None:
 
     Args:
         argv: Options, each followed by its value: `--code`, the hash of this code; `--bind`, the
-            HOST:PORT or :PORT to listen at, if launchers cannot hand over their streams; `--idle`, the
-            seconds without work after which the agent ends.
+            HOST:PORT or :PORT to listen at, if launchers cannot hand over their streams; `--idle`,
+            the seconds without work after which the agent ends.
     """
     options = {argv[i]: argv[i + 1] for i in range(0, len(argv), 2)}  # argparse would take 200 kB
     bind, idle = options.get("--bind", ""), float(options.get("--idle", 60.0))
