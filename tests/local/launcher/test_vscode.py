@@ -25,9 +25,11 @@ import pytest
 import zmq
 from jupyter_client.session import Session
 
+from tests.support import boards
 from tests.support.boards import Board, wait_until, write_spec
 from tests.support.kernels import Message, is_idle
 from tests.support.ports import unused_port
+from tests.support.remote import remote
 from tests.support.shown import displays, level
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
@@ -200,6 +202,13 @@ def dial(context: zmq.Context[zmq.Socket[bytes]], info: Message) -> dict[str, zm
             sockets[channel].setsockopt(zmq.IDENTITY, identity)
         sockets[channel].connect(f"tcp://{info['ip']}:{info[f'{channel}_port']}")
     return sockets
+
+
+@pytest.fixture(scope="module", params=[boards.local, remote], ids=["here", "ssh"])
+def board(request: pytest.FixtureRequest) -> Iterator[Board]:
+    """Give this machine as a board: over ssh, there are more processes that a signal can reach."""
+    with request.param() as found:
+        yield found
 
 
 @pytest.fixture
