@@ -158,6 +158,10 @@ def _read_local_path(raw: str) -> str | None:
         raise ValueError("this PC has no such home folder") from error
 
 
+def _read_board_path(raw: str) -> str | None:
+    return re.sub(r"^\$(HOME|\{HOME\})(?=/|$)", "~", raw) or None
+
+
 def _read_variable(raw: str) -> tuple[str, str]:
     if not re.match(r"[A-Za-z_]\w*=", raw):
         raise ValueError("it is not NAME=VALUE")
@@ -168,6 +172,8 @@ def _read_variable(raw: str) -> tuple[str, str]:
 PORT = integer(1, 65535, "ports are 1 to 65535", "PORT")
 LOCAL_PATH = Kind(_read_local_path, "FILE", str)
 """A file of this PC; absolute, since a frontend starts the launcher in another folder."""
+BOARD_PATH = Kind(_read_board_path, "PATH", str)
+"""A path on the board. A ~ at its beginning is the home there, and so is $HOME."""
 VARIABLE = Kind(_read_variable, "NAME=VALUE", "=".join)
 FLAG: Kind[bool] = Kind(bool, "")
 """An option without a value: it is given or not."""

@@ -13,7 +13,17 @@ from typing import Any
 
 from . import options
 from .errors import BadOption, OldKernelspec
-from .options import FLAG, LOCAL_PATH, PORT, VARIABLE, Duration, Kind, option, repeated
+from .options import (
+    BOARD_PATH,
+    FLAG,
+    LOCAL_PATH,
+    PORT,
+    VARIABLE,
+    Duration,
+    Kind,
+    option,
+    repeated,
+)
 
 AGENT_PORT = 18813
 RPYC_PORT = 18812
@@ -117,7 +127,9 @@ class Target:
     )
     identity: str | None = option(LOCAL_PATH, None, "The private key to log in with.")
     jump: str | None = option(options.text("HOST[,HOST]"), None, "SSH jump hosts, as for ssh -J.")
-    python: str | None = option(options.text("PATH"), None, "The Python to use on the board.")
+    python: str | None = option(
+        BOARD_PATH, None, "The Python to use on the board. '~/' is the home there."
+    )
     ipykernel: str = option(
         options.choice("auto", "board", "bundled"),
         "board",
@@ -131,9 +143,7 @@ class Target:
         "Keep a process on the board that forks kernels, so that they start faster. auto does so "
         "if the board has memory left.",
     )
-    workdir: str | None = option(
-        options.text("FOLDER"), None, "The kernel's working folder on the board."
-    )
+    workdir: str | None = option(BOARD_PATH, None, "The kernel's working folder on the board.")
     env: tuple[tuple[str, str], ...] = repeated(
         VARIABLE, "An environment variable for the kernel. You can repeat this option."
     )

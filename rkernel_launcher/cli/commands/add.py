@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -61,6 +62,7 @@ def add(
     report = Report()
     wanted = _target(texts)
     attended = not yes and board_setup.attended()
+    _hint_at_home(report, wanted)
     name = name or kernelspecs.default_name(wanted)
     _check_name(name, yes, attended)
     facts: Facts | None = None
@@ -104,6 +106,18 @@ def _target(texts: dict[str, Any]) -> Target:
         wrong = "adb knows no user and no port of a device: leave out --user and --port."
         raise click.UsageError(wrong, click.get_current_context())
     return found
+
+
+def _hint_at_home(report: Report, wanted: Target) -> None:
+    """Tell of paths on the board in which a shell has probably put this PC's home for a ~."""
+    home = Path.home()
+    for option, path in (("--python", wanted.python), ("--workdir", wanted.workdir)):
+        if wanted.via != "local" and path and home in Path(path).parents:
+            report.say(
+                f"{option} begins with the home of this PC, {home}. If you mean the home on the "
+                "board, write '~/' in quotes.",
+                "yellow",
+            )
 
 
 def _check_name(name: str, yes: bool, attended: bool) -> None:

@@ -151,6 +151,35 @@ def test_an_unknown_host_key_is_for_a_person_at_a_terminal(home: Board) -> None:
         assert known == server.known_hosts
 
 
+@pytest.mark.parametrize("beginning", ["~", "$HOME", "${HOME}"])
+def test_a_path_may_begin_with_the_home_on_the_board(home: Board, beginning: str) -> None:
+    there = home.folder / "there"
+    there.mkdir()
+    runtime = home.environment["XDG_RUNTIME_DIR"]
+    with sshd.openssh(f"SetEnv HOME={there} XDG_RUNTIME_DIR={runtime}") as server:
+        ssh = Path(home.environment["HOME"], ".ssh")
+        server.authorize(sshd.keygen(ssh / "id_ed25519"))
+        (ssh / "known_hosts").write_text(server.known_hosts)
+        (there / "it").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (there / "it").chmod(0o700)
+        options = ["--python", f"{beginning}/it", "--workdir", beginning, "--orphan-timeout", "0"]
+        host = ["--host", f"127.0.0.1:{server.port}", "--via", "ssh", "--name", "it"]
+        run = rkernel("add", *host, *options)
+        assert (run.returncode, run.stderr) == (0, ""), run.stderr
+        assert {"--python=~/it", "--workdir=~"} < set(spec(home, "it")["argv"])
+        purged = rkernel("remove", "it", "--purge")
+        assert (purged.returncode, purged.stderr) == (0, "")
+
+
+def test_a_home_that_the_shell_has_put_in_is_told(home: Board) -> None:
+    python = f"{home.environment['HOME']}/venv/bin/python"
+    options = ["--python", python, "--workdir", "/tmp", "--no-check"]
+    run = rkernel("add", "--host", "board.invalid", *options)
+    assert "--python begins with the home of this PC" in run.stdout
+    assert "--workdir begins" not in run.stdout
+    assert f"--python={python}" in spec(home, "rkernel-board.invalid")["argv"]
+
+
 def test_a_typed_password_is_followed_by_the_offer_of_a_key(home: Board) -> None:
     with sshd.account(PASSWORD) as account:
         environment = f"SetEnv HOME={account.home} XDG_RUNTIME_DIR={account.home}/run"
