@@ -190,16 +190,26 @@ def account(password: str) -> Iterator[Account]:
 
 
 @contextlib.contextmanager
-def agent(*keys: Path) -> Iterator[str]:
+def agent(*keys: Path, asking: Path | None = None) -> Iterator[str]:
     """Run an ssh-agent that holds some keys.
 
-    Parameters: `keys`, files of private keys without a passphrase.
+    Parameters: `keys`, files of private keys without a passphrase; `asking`, a folder to whose file
+    `asked` it writes its questions, to which a file `agree` says yes.
     Returns: the path of its socket.
     """
     with _folder() as folder:
         path = f"{folder}/agent"
+        asks = {}
+        if asking is not None:
+            program = folder / "askpass"
+            program.write_text(f'#!/bin/sh\necho "$1" >> {asking}/asked\n[ -e {asking}/agree ]\n')
+            program.chmod(0o700)
+            asks = {"SSH_ASKPASS": str(program), "DISPLAY": ":none"}
         process = subprocess.Popen(
-            [_find("ssh-agent"), "-D", "-a", path], stdout=subprocess.PIPE, text=True
+            [_find("ssh-agent"), "-D", "-a", path],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **asks},
         )
         try:
             assert process.stdout is not None

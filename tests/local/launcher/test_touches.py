@@ -21,13 +21,9 @@ from tests.support.remote import Remote, remote
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give a file to which an agent that asks writes its questions; the person always agrees."""
     file = tmp_path / "asked"
-    file.touch()
-    program = tmp_path / "askpass"
-    program.write_text(f'#!/bin/sh\necho "$1" >> {file}\n')
-    program.chmod(0o700)
-    monkeypatch.setenv("SSH_ASKPASS", str(program))
-    monkeypatch.setenv("DISPLAY", ":none")
-    with sshd.agent() as path:
+    for made in (file, tmp_path / "agree"):
+        made.touch()
+    with sshd.agent(asking=tmp_path) as path:
         monkeypatch.setenv("SSH_AUTH_SOCK", path)
         yield file
 

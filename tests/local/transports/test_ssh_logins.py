@@ -227,12 +227,8 @@ def asking_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     """An agent with three keys that asks at each use; the file is what it has asked so far."""
     asked = tmp_path / "asked"
     asked.touch()
-    program = tmp_path / "askpass"
-    program.write_text(f'#!/bin/sh\necho "$1" >> {asked}\n[ -e {tmp_path}/agree ]\n')
-    program.chmod(0o700)
-    monkeypatch.setenv("SSH_ASKPASS", str(program))
-    monkeypatch.setenv("DISPLAY", ":none")
-    with agent(monkeypatch):
+    with sshd.agent(asking=tmp_path) as path:
+        monkeypatch.setenv("SSH_AUTH_SOCK", path)
         for number in range(3):
             sshd.keygen(tmp_path / f"key{number}")
             add = ["ssh-add", "-q", "-c", str(tmp_path / f"key{number}")]
