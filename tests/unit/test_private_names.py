@@ -134,6 +134,15 @@ NAMES = {
         rpyc.core.consts.MSG_REPLY
         rpyc.core.consts.MSG_REQUEST
     """,
+    "rkernel_launcher/discovery/mdns.py": """
+        zeroconf.DNSAddress.address
+        zeroconf.DNSOutgoing.add_question
+        zeroconf.DNSPointer.alias
+        zeroconf.DNSQuestion
+        zeroconf.DNSRecord
+        zeroconf.Zeroconf.async_send
+        zeroconf.DNSCache.async_entries_with_name
+    """,
     "rkernel_launcher/transports/paramiko/channels.py": """
         paramiko.Channel.status_event
     """,

@@ -1,0 +1,70 @@
+"""The networks that this PC is in, and its neighbours there."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+
+_TABLE = Path("/proc/net/arp")  # Linux; elsewhere we do without
+_NEIGHBOUR = re.compile(r"^([0-9.]+) +0x\w+ +0x(\w+) +([0-9a-f]{2}(?::[0-9a-f]{2}){5}) ", re.M)
+_COMPLETE = 0x2  # the flag of an entry whose MAC address is known, see arp(7)
+_SCAN_PREFIX = 24  # the largest network to scan
+# The makers' blocks of MAC addresses: Raspberry Pi Foundation, Raspberry Pi (Trading) Ltd.
+_RASPBERRY_PI = ("28:cd:c1", "2c:cf:67", "88:a2:9e", "b8:27:eb", "d8:3a:dd", "dc:a6:32", "e4:5f:01")
+
+
+def interfaces() -> list[IPv4Interface]:
+    """Return this PC's own IPv4 addresses with their networks, but for the loopback's."""
+    import ifaddr
+
+    found = []
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            if isinstance(ip.ip, str):  # IPv6 is a tuple
+                found.append(IPv4Interface(f"{ip.ip}/{ip.network_prefix}"))
+    return [each for each in found if not each.ip.is_loopback]
+
+
+def scannable(own: list[IPv4Interface]) -> list[IPv4Network]:
+    """Return the networks that a scan covers: private ones, of each the part around this PC.
+
+    Args:
+        own: What `interfaces` returned.
+    """
+    parts = [
+        IPv4Interface((each.ip, max(each.network.prefixlen, _SCAN_PREFIX))).network
+        for each in own
+        if each.ip.is_private and not each.ip.is_link_local and each.network.num_addresses > 1
+    ]
+    return list(dict.fromkeys(parts))
+
+
+def neighbours() -> dict[str, str]:
+    """Return the MAC addresses of the hosts that this PC has lately spoken to, by their address."""
+    try:
+        return parse_neighbours(_TABLE.read_text("ascii", "replace"))
+    except OSError:
+        return {}
+
+
+def parse_neighbours(table: str) -> dict[str, str]:
+    """Return the MAC addresses in a table as /proc/net/arp has it, by address."""
+    return {
+        address: mac
+        for address, flags, mac in _NEIGHBOUR.findall(table)
+        if int(flags, 16) & _COMPLETE and _is_address(address)
+    }
+
+
+def model_of(mac: str) -> str:
+    """Return the kind of board that a MAC address tells; empty if it tells none."""
+    return "Raspberry Pi" if mac.startswith(_RASPBERRY_PI) else ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
