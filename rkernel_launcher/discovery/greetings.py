@@ -18,8 +18,8 @@ _SYSTEMS = ("Debian", "Raspbian", "Ubuntu", "Alpine", "FreeBSD")
 
 # The first request of a session, which a SlaveService of either dialect answers or refuses with a
 # packet. It runs nothing there.
-_ROOT = Packet(Dialect.UP_TO_5, consts.MSG_REQUEST, 1, (consts.HANDLE_GETROOT, (0, ())))
-RPYC_QUESTION = encode(_ROOT)
+_ROOT = (consts.HANDLE_GETROOT, (consts.LABEL_TUPLE, ()))
+RPYC_QUESTION = encode(Packet(Dialect.UP_TO_5, consts.MSG_REQUEST, 1, _ROOT))
 
 
 def ssh_software(data: bytes) -> str | None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 SOURCE = "mDNS"
 SECONDS = 2.0  # for hosts to answer
-NAME_SECONDS = 1.0  # for one host to tell its name
+SERVICE_SECONDS = 1.0  # for the details of one service
+REVERSE_SECONDS = 0.7  # for hosts to tell their names
 MOST = 200  # services or questions: more are nobody's home
 _SSH = ("_ssh._tcp.local.", "_sftp-ssh._tcp.local.")
 _DEVICE = "_device-info._tcp.local."
@@ -118,7 +119,7 @@ async def _service(zeroconf: Zeroconf, kind: str, name: str) -> _Service:
     from zeroconf.asyncio import AsyncServiceInfo
 
     info = AsyncServiceInfo(kind, name)
-    await info.async_request(zeroconf, NAME_SECONDS * 1000)  # in vain where it has only a TXT
+    await info.async_request(zeroconf, SERVICE_SECONDS * 1000)  # in vain where it has only a TXT
     model = info.properties.get(b"model") if kind == _DEVICE else None
     return _Service(
         kind=kind,

@@ -7,11 +7,11 @@ from ipaddress import IPv4Interface
 
 from . import probe
 from .networks import scannable
-from .sightings import Outcome, Sighting
+from .sightings import Answer, Outcome, Sighting
 
 SOURCE = "scan"
 AT_ONCE = 64  # hosts
-SECONDS = 0.7  # for one host: longer than a WiFi card that saves power sleeps
+SECONDS = 0.6  # for one host: longer than a WiFi card that saves power sleeps
 
 
 async def look(own: list[IPv4Interface]) -> Outcome:
@@ -25,13 +25,15 @@ async def look(own: list[IPv4Interface]) -> Outcome:
     hosts = [str(host) for part in networks for host in part.hosts() if host not in mine]
     turn = asyncio.Semaphore(AT_ONCE)
 
-    async def knock(address: str) -> bool:
+    async def knock(address: str) -> Answer | None:
         async with turn:
             ports = [probe.is_open(address, port, SECONDS) for port in probe.PORTS]
-            return any(await asyncio.gather(*ports))
+            is_up = any(await asyncio.gather(*ports))
+        return await probe.ask(address) if is_up else None
 
-    answers = await asyncio.gather(*map(knock, hosts))
-    seen = [Sighting(host, SOURCE) for host, is_up in zip(hosts, answers, strict=True) if is_up]
+    knocked = zip(hosts, await asyncio.gather(*map(knock, hosts)), strict=True)
+    answers = {host: answer for host, answer in knocked if answer}
+    seen = tuple(Sighting(host, SOURCE) for host in answers)
     places = ", ".join(map(str, networks)) or "this PC is in no private network"
     ports = ", ".join(map(str, probe.PORTS))
-    return Outcome(tuple(seen), f"a scan of the ports {ports}: {places}")
+    return Outcome(seen, f"a scan of the ports {ports}: {places}", answers=answers)

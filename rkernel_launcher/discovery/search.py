@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Interface, ip_address
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..target import Target
 from . import adb, known, mdns, networks, probe, scan, usb
 from .background import in_thread
-from .sightings import Answer, Found, Outcome, Sighting, by_address, join
+from .sightings import SSH_PORT, Answer, Found, Outcome, Sighting, by_address, join
 
 if TYPE_CHECKING:
     from zeroconf import Zeroconf
@@ -55,7 +55,7 @@ async def _search(with_scan: bool, added: Mapping[str, Target]) -> Findings:
             seen.pop(str(interface.ip), None)
         nameless = [address for address, all_ in seen.items() if not any(s.name for s in all_)]
         names, answers = await asyncio.gather(
-            mdns.reverse(zeroconf, nameless, mdns.NAME_SECONDS), _ask(seen)
+            mdns.reverse(zeroconf, nameless, mdns.REVERSE_SECONDS), _ask(seen, outcomes)
         )
     for each in _raspberry_pis():  # this PC knows more neighbours than before
         if each.address in seen:
@@ -67,10 +67,15 @@ async def _search(with_scan: bool, added: Mapping[str, Target]) -> Findings:
     return Findings(tuple(found), tuple(outcome.tried for outcome in outcomes if outcome.tried))
 
 
-async def _ask(seen: Mapping[str, list[Sighting]]) -> dict[str, Answer]:
-    """Ask all hosts what answers there."""
-    ports = ({each.ssh_port for each in all_} for all_ in seen.values())
-    return dict(zip(seen, await asyncio.gather(*map(probe.ask, seen, ports)), strict=True))
+async def _ask(
+    seen: Mapping[str, list[Sighting]], outcomes: Iterable[Outcome]
+) -> dict[str, Answer]:
+    """Return what answers at the hosts: ask those that no source has asked already."""
+    answers = {host: answer for each in outcomes for host, answer in each.answers.items()}
+    ports = {host: {each.ssh_port for each in all_} for host, all_ in seen.items()}
+    left = [host for host in seen if host not in answers or ports[host] != {SSH_PORT}]
+    asked = await asyncio.gather(*(probe.ask(host, ports[host]) for host in left))
+    return answers | dict(zip(left, asked, strict=True))
 
 
 async def _look(

@@ -80,11 +80,13 @@ class Outcome(NamedTuple):
         sightings: The hosts that it has seen.
         tried: What it did, in words that follow "rkernel tried:".
         found: Boards that need no further look.
+        answers: What answers at those of the sighted hosts that were asked already.
     """
 
     sightings: tuple[Sighting, ...]
     tried: str
     found: tuple[Found, ...] = ()
+    answers: Mapping[str, Answer] = {}
 
 
 def by_address(sightings: Iterable[Sighting]) -> dict[str, list[Sighting]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.support.requirements import skip_or_fail
 
@@ -17,13 +19,14 @@ _numbers = itertools.count()
 _INETD = """
 import selectors, socket, subprocess, sys
 programs = []
-with socket.create_server(("", int(sys.argv[1]))) as listener, selectors.DefaultSelector() as ready:
+listener = socket.create_server((sys.argv[1], int(sys.argv[2])))
+with listener, selectors.DefaultSelector() as ready:
     ready.register(listener, selectors.EVENT_READ)
     ready.register(0, selectors.EVENT_READ)
     print("up", flush=True)
     while not any(key.fileobj == 0 for key, _ in ready.select()):
         with listener.accept()[0] as sock:
-            programs.append(subprocess.Popen(sys.argv[2:], stdin=sock, stdout=sock))
+            programs.append(subprocess.Popen(sys.argv[3:], stdin=sock, stdout=sock))
 for program in programs:
     program.terminate()
     program.wait()
@@ -45,6 +48,10 @@ class Namespace:
         """Return a command that runs another one in it."""
         return ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", "--", *words]
 
+    def run(self, *words: str) -> None:
+        """Run a command in it, which must succeed."""
+        subprocess.run(self.within(*words), check=True)
+
 
 @contextmanager
 def network(*commands: str) -> Iterator[Namespace]:
@@ -59,24 +66,35 @@ def network(*commands: str) -> Iterator[Namespace]:
         yield Namespace(process)
 
 
-def join(one: Namespace, other: Namespace, addresses: tuple[str, str]) -> None:
+def join(one: Namespace, other: Namespace, here: str, *there: str, mac: str = "") -> None:
     """Join two networks by a cable, which goes with either of them.
 
-    Parameters: addresses of its ends, each as ADDRESS/BITS.
+    Parameters: here, the address of the one's end as ADDRESS/BITS; there, those of the other's;
+    mac, the MAC address there.
     """
     name = f"rk{next(_numbers)}"
-    link = ["ip", "link", "add", name, "type", "veth", "peer", "name", name]
-    subprocess.run(one.within(*link, "netns", other.pid), check=True)
-    for network_, address in zip((one, other), addresses, strict=True):
-        subprocess.run(network_.within("ip", "address", "add", address, "dev", name), check=True)
-        subprocess.run(network_.within("ip", "link", "set", name, "up"), check=True)
+    peer = ["peer", "name", name, "netns", other.pid, *(["address", mac] if mac else [])]
+    one.run("ip", "link", "add", name, "type", "veth", *peer)
+    for network_, addresses in ((one, (here,)), (other, there)):
+        for address in addresses:
+            network_.run("ip", "address", "add", address, "dev", name)
+        network_.run("ip", "link", "set", name, "up")
 
 
 @contextmanager
-def listening(network_: Namespace, port: int, *program: str) -> Iterator[None]:
-    """Serve a port of a network: each connection gets a process, as inetd would start it."""
-    command = network_.within(sys.executable, "-c", _INETD, str(port), *program)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+def listening(
+    network_: Namespace, port: int, *program: str, address: str = ""
+) -> Iterator[Callable[[], str]]:
+    """Serve a port of a network: each connection gets a process, as inetd would start it.
+
+    Returns: a function that tells what these processes have said on stderr.
+    """
+    command = network_.within(sys.executable, "-c", _INETD, address, str(port), *program)
+    pipe = subprocess.PIPE
+    with (
+        tempfile.NamedTemporaryFile("r", prefix="rk-inetd-") as log,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log) as process,
+    ):
         assert process.stdout is not None
-        assert process.stdout.readline() == b"up\n", f"nothing listens at port {port}"
-        yield
+        assert process.stdout.readline() == b"up\n", f"port {port}: {log.read()}"
+        yield lambda: Path(log.name).read_text()
