@@ -14,6 +14,7 @@ from ..board.rpyc.packets import HEADER, Dialect, Malformed, Packet, body_size, 
 
 MAX_BYTES = 4096  # that a host may say before it has said what it is
 _BANNER = re.compile(rb"^SSH-(?:2\.0|1\.99)-([\x21-\x7e][\x20-\x7e]{0,254})\r?\n", re.MULTILINE)
+_KINDS = (consts.MSG_REQUEST, consts.MSG_REPLY, consts.MSG_EXCEPTION)
 _SYSTEMS = ("Debian", "Raspbian", "Ubuntu", "Alpine", "FreeBSD")
 
 # The first request of a session, which a SlaveService of either dialect answers or refuses with a
@@ -66,6 +67,6 @@ def is_rpyc(data: bytes) -> bool | None:
             return False
         if len(body) < size:
             return None
-        return decode(header, body[:size]).kind in (consts.MSG_REQUEST, consts.MSG_REPLY)
+        return decode(header, body[:size]).kind in _KINDS
     except Malformed:
         return False

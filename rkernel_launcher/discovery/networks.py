@@ -9,6 +9,7 @@ from pathlib import Path
 _TABLE = Path("/proc/net/arp")  # Linux; elsewhere we do without
 _NEIGHBOUR = re.compile(r"^([0-9.]+) +0x\w+ +0x(\w+) +([0-9a-f]{2}(?::[0-9a-f]{2}){5}) ", re.M)
 _COMPLETE = 0x2  # the flag of an entry whose MAC address is known, see arp(7)
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))  # RFC 1918
 _SCAN_PREFIX = 24  # the largest network to scan
 # The makers' blocks of MAC addresses: Raspberry Pi Foundation, Raspberry Pi (Trading) Ltd.
 _RASPBERRY_PI = ("28:cd:c1", "2c:cf:67", "88:a2:9e", "b8:27:eb", "d8:3a:dd", "dc:a6:32", "e4:5f:01")
@@ -35,9 +36,10 @@ def scannable(own: list[IPv4Interface]) -> list[IPv4Network]:
     parts = [
         IPv4Interface((each.ip, max(each.network.prefixlen, _SCAN_PREFIX))).network
         for each in own
-        if each.ip.is_private and not each.ip.is_link_local and each.network.num_addresses > 1
+        if each.network.num_addresses > 1
     ]
-    return list(dict.fromkeys(parts))
+    private = [part for part in parts if any(part.subnet_of(each) for each in _PRIVATE)]
+    return list(dict.fromkeys(private))
 
 
 def neighbours() -> dict[str, str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import IPython
 import pytest
+import zeroconf  # noqa: F401 - its import starts a program, which a unit test may not
 
 from board_agent.common import hashlib_without_openssl
 from board_agent.kernel import lazy_imports

@@ -10,25 +10,21 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import adbutils
 import pytest
 
 from tests.support import adbd, avahi, namespaces, sshd
 from tests.support.boards import Board
-from tests.support.commands import Run, at_terminal, rkernel
+from tests.support.commands import rkernel
+from tests.support.lan import BOARD, PC, Lan, lan
 from tests.support.namespaces import Namespace
 from tests.support.ports import unused_port
 from tests.support.pythons import rpyc_folder
 
-SECONDS = 5.0  # that a search may take
-PC, BOARD = "192.168.43.2", "192.168.43.44"
 PI_MAC = "b8:27:eb:01:02:03"
 
 NEW_HOST = ("--host-key", "accept-new")
@@ -50,39 +46,6 @@ HOSTILE = (
     "-c",
     r"printf 'SSH-2.0-\033[31mEvil\r\nSSH-2.0-OpenSSH_1 \033]0;x\r\n'; exec sleep 60",
 )
-
-
-@dataclass(frozen=True)
-class Lan:
-    """A PC and a board, each in a network of its own."""
-
-    pc: Namespace
-    board: Namespace
-
-    def rkernel(self, *arguments: str) -> Run:
-        return rkernel(*arguments, network=self.pc)
-
-    def at_terminal(self, answers: list[str], *arguments: str) -> Run:
-        return at_terminal(answers, *arguments, network=self.pc)
-
-    def find(self, *options: str) -> Run:
-        start = time.monotonic()
-        run = self.rkernel("find", *options)
-        seconds = time.monotonic() - start
-        assert run.returncode == 0, run.stderr
-        assert seconds < SECONDS, f"the search took {seconds:.1f} s"
-        return run
-
-    def found(self, *options: str) -> list[dict[str, Any]]:
-        return list(json.loads(self.find("--json", *options).stdout))
-
-
-@contextmanager
-def lan(pc: str = PC, *board: str, bits: int = 24, mac: str = "") -> Iterator[Lan]:
-    with namespaces.network() as one, namespaces.network() as other:
-        there = (f"{each}/{bits}" for each in board or (BOARD,))
-        namespaces.join(one, other, f"{pc}/{bits}", *there, mac=mac)
-        yield Lan(one, other)
 
 
 @contextmanager
