@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from .. import errors
-from ..discovery import networks
 from ..discovery.search import Findings, search
 from ..discovery.sightings import SSH_PORT, Found
 from ..target import RPYC_PORT, Target, join_host
@@ -34,10 +33,9 @@ def look(report: Report, scan: bool, ask: bool) -> Findings:
     added = kernelspecs.all_targets()
     with report.stage("Searching for boards"):
         findings = search(scan, added)
-    parts = networks.scannable(networks.interfaces())
-    if findings.found or scan or not ask or not parts:
+    if findings.found or scan or not ask or not findings.scannable:
         return findings
-    where = " and ".join(map(str, parts))
+    where = " and ".join(map(str, findings.scannable))
     if not click.confirm(f"rkernel found no board. Try the ports of every address in {where}"):
         return findings
     with report.stage("Searching again"):
@@ -52,7 +50,8 @@ def explain(report: Report, findings: Findings) -> None:
     report.warn("The likeliest reasons:")
     for line in REASONS:
         report.warn(f"- {line}")
-    report.warn("If you know the board's address, use: rkernel add --host ADDRESS")
+    report.warn("To try the ports of every address in your networks: rkernel find --scan")
+    report.warn("If you know the board's address: rkernel add --host ADDRESS")
 
 
 def choose(report: Report, texts: dict[str, Any]) -> dict[str, Any]:

@@ -150,11 +150,13 @@ class Report:
         """
         rows = list(found)
         if as_json:
-            self.console.print_json(json.dumps([_found(row) for row in rows]))
+            self.console.print_json(json.dumps([_found(row) for row in rows]), ensure_ascii=True)
             return
         if not rows:
             return
-        table = Table(*(["#"] if numbered else []), *_FOUND, box=None)
+        table = Table(*(["#"] if numbered else []), box=None)
+        for title in _FOUND:
+            table.add_column(title, overflow="fold", no_wrap=title == "Address")
         for number, row in enumerate(rows, 1):
             cells = [
                 row.address,

@@ -40,8 +40,8 @@ async def places(targets: Mapping[str, Target]) -> dict[str, Place | None]:
         targets: The targets, by their names.
 
     Returns:
-        A place without addresses for a name that does not resolve; None for a target that this PC
-        does not connect to itself, such as one behind a jump host.
+        A place without addresses for a name that does not resolve. None for a target that this PC
+        does not connect to itself, such as one behind a jump host, or whose settings are broken.
     """
     found = await asyncio.gather(*map(_place, targets.values()))
     return dict(zip(targets, found, strict=True))
@@ -112,10 +112,13 @@ def _look_up(target: Target) -> Place | None:
     """Return where a target is by the settings for ssh and the system's names."""
     try:
         server = ssh.server(target) if target.via != "rpyc" else (target.host, SSH_PORT)
-        if server is None:
-            return None
-        host, port = server
+    except RkernelError:
+        return None
+    if server is None:
+        return None
+    host, port = server
+    try:
         resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (RkernelError, OSError, UnicodeError):  # UnicodeError: no name is like that
+    except (OSError, UnicodeError):  # UnicodeError: no name is like that
         return _NOWHERE
     return Place(tuple(dict.fromkeys(str(each[4][0]) for each in resolved)), port)

@@ -38,8 +38,23 @@ def scannable(own: list[IPv4Interface]) -> list[IPv4Network]:
         for each in own
         if each.network.num_addresses > 1
     ]
-    private = [part for part in parts if any(part.subnet_of(each) for each in _PRIVATE)]
-    return list(dict.fromkeys(private))
+    return list(dict.fromkeys(part for part in parts if _is_private(part.network_address)))
+
+
+def is_near(address: str, own: list[IPv4Interface]) -> bool:
+    """Say whether a host may be asked what it is, although nobody has named it.
+
+    Anybody in a network can publish any address there. So a host has to be in a network of this
+    PC, or have a private address, as behind a router that passes mDNS on.
+
+    Args:
+        address: The host's address.
+        own: What `interfaces` returned.
+    """
+    ip = IPv4Address(address)
+    if ip.is_loopback or any(each.ip == ip for each in own):
+        return False
+    return _is_private(ip) or any(ip in each.network for each in own)
 
 
 def neighbours() -> dict[str, str]:
@@ -62,6 +77,10 @@ def parse_neighbours(table: str) -> dict[str, str]:
 def model_of(mac: str) -> str:
     """Return the kind of board that a MAC address tells; empty if it tells none."""
     return "Raspberry Pi" if mac.startswith(_RASPBERRY_PI) else ""
+
+
+def _is_private(ip: IPv4Address) -> bool:
+    return any(ip in network for network in _PRIVATE)
 
 
 def _is_address(text: str) -> bool:

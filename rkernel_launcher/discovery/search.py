@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Interface, ip_address
+from ipaddress import IPv4Interface, IPv4Network, ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..target import Target
@@ -16,7 +16,7 @@ from .sightings import SSH_PORT, Answer, Found, Outcome, Sighting, by_address, j
 if TYPE_CHECKING:
     from zeroconf import Zeroconf
 
-NEIGHBOUR = "MAC address"
+MAC = "MAC"  # the source for whom the MAC address tells
 SOURCE_SECONDS = 3.0  # for a source other than the scan, which has its own limit
 
 
@@ -26,10 +26,12 @@ class Findings(NamedTuple):
     Attributes:
         found: The boards, in the order of their addresses; then adb's devices.
         tried: What each source did, in words.
+        scannable: The networks that a scan covers, or would have covered.
     """
 
     found: tuple[Found, ...]
     tried: tuple[str, ...]
+    scannable: tuple[IPv4Network, ...]
 
 
 def search(with_scan: bool, added: Mapping[str, Target]) -> Findings:
@@ -51,20 +53,20 @@ async def _search(with_scan: bool, added: Mapping[str, Target]) -> Findings:
             _look(zeroconf, own, with_scan), known.places(added)
         )
         seen = by_address(each for outcome in outcomes for each in outcome.sightings)
-        for interface in own:
-            seen.pop(str(interface.ip), None)
+        seen = {host: all_ for host, all_ in seen.items() if networks.is_near(host, own)}
         nameless = [address for address, all_ in seen.items() if not any(s.name for s in all_)]
         names, answers = await asyncio.gather(
             mdns.reverse(zeroconf, nameless, mdns.REVERSE_SECONDS), _ask(seen, outcomes)
         )
     for each in _raspberry_pis():  # this PC knows more neighbours than before
         if each.address in seen:
-            seen[each.address].append(each)
+            seen[each.address].insert(0, each)
     rows = (join(all_, answers[address], names.get(address, "")) for address, all_ in seen.items())
     found = sorted((row for row in rows if row), key=lambda row: ip_address(row.address))
     found += [device for outcome in outcomes for device in outcome.found]
     found = [replace(row, added_as=known.names_at(row.address, places)) for row in found]
-    return Findings(tuple(found), tuple(outcome.tried for outcome in outcomes if outcome.tried))
+    tried = tuple(outcome.tried for outcome in outcomes if outcome.tried)
+    return Findings(tuple(found), tried, tuple(networks.scannable(own)))
 
 
 async def _ask(
@@ -89,8 +91,8 @@ async def _look(
     ]
     if with_scan:
         sources.append(scan.look(own))
-    known = [Outcome(tuple(_raspberry_pis()), ""), usb.look(own)]
-    return [*known, *await asyncio.gather(*sources)]
+    by_mac = Outcome(tuple(_raspberry_pis()), "")
+    return [by_mac, *await asyncio.gather(*sources), usb.look(own)]  # the surest models first
 
 
 async def _limited(name: str, source: Awaitable[Outcome]) -> Outcome:
@@ -103,7 +105,7 @@ async def _limited(name: str, source: Awaitable[Outcome]) -> Outcome:
 def _raspberry_pis() -> list[Sighting]:
     """Return the neighbours of this PC that have a Raspberry Pi's MAC address."""
     return [
-        Sighting(address, NEIGHBOUR, model=model, is_board=True)
+        Sighting(address, MAC, model=model, is_board=True)
         for address, mac in networks.neighbours().items()
         if (model := networks.model_of(mac))
     ]

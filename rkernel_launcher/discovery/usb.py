@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from .sightings import Outcome, Sighting
 
-SOURCE = "USB address"
+SOURCE = "USB"
 
 
 class Rule(NamedTuple):

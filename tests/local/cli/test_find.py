@@ -92,6 +92,7 @@ def test_a_host_that_publishes_its_ssh(home: Board) -> None:
         avahi.published(net.board, home.folder / "avahi", "banana", *services),
     ):
         found = net.found()
+        assert "\u202e" not in net.find("--json").stdout
         shown = net.find().stdout
     model = "Banana\u202e Pi"
     assert found == [row(name="banana.local", model=model, ways={"ssh": 2222})]
@@ -135,13 +136,13 @@ def test_a_workstation_without_ssh_is_no_board(home: Board) -> None:
 )
 def test_a_board_on_a_usb_cable(home: Board, pc: str, board: str, bits: int, model: str) -> None:
     with lan(pc, board, bits=bits) as net, ssh(net.board):
-        assert net.found() == [row(address=board, model=model, found_by=["USB address"])]
+        assert net.found() == [row(address=board, model=model, found_by=["USB"])]
 
 
 def test_a_raspberry_pi_by_its_mac_address(home: Board) -> None:
     with lan(mac=PI_MAC) as net, ssh(net.board):
         talk_to(net, BOARD)
-        assert net.found() == [row(model="Raspberry Pi", found_by=["MAC address"])]
+        assert net.found() == [row(model="Raspberry Pi", found_by=["MAC"])]
 
 
 def talk_to(net: Lan, address: str) -> None:
@@ -166,6 +167,7 @@ def test_a_scan_tells_apart_what_answers(home: Board) -> None:
         stack.enter_context(rpyc(net.board, 18813, hosts[6]))
         assert net.found() == []
         found = net.found("--scan")
+        assert "Searching for boards … " in net.find("--scan").stdout
     said = [(each["address"], each["system"], each["ways"]) for each in found]
     assert said == [
         (hosts[0], "Debian", {"ssh": 22}),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rkernel_launcher.discovery.networks import model_of, parse_neighbours, scannable
+from rkernel_launcher.discovery.networks import is_near, model_of, parse_neighbours, scannable
 
 TABLE = """\
 IP address       HW type     Flags       HW address            Mask     Device
@@ -38,6 +38,23 @@ def test_a_scan_stays_near_the_pc(own: list[IPv4Interface]) -> None:
     for part in scannable(own):
         assert part.num_addresses <= 256 and part.is_private
         assert any(each.ip in part for each in own)
+
+
+@pytest.mark.parametrize(
+    ("address", "near"),
+    [
+        ("192.168.1.9", True),
+        ("192.168.1.5", False),  # the PC itself
+        ("10.9.9.9", True),  # behind a router that passes mDNS on
+        ("203.0.113.9", True),
+        ("203.0.114.9", False),
+        ("127.0.0.1", False),
+        ("169.254.1.1", False),
+    ],
+)
+def test_who_may_be_asked(address: str, near: bool) -> None:
+    own = [IPv4Interface("192.168.1.5/24"), IPv4Interface("203.0.113.5/24")]
+    assert is_near(address, own) is near
 
 
 def test_neighbours_whose_mac_address_is_known() -> None:

@@ -15,12 +15,12 @@ def test_all_that_is_known_is_in_one_row() -> None:
         [
             Sighting(HOST, "mDNS", name="pi.local"),
             Sighting("10.1.2.4", "mDNS"),
-            Sighting(HOST, "USB address", model="Duo", user="root", is_board=True),
+            Sighting(HOST, "USB", model="Duo", user="root", is_board=True),
             Sighting(HOST, "mDNS", name="other.local", model="other"),
         ]
     )
     assert list(seen) == [HOST, "10.1.2.4"]
-    sources = ("mDNS", "USB address")
+    sources = ("mDNS", "USB")
     expected = Found(HOST, "pi.local", "Duo", "Debian", {"ssh": 22}, sources, user="root")
     assert join(seen[HOST], SSH) == expected
 
@@ -33,7 +33,7 @@ def test_a_name_from_elsewhere_is_the_last_resort() -> None:
 
 
 def test_a_host_where_nothing_answers_counts_if_it_is_a_board_and_exists() -> None:
-    board, host = Sighting(HOST, "MAC address", is_board=True), Sighting(HOST, "mDNS")
+    board, host = Sighting(HOST, "MAC", is_board=True), Sighting(HOST, "mDNS")
     silent = join([host, board], REFUSED)
     assert silent is not None and silent.trouble == "neither ssh nor rpyc answers"
     assert join([host], REFUSED) is None
