@@ -12,6 +12,7 @@ from .greetings import MAX_BYTES, RPYC_QUESTION, is_rpyc, ssh_software, system_o
 from .sightings import SSH_PORT, Answer
 
 PORTS = (SSH_PORT, RPYC_PORT, AGENT_PORT)  # a service may use the last one, the agent's
+MOST_PORTS = 4  # of SSH that a host may publish
 SECONDS = 1.5  # for one port to answer
 
 _T = TypeVar("_T")
@@ -33,7 +34,7 @@ async def ask(
         ssh_ports: Where an SSH server may be; the lowest that answers counts.
         rpyc_ports: Where an rpyc service may be; the same.
     """
-    ssh, rpyc = sorted({*ssh_ports}), sorted({*rpyc_ports})
+    ssh, rpyc = sorted({*ssh_ports})[:MOST_PORTS], sorted({*rpyc_ports})
     answers = await asyncio.gather(
         *(_answer(address, port, b"", ssh_software) for port in ssh),
         *(_answer(address, port, RPYC_QUESTION, is_rpyc) for port in rpyc),

@@ -76,8 +76,13 @@ async def _ask(
     answers = {host: answer for each in outcomes for host, answer in each.answers.items()}
     ports = {host: {each.ssh_port for each in all_} for host, all_ in seen.items()}
     left = [host for host in seen if host not in answers or ports[host] != {SSH_PORT}]
-    asked = await asyncio.gather(*(probe.ask(host, ports[host]) for host in left))
-    return answers | dict(zip(left, asked, strict=True))
+    turn = asyncio.Semaphore(scan.AT_ONCE)  # somebody may publish more hosts than we have sockets
+
+    async def ask(host: str) -> Answer:
+        async with turn:
+            return await probe.ask(host, ports[host])
+
+    return answers | dict(zip(left, await asyncio.gather(*map(ask, left)), strict=True))
 
 
 async def _look(
