@@ -73,6 +73,7 @@ def choose(report: Report, texts: dict[str, Any]) -> dict[str, Any]:
     if not findings.found:
         explain(report, findings)
     if not offered:
+        report.boards(findings.found)
         wrong = "--host is missing, and rkernel found no board that it could add."
         raise click.UsageError(wrong, click.get_current_context())
     report.boards(offered, numbered=True)
@@ -110,6 +111,6 @@ def _texts(found: Found, texts: dict[str, Any]) -> dict[str, Any]:
 def _own_account(target: Target) -> str:
     """Return the account that ssh takes if nobody names one."""
     try:
-        return ssh.login(target)[0].partition("@")[0]
+        return ssh.login(target)[0].rpartition("@")[0]
     except errors.RkernelError:
         return getpass.getuser()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SOURCE = "mDNS"
 SECONDS = 2.0  # for hosts to answer
 SERVICE_SECONDS = 1.0  # for the details of one service
+LATE_SECONDS = 0.5  # more, for services of which we have heard last
 REVERSE_SECONDS = 0.7  # for hosts to tell their names
 MOST = 200  # services or questions: more are nobody's home
 _SSH = ("_ssh._tcp.local.", "_sftp-ssh._tcp.local.")
@@ -107,8 +108,10 @@ async def _published(zeroconf: Zeroconf) -> list[_Service]:
     browser = AsyncServiceBrowser(zeroconf, list(SERVICES), handlers=[heard])
     await asyncio.sleep(SECONDS)
     await browser.async_cancel()
+    if tasks:
+        await asyncio.wait(tasks.values(), timeout=LATE_SECONDS)
     for task in tasks.values():
-        task.cancel()  # those that still wait for something
+        task.cancel()
     done = await asyncio.gather(*tasks.values(), return_exceptions=True)
     return [each for each in done if isinstance(each, _Service)]
 

@@ -63,8 +63,11 @@ def published(
     with log.open("wb") as file, subprocess.Popen(command, stderr=file, stdout=file) as process:
         try:
             wait_until(
-                lambda: b"Server startup complete" in log.read_bytes(),
-                f"avahi-daemon starts: {log.read_text()}",
+                lambda: b"Server startup complete" in log.read_bytes(), "avahi-daemon starts", LIMIT
+            )
+            wait_until(
+                lambda: log.read_bytes().count(b"successfully established") == len(services),
+                "avahi-daemon publishes the services",
                 LIMIT,
             )
             yield

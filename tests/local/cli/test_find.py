@@ -280,6 +280,14 @@ def test_a_board_with_rpyc_alone(home: Board) -> None:
     assert run.returncode == 130 and run.stderr == ""
 
 
+def test_a_board_without_a_way_is_shown_and_not_offered(home: Board) -> None:
+    with lan(mac=PI_MAC) as net:
+        talk_to(net, BOARD)
+        run = net.at_terminal([], "add")
+    assert run.returncode == 2
+    assert "Raspberry Pi" in run.stdout and "no board that it could add" in run.stderr
+
+
 def test_nothing_to_choose_from(home: Board) -> None:
     with lan() as net:
         run = net.at_terminal(["n"], "add")
