@@ -34,6 +34,7 @@ PACKAGES = [
     *("openssh-server", "openssh-client", "dropbear-bin"),  # real servers to log in to
     *("mmdebstrap", "qemu-system-arm", "qemu-utils", "e2fsprogs", "cpio"),  # the emulated board
     *("iproute2", "procps"),
+    "avahi-daemon",  # publishes a host by mDNS
     *("sudo", "munge", "slurm-client", "slurmctld", "slurmd"),  # --via command
     "libturbojpeg0",  # the fastest of the encoders
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,22 +17,28 @@ from rich.text import Text
 
 from ..board.answers import Facts
 from ..board.kernel_status import KernelStatus
+from ..discovery.sightings import Found
 from ..sanitize import escape_controls
 from .kernelspecs import Entry
 
 _KERNEL = ("ipykernel", "pyzmq", "IPython")
 _RUNNING = ("Kernel", "State", "Age", "Memory", "Owner", "Launcher")
-_COLUMNS = ("name", "board", "via", "python", "display_name")
+_COLUMNS = ("name", "board", "answers", "via", "python", "display_name")
+_FOUND = ("Address", "Name", "Board", "Way", "Found by", "Added as")
 
 
 class Report:
     """Print to stdout: with colours and a spinner on a terminal, plain lines elsewhere.
 
+    Args:
+        quiet: Whether to leave out the stages: stdout is for JSON alone.
+
     Attributes:
         console: rich's console, for output that no method here makes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
         self.console = Console(highlight=False, soft_wrap=True)
         self._status: Status | None = None
 
@@ -54,6 +60,9 @@ class Report:
     @contextmanager
     def stage(self, text: str) -> Iterator[None]:
         """Show that a stage runs, and then the seconds that it took."""
+        if self._quiet:
+            yield
+            return
         text = f"{escape_controls(text)} … "
         start = time.monotonic()
         self._status = self.console.status(Text(text))
@@ -131,9 +140,47 @@ class Report:
             if text:
                 self.console.print(Text(f"  {title + ':':<14}{text}"))
 
-    def kernels(self, entries: Iterable[Entry], as_json: bool) -> None:
-        """Print the kernels that rkernel added, as a table or as JSON."""
-        rows = [_row(entry) for entry in entries]
+    def boards(self, found: Iterable[Found], as_json: bool = False, numbered: bool = False) -> None:
+        """Print the boards that a search has found, as a table or as JSON.
+
+        Args:
+            found: The boards.
+            as_json: Whether to print JSON.
+            numbered: Whether the table numbers them, from 1.
+        """
+        rows = list(found)
+        if as_json:
+            self.console.print_json(json.dumps([_found(row) for row in rows]), ensure_ascii=True)
+            return
+        if not rows:
+            return
+        table = Table(*(["#"] if numbered else []), box=None)
+        for title in _FOUND:
+            table.add_column(title, overflow="fold", no_wrap=title == "Address")
+        for number, row in enumerate(rows, 1):
+            cells = [
+                row.address,
+                row.name,
+                ", ".join(filter(None, (row.model, row.system))),
+                row.trouble or ", ".join(row.ways),
+                ", ".join(row.sources),
+                ", ".join(row.added_as) or "no",
+            ]
+            cells = [str(number), *cells] if numbered else cells
+            table.add_row(*(Text(_one_line(cell)) for cell in cells))
+        self.console.print(table)
+
+    def kernels(
+        self, entries: Iterable[Entry], answers: Mapping[str, bool | None], as_json: bool
+    ) -> None:
+        """Print the kernels that rkernel added, as a table or as JSON.
+
+        Args:
+            entries: Their kernelspecs.
+            answers: Whether the board of each answers now; None if nobody knows.
+            as_json: Whether to print JSON.
+        """
+        rows = [_row(entry) | {"answers": answers.get(entry.name)} for entry in entries]
         if as_json:
             self.console.print_json(json.dumps(rows))
             return
@@ -142,6 +189,7 @@ class Report:
             return
         table = Table(*(column.replace("_", " ").capitalize() for column in _COLUMNS), box=None)
         for row in rows:
+            row["answers"] = {True: "yes", False: "no", None: ""}[row["answers"]]
             table.add_row(*(Text(escape_controls(row[column])) for column in _COLUMNS))
         self.console.print(table)
 
@@ -189,7 +237,24 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _row(entry: Entry) -> dict[str, str]:
+def _found(row: Found) -> dict[str, Any]:
+    return {
+        "address": row.address,
+        "name": row.name,
+        "model": row.model,
+        "system": row.system,
+        "ways": dict(row.ways),
+        "trouble": row.trouble,
+        "found_by": list(row.sources),
+        "added_as": list(row.added_as),
+    }
+
+
+def _one_line(text: str) -> str:
+    return escape_controls(" ".join(text.split()))
+
+
+def _row(entry: Entry) -> dict[str, Any]:
     metadata = entry.metadata or {}
     return {
         "name": entry.name,

@@ -21,7 +21,15 @@ from packaging.version import InvalidVersion, Version
 
 from .. import target as targets
 from ..board.answers import Facts
-from ..errors import BadName, ForeignName, KernelsUnusable, NameTaken, NoSuchKernel
+from ..errors import (
+    BadName,
+    BadOption,
+    ForeignName,
+    KernelsUnusable,
+    NameTaken,
+    NoSuchKernel,
+    OldKernelspec,
+)
 from ..sanitize import escape_controls
 from ..target import Target
 
@@ -190,6 +198,19 @@ def target_of(name: str) -> Target:
     if not isinstance(argv, list):
         raise NoSuchKernel(name=name)
     return targets.from_argv([str(word) for word in argv[3:]])
+
+
+def all_targets() -> dict[str, Target]:
+    """Return how the kernels that rkernel added reach their boards, by their names.
+
+    Kernels with an argv that this version does not understand are left out.
+    """
+    found = {}
+    for entry in find().values():
+        if entry.metadata is not None:
+            with suppress(BadOption, NoSuchKernel, OldKernelspec):
+                found[entry.name] = target_of(entry.name)
+    return found
 
 
 def remove(names: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The command `rkernel`: it adds kernels of boards, lists and removes them, and shows which run."""
+"""The command `rkernel`: it finds boards, and adds, lists, removes and watches their kernels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .commands.add import add
 from .commands.attach import attach
 from .commands.demo import demo
 from .commands.fetch import fetch
+from .commands.find import find
 from .commands.list import list_kernels
 from .commands.ps import ps
 from .commands.remove import remove
@@ -66,5 +67,5 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     settings["debug"] = debug
 
 
-for _command in (add, list_kernels, remove, fetch, view, ps, stop, attach, demo):
+for _command in (find, add, list_kernels, remove, fetch, view, ps, stop, attach, demo):
     rkernel.add_command(_command)

@@ -52,3 +52,24 @@ def login(target: Target) -> tuple[str, list[Path]]:
 
     route = resolve(target)
     return route.account, list(route.identities)
+
+
+def server(target: Target) -> tuple[str, int] | None:
+    """Return the address and the port of a host's SSH server, by the settings for ssh.
+
+    Returns:
+        None if this PC does not connect to the server itself: the way leads over other hosts, or a
+        ProxyCommand.
+
+    Raises:
+        RkernelError: The settings cannot be understood, or say what the client cannot do.
+    """
+    if engine(target) == "openssh":
+        found = settings.read(find(target.ssh_command), arguments.destination(target), target.host)
+        if target.jump or found.value("proxyjump") or found.value("proxycommand"):
+            return None
+        return found.value("hostname"), found.number("port")
+    from .paramiko.settings import resolve
+
+    route = resolve(target)
+    return None if route.jump else (route.hostname, route.port)

@@ -28,7 +28,7 @@ PORT = 5555  # of adbd, in its own network
 TOOLS = {"mmdebstrap": "mmdebstrap", "unshare": "util-linux", "ip": "iproute2"}
 
 # Joins its stdin and stdout, which are one socket, with a port there.
-_RELAY = """
+RELAY = """
 import selectors, socket, sys
 here = socket.socket(fileno=0)
 there = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
@@ -111,7 +111,7 @@ def device(environment: dict[str, str], folder: Path) -> Iterator[Device]:
 @contextmanager
 def _cable(network: namespaces.Namespace, folder: Path) -> Iterator[int]:
     """Give a port here that leads to adbd's there."""
-    found = Server(network.within(sys.executable, "-c", _RELAY, str(PORT)), folder)
+    found = Server(network.within(sys.executable, "-c", RELAY, str(PORT)), folder)
     try:
         yield found.port
     finally:

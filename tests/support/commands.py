@@ -20,6 +20,7 @@ import pytest
 
 from rkernel_launcher.errors import RkernelError
 from tests.support.boards import Board
+from tests.support.namespaces import Namespace
 from tests.support.ports import unused_port
 from tests.support.requirements import skip_or_fail
 
@@ -49,16 +50,16 @@ def argv(*arguments: str) -> list[str]:
     return [PYTHON, "-W", "error", "-c", _RKERNEL, *arguments]
 
 
-def rkernel(*arguments: str) -> Run:
-    """Run `rkernel` where there is no terminal."""
-    return _run(argv(*arguments))
+def rkernel(*arguments: str, network: Namespace | None = None) -> Run:
+    """Run `rkernel` where there is no terminal, in this network or another one."""
+    return _run(_within(network, argv(*arguments)))
 
 
-def at_terminal(answers: list[str], *arguments: str) -> Run:
+def at_terminal(answers: list[str], *arguments: str, network: Namespace | None = None) -> Run:
     """Run `rkernel` with a terminal to read from, and answer the questions that it puts."""
     ours, theirs = pty.openpty()
     pipe = subprocess.PIPE
-    command = argv(*arguments)
+    command = _within(network, argv(*arguments))
     with (
         os.fdopen(ours, "wb", buffering=0) as keyboard,
         subprocess.Popen(command, stdin=theirs, stdout=pipe, stderr=pipe) as process,
@@ -138,6 +139,10 @@ def slave_service(address: str = "127.0.0.1") -> Iterator[int]:
             yield int(process.stdout.readline())
         finally:
             process.kill()
+
+
+def _within(network: Namespace | None, command: list[str]) -> list[str]:
+    return network.within(*command) if network else command
 
 
 def _run(command: list[str]) -> Run:

@@ -19,6 +19,7 @@ from typing import Any
 
 import IPython
 import pytest
+import zeroconf  # noqa: F401 - its import starts a program, which a unit test may not
 
 from board_agent.common import hashlib_without_openssl
 from board_agent.kernel import lazy_imports
@@ -133,6 +134,15 @@ NAMES = {
         rpyc.core.consts.MSG_EXCEPTION
         rpyc.core.consts.MSG_REPLY
         rpyc.core.consts.MSG_REQUEST
+    """,
+    "rkernel_launcher/discovery/mdns.py": """
+        zeroconf.DNSAddress.address
+        zeroconf.DNSOutgoing.add_question
+        zeroconf.DNSPointer.alias
+        zeroconf.DNSQuestion
+        zeroconf.DNSRecord
+        zeroconf.Zeroconf.async_send
+        zeroconf.DNSCache.async_entries_with_name
     """,
     "rkernel_launcher/transports/paramiko/channels.py": """
         paramiko.Channel.status_event

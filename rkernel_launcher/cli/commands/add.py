@@ -14,7 +14,7 @@ from ...board import reach
 from ...board.answers import Facts
 from ...options import FLAG, Option
 from ...target import Target
-from .. import board_setup, kernelspecs, trial
+from .. import board_choice, board_setup, kernelspecs, trial
 from ..console import Report
 
 _Command = Callable[..., Any]
@@ -58,10 +58,12 @@ def _options_of_target(command: _Command) -> _Command:
 def add(
     name: str | None, display_name: str | None, yes: bool, no_check: bool, **texts: Any
 ) -> None:
-    """Add a kernel that runs on a board."""
+    """Add a kernel that runs on a board. Without --host, choose among those that rkernel finds."""
     report = Report()
-    wanted = _target(texts)
     attended = not yes and board_setup.attended()
+    if attended and _needs_host(texts):
+        texts = board_choice.choose(report, texts)
+    wanted = _target(texts)
     _hint_at_home(report, wanted)
     name = name or kernelspecs.default_name(wanted)
     _check_name(name, yes, attended)
@@ -90,13 +92,17 @@ def add(
     report.say(f"Added the kernel {name}, “{display_name}”, in {folder}", "bold")
 
 
+def _needs_host(texts: dict[str, Any]) -> bool:
+    return texts["via"] not in ("local", "command", "adb") and not texts["host"]
+
+
 def _target(texts: dict[str, Any]) -> Target:
     """Return what the options say, or raise BadOption or click.UsageError."""
     wrong = ""
     if texts["via"] == "command" and not texts["command"]:
         wrong = "--command is missing."
-    if texts["via"] not in ("local", "command", "adb") and not texts["host"]:
-        wrong = "--host is missing."
+    if _needs_host(texts):
+        wrong = "--host is missing. rkernel find shows the boards near this PC."
     if texts["via"] == "local" and any(texts[name] for name in ("host", "user", "port")):
         wrong = "--via local means this machine: leave out --host, --user and --port."
     if wrong:

@@ -26,11 +26,18 @@ class Device(NamedTuple):
         serial: Its serial number; of a device of the network its HOST:PORT.
         place: The USB port that it is plugged into, such as usb:1-4; empty if that is not known.
         state: The server's word for it.
+        model: What kind of device it is, in its own words; empty if it does not say.
     """
 
     serial: str
     place: str
     state: str
+    model: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be used."""
+        return self.state == _READY
 
 
 def find(client: AdbClient, name: str) -> str:
@@ -47,14 +54,14 @@ def find(client: AdbClient, name: str) -> str:
         DeviceUnauthorized, DeviceForbidden, DeviceNotReady: It cannot be used.
         AdbFailed: The server refuses, or does not answer.
     """
-    devices = _listed(client)
+    devices = listed(client)
     if not name:
         return _only(devices)
     device = _named(devices, name)
-    if _ADDRESS.fullmatch(name) and (device is None or device.state != _READY):
+    if _ADDRESS.fullmatch(name) and (device is None or not device.is_ready):
         with asked(f"adb:{name}"):
             said = client.connect(name)
-        device = _named(_listed(client), name)
+        device = _named(listed(client), name)
         if device is None:
             raise errors.AdbFailed(what=f"adb:{name}", detail=escape_controls(said.strip()))
     if device is None:
@@ -63,11 +70,19 @@ def find(client: AdbClient, name: str) -> str:
     return name
 
 
-def _listed(client: AdbClient) -> list[Device]:
+def listed(client: AdbClient) -> list[Device]:
+    """Return the devices that the server knows, whatever their state.
+
+    Raises:
+        AdbFailed: The server refuses, or does not answer.
+    """
     with asked("its devices"):
         return [
             Device(
-                found.serial, f"usb:{found.tags['usb']}" if "usb" in found.tags else "", found.state
+                serial=found.serial,
+                place=f"usb:{found.tags['usb']}" if "usb" in found.tags else "",
+                state=found.state,
+                model=found.tags.get("model", "").replace("_", " "),
             )
             for found in client.list(extended=True)
         ]
@@ -75,7 +90,7 @@ def _listed(client: AdbClient) -> list[Device]:
 
 def _only(devices: Sequence[Device]) -> str:
     """Return the name of the only device that can be used, or say why there is none."""
-    ready = [device for device in devices if device.state == _READY]
+    ready = [device for device in devices if device.is_ready]
     candidates = ready or devices
     if not candidates:
         raise errors.NoDevice()
@@ -92,12 +107,14 @@ def _named(devices: Sequence[Device], name: str) -> Device | None:
     return found[0] if found else None
 
 
-def _names(devices: Sequence[Device]) -> str:
-    """List devices, each by a name that no other has: boards of one kind may share a serial."""
+def names(devices: Sequence[Device]) -> list[str]:
+    """Return for each device a name that no other has: boards of one kind may share a serial."""
     shared = Counter(device.serial for device in devices)
-    return ", ".join(
-        escape_controls(d.place if d.place and shared[d.serial] > 1 else d.serial) for d in devices
-    )
+    return [d.place if d.place and shared[d.serial] > 1 else d.serial for d in devices]
+
+
+def _names(devices: Sequence[Device]) -> str:
+    return ", ".join(map(escape_controls, names(devices)))
 
 
 def _check(device: Device, name: str) -> None:
@@ -106,5 +123,5 @@ def _check(device: Device, name: str) -> None:
         raise errors.DeviceForbidden(name=name)
     if device.state == "unauthorized":
         raise errors.DeviceUnauthorized(name=name)
-    if device.state != _READY:
+    if not device.is_ready:
         raise errors.DeviceNotReady(name=name, state=escape_controls(device.state))

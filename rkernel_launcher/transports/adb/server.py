@@ -32,13 +32,7 @@ def connect() -> AdbClient:
         AdbMissing: adbutils is not installed.
         AdbUnusable: The server does not run, and cannot be started.
     """
-    try:
-        import adbutils  # takes 0.1 s, of which most is for requests
-    except ImportError as error:
-        raise errors.AdbMissing() from error
-    except ValueError as error:  # the server's port in the environment, which it reads at once
-        raise errors.AdbUnusable(detail=f"ANDROID_ADB_SERVER_PORT: {error}") from error
-    client = adbutils.AdbClient(socket_timeout=ANSWER_SECONDS)
+    client = _client(ANSWER_SECONDS)
     if not _runs(client):
         said = _start()
         if not _runs(client):
@@ -46,9 +40,33 @@ def connect() -> AdbClient:
     return client
 
 
-def _runs(client: AdbClient) -> bool:
+def running(seconds: float) -> AdbClient | None:
+    """Return a client of the server if that runs, and None otherwise.
+
+    Args:
+        seconds: How long it may take to answer each request.
+
+    Raises:
+        AdbMissing: adbutils is not installed.
+        AdbUnusable: The environment names no address of a server.
+    """
+    client = _client(seconds)
+    return client if _runs(client, seconds) else None
+
+
+def _client(seconds: float) -> AdbClient:
     try:
-        socket.create_connection((client.host, client.port), ANSWER_SECONDS).close()
+        import adbutils  # takes 0.1 s, of which most is for requests
+    except ImportError as error:
+        raise errors.AdbMissing() from error
+    except ValueError as error:  # the server's port in the environment, which it reads at once
+        raise errors.AdbUnusable(detail=f"ANDROID_ADB_SERVER_PORT: {error}") from error
+    return adbutils.AdbClient(socket_timeout=seconds)
+
+
+def _runs(client: AdbClient, seconds: float = ANSWER_SECONDS) -> bool:
+    try:
+        socket.create_connection((client.host, client.port), seconds).close()
     except OSError:
         return False
     return True

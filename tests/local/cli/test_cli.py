@@ -346,6 +346,7 @@ def test_the_launcher_imports_only_what_it_needs() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     needless = {"click", "rich", "keyring", "paramiko", "jupyter_client", "tornado", "ipykernel"}
+    needless |= {"zeroconf", "ifaddr", "rkernel_launcher.discovery"}
     assert not needless & set(run.stdout.split())
 
 
