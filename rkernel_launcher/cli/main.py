@@ -12,6 +12,7 @@ from ..sanitize import escape_controls
 from .commands.add import add
 from .commands.attach import attach
 from .commands.demo import demo
+from .commands.doctor import doctor
 from .commands.fetch import fetch
 from .commands.list import list_kernels
 from .commands.ps import ps
@@ -66,5 +67,5 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     settings["debug"] = debug
 
 
-for _command in (add, list_kernels, remove, fetch, view, ps, stop, attach, demo):
+for _command in (add, list_kernels, remove, fetch, view, ps, stop, attach, demo, doctor):
     rkernel.add_command(_command)

@@ -17,7 +17,7 @@ from .. import process, shell
 from ..process import Attendant
 from ..prompts import Prompts
 from ..stream import Start, Stream
-from . import arguments, failures, settings
+from . import arguments, failures, login, settings
 from .answers import Answers, are_kept
 from .askpass import Askpass, served
 from .failures import Said
@@ -72,6 +72,7 @@ class _Client:
                 self._avoid_master = not self._avoid_master  # theirs may hang in a dead network
                 raise
             if stream.answers(timeout):
+                log.info("ssh: logged in %s", login.describe(stream.ending(0.0).stderr))
                 return stream
             ending = stream.ending(ENDING_SECONDS)
             if ending.status not in (255, None):
