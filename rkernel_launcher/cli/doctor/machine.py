@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from ... import errors
 from ...board import agent_archive, condition, requirements
 from ...board.agent_endpoint import new_session, shake_hands
-from ...board.answers import Agents, Complaint, Condition, Facts, Place, never
+from ...board.answers import Agent, Agents, Complaint, Condition, Facts, Place, never
 from ...board.board import NO_SPACE, unwritable
 from ...board.bundle import upload
 from ...errors import RkernelError
@@ -93,16 +93,20 @@ def agent(visit: Visit) -> str:
     """Look at the agents on the board, and start ours."""
     board, version = visit.board(), agent_archive.version()
     running = board.ask(Agents, never, "find_agents").agents
-    versions = [PurePosixPath(found.socket).parent.name.partition("-")[0] for found in running]
-    others = sum(found != version for found in versions)
+    others = [found for found in running if _version(found) != version]
     try:
         visit.agent = board.start_agent()
     except errors.LinkPortTaken as error:
-        if others:
+        if any(found.port == visit.wanted.link_port for found in others):
             raise errors.OtherAgentHasPort(port=error.facts["port"]) from error
         raise
-    text = "runs" if version in versions else "started now"
-    return text + (f"; {others} of another version of rkernel run there too" if others else "")
+    text = "runs" if len(others) < len(running) else "started now"
+    return text + (f"; {len(others)} of another version of rkernel, too" if others else "")
+
+
+def _version(found: Agent) -> str:
+    """Return the hash of an agent's code, with which the name of its folder begins."""
+    return PurePosixPath(found.socket).parent.name.partition("-")[0]
 
 
 def link(visit: Visit) -> str:

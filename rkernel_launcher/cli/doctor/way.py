@@ -65,8 +65,8 @@ def _argv(name: str) -> list[str]:
         raise errors.NoSuchKernel(name=name)
     argv = entry.spec.get("argv")
     if not isinstance(argv, list) or len(argv) < 3:
-        path = entry.folder / "kernel.json"
-        raise errors.KernelspecBroken(path=path, detail=_why_unreadable(path))
+        detail = _why_unreadable(entry.folder / "kernel.json")
+        raise errors.KernelspecBroken(path=entry.folder, detail=detail)
     return [str(word) for word in argv]
 
 
@@ -145,7 +145,7 @@ def command(visit: Visit) -> str:
     error = visit.failure()
     if error is not None and not isinstance(error, _PYTHON):
         raise error
-    return "a program runs, and its stdin and stdout are ours"
+    return "the board runs our commands"
 
 
 def python(visit: Visit) -> str:
