@@ -115,7 +115,10 @@ def link(visit: Visit) -> str:
     speed = condition.measure(board.session)
     endpoint = visit.agent
     assert endpoint is not None
-    stream = board.connect(endpoint)
+    try:
+        stream = board.connect(endpoint)
+    except errors.ConnectTimeout as error:  # the board is on: its rpyc service has answered
+        raise errors.PortFiltered(host=visit.wanted.host, port=endpoint.port) from error
     shake_hands(stream, endpoint, new_session(), 0, visit.wanted.name)
     stream.close()
     up, down = (rate / (1 << 20) for rate in (speed.up, speed.down))

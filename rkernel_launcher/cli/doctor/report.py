@@ -86,6 +86,6 @@ def _lines(finding: Finding) -> Iterator[str]:
         yield f"  - remedy: {finding.remedy}"
     for entry in finding.log:
         # what a server says to whoever comes is no debugging line, and may name anybody
-        lines = entry.splitlines() or [""]
+        lines = [line.removesuffix("\\r") for line in entry.splitlines()] or [""]
         kept = [lines[0], *(line for line in lines[1:] if line.startswith("debug"))]
         yield from (f"  - {line}" for line in kept)

@@ -15,6 +15,8 @@ from .visit import Visit
 
 Scrub = Callable[[str], str]
 
+_SHORTEST_SECRET = 6  # characters: a shorter one, such as 1 or yes, is in every text
+
 # What has no place in a report, whatever it is called.
 _SECRETS = [
     (r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|\Z)", "<key>"),
@@ -24,7 +26,7 @@ _SECRETS = [
 # What names people and machines, wherever it stands. An @ is in algorithms' names, too.
 _NAMES = [
     (r"\b(?:SHA256:[\w+/]{20,}|MD5(?::[0-9a-f]{2}){16})", "<fingerprint>"),
-    (r"(Executing proxy command: ).*", r"\1<command>"),
+    (r"(Executing proxy command: )[^\n]*", r"\1<command>"),
     (r"((?:/home|/Users|\\Users)[/\\])[^/\\\s'\":;,]+", r"\1<user>"),
     (r"[\w.+%-]+@(?!openssh\.com|libssh\.org|lysator\.liu\.se)\[?[\w.:%-]+\]?", "<user>@<host>"),
     (r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\w)", "<address>"),
@@ -50,9 +52,10 @@ def scrubber(visits: Iterable[Visit], names_stay: bool) -> Scrub:
     words = _alternatives(known)
 
     def scrub(text: str) -> str:
+        text = words.sub(lambda match: known[match[0].lower()], text)
         for pattern, placeholder in compiled:
             text = pattern.sub(placeholder, text)
-        return words.sub(lambda match: known[match[0].lower()], text)
+        return text
 
     return scrub
 
@@ -119,7 +122,8 @@ def _secrets(visit: Visit) -> dict[str, str]:
     """Return what the person has said about a board that may be secret."""
     if visit.target is None:
         return {}
-    secrets = [value for _, value in visit.target.env] + [visit.target.video_path or ""]
+    said = [value for _, value in visit.target.env] + [visit.target.video_path or ""]
+    secrets = [value for value in said if len(value) >= _SHORTEST_SECRET]
     return _lower(dict.fromkeys(secrets, "<secret>"))
 
 

@@ -15,14 +15,25 @@ import pytest
 
 from rkernel_launcher import errors
 from rkernel_launcher.board import agent_archive
-from tests.support.boards import LIMIT, ROOT, Board
-from tests.support.commands import PYTHON, disk, fill, rkernel, slave_service, wrapper
+from rkernel_launcher.errors import RkernelError
+from tests.support import namespaces
+from tests.support.boards import ROOT, Board
+from tests.support.commands import (
+    LIMIT,
+    PYTHON,
+    argv,
+    disk,
+    fill,
+    rkernel,
+    slave_service,
+    wrapper,
+)
 from tests.support.diagnosis import Diagnosis, diagnosis
 from tests.support.ports import unused_port
 from tests.support.remote import Remote
 from tests.support.requirements import skip_or_fail
 
-FAKETIME = Path("/usr/lib", sysconfig.get_config_var("MULTIARCH"), "faketime/libfaketime.so.1")
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 RUNGS = ["Command", "Python", "Clock", "Disk", "Code", "Packages", "Memory", "Agent", "Link"]
 
 
@@ -53,7 +64,7 @@ def test_all_is_well(remote: Remote, engine: str) -> None:
 
 def test_a_clock_that_is_wrong_is_no_reason_to_stop(home: Board) -> None:
     """Only the bootstrap session sees it: kernels hang with this library, not with the clock."""
-    if not FAKETIME.exists():
+    if FAKETIME is None:
         skip_or_fail("faketime is not installed")
     fake = f"export FAKETIME=-10d DONT_FAKE_MONOTONIC=1 LD_PRELOAD={FAKETIME}"
     case = f'case "$*" in *board_agent*) unset LD_PRELOAD;; *) {fake};; esac'
@@ -177,6 +188,33 @@ def test_another_program_at_the_agents_port(home: Board) -> None:
         options = ["--host", "127.0.0.1", "--port", str(service), "--link-port", port]
         found = doctor("--via", "rpyc", *options)
     found.ends("Agent", errors.LinkPortTaken, port)
+
+
+@pytest.mark.parametrize(
+    ("rule", "error"),
+    [("DROP", errors.PortFiltered), ("REJECT --reject-with tcp-reset", errors.AgentNotForwarded)],
+    ids=["dropped", "rejected"],
+)
+def test_a_firewall_before_the_agents_port(
+    home: Board, rule: str, error: type[RkernelError]
+) -> None:
+    firewall = f"iptables -A INPUT -p tcp --dport 2223 -j {rule}"
+    with (
+        namespaces.network(firewall) as there,
+        slave_service(within=there.within) as service,
+    ):
+        options = ["--host", "127.0.0.1", "--port", str(service), "--link-port", "2223"]
+        run = subprocess.run(
+            there.within(*argv("doctor", "--via", "rpyc", *options)),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+        )
+        home.end_agents()
+    found = diagnosis(run)
+    assert "Agent" in found.good
+    found.ends("Link", error, "2223")
 
 
 def test_a_kernel_that_ends_at_once(home: Board) -> None:
