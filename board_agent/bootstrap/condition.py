@@ -11,6 +11,7 @@ import os
 import time
 
 _SAMPLE = bytes(4096)  # what a trial writes: less may fit where a disk is full
+_MOST = 1 << 50  # some file systems have more room than JSON has numbers
 
 
 def look_at_board(code: str) -> str:
@@ -58,23 +59,24 @@ def _place(path: str) -> "dict[str, object]":
     folder = path
     while not os.path.isdir(folder) and folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
-    error, detail = "", ""
+    trouble, detail = "", ""
     trial = os.path.join(folder, ".rkernel-%s" % os.urandom(4).hex())
     try:
         with open(trial, "wb", buffering=0) as file:
             file.write(_SAMPLE)
     except OSError as failure:
-        error, detail = errno.errorcode.get(failure.errno or 0, ""), failure.strerror or ""
+        trouble = errno.errorcode.get(failure.errno or 0, "EIO")
+        detail = failure.strerror or str(failure)
     finally:
         if os.path.exists(trial):
             os.unlink(trial)
     disk = os.statvfs(folder)
     return {
         "path": path,
-        "error": error or detail,
+        "trouble": trouble,
         "detail": detail,
-        "free": disk.f_frsize * disk.f_bavail,
-        "files": disk.f_favail if disk.f_files else None,
+        "free": min(disk.f_frsize * disk.f_bavail, _MOST),
+        "files": min(disk.f_favail, _MOST) if disk.f_files else None,
     }
 
 

@@ -104,14 +104,14 @@ class Place(NamedTuple):
 
     Attributes:
         path: The folder.
-        error: Why nothing can be written there: the name of an errno; empty if it can.
+        trouble: Why nothing can be written there: the name of an errno; empty if it can.
         detail: The same in the board's words.
         free: The bytes that are free on its disk.
         files: How many more files its disk takes; None if it does not count them.
     """
 
     path: str
-    error: str
+    trouble: str
     detail: str
     free: int
     files: int | None

@@ -40,7 +40,7 @@ def disk(visit: Visit) -> str | RkernelError:
     """Look at whether the board takes files."""
     found = _condition(visit)
     for place in (found.cache, found.temporary):
-        if place.error:
+        if place.trouble:
             return _no_room(place, place is found.temporary)
     rooms = (
         f"{place.free >> 20} MB free for {place.path}" for place in (found.cache, found.temporary)
@@ -49,11 +49,11 @@ def disk(visit: Visit) -> str | RkernelError:
 
 
 def _no_room(place: Place, temporary: bool) -> RkernelError:
-    if place.error in NO_SPACE and place.files == 0:
+    if place.trouble in NO_SPACE and place.files == 0:
         return errors.NoInodes(path=place.path)
     if temporary:
         return errors.TmpUnusable(path=place.path, detail=place.detail)
-    return unwritable(Complaint(place.error, place.detail, place.path))
+    return unwritable(Complaint(place.trouble, place.detail, place.path))
 
 
 def code(visit: Visit) -> str:
