@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import PurePosixPath
@@ -21,12 +20,12 @@ _SKEW_SECONDS = 60.0  # that clocks may differ
 
 
 def clock(visit: Visit) -> str | RkernelError:
-    """Look at the board, and compare its clock with ours."""
-    begun = time.time()
-    found = visit.condition = condition.look(visit.board().session)
-    right = (begun + time.time()) / 2
+    """Compare the board's clock with ours."""
+    begun, ended = visit.looked
+    right = (begun + ended) / 2
+    found = _condition(visit)
     ahead = found.now - right
-    if abs(ahead) <= _SKEW_SECONDS + (time.time() - begun) / 2:
+    if abs(ahead) <= _SKEW_SECONDS + (ended - begun) / 2:
         return f"right to {max(1.0, abs(ahead)):.0f} s"
     return errors.ClockOff(
         seconds=abs(ahead),

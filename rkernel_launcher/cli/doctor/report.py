@@ -23,6 +23,7 @@ _TOLD = (
     *("via", "ssh", "host_key", "ipykernel", "warm_start", "link_port", "orphan_timeout"),
     *("link_timeout", "frame_rate", "video", "video_port", "reattach", "debugger", "port"),
 )
+_SSH_SAID = "ssh said: "
 
 
 class Section(NamedTuple):
@@ -85,7 +86,15 @@ def _lines(finding: Finding) -> Iterator[str]:
     if finding.remedy:
         yield f"  - remedy: {finding.remedy}"
     for entry in finding.log:
-        # what a server says to whoever comes is no debugging line, and may name anybody
-        lines = [line.removesuffix("\\r") for line in entry.splitlines()] or [""]
-        kept = [lines[0], *(line for line in lines[1:] if line.startswith("debug"))]
-        yield from (f"  - {line}" for line in kept)
+        yield from (f"  - {line}" for line in _kept(entry))
+
+
+def _kept(entry: str) -> list[str]:
+    """Return the lines of a log's entry that a report needs.
+
+    What a server says to whoever comes is among what ssh says, and may name anybody.
+    """
+    lines = [line.removesuffix("\\r") for line in entry.splitlines()] or [""]
+    if not lines[0].startswith(_SSH_SAID):
+        return lines
+    return [lines[0], *(line for line in lines[1:] if line.startswith("debug"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,6 +70,9 @@ def climb(rungs: Sequence[Rung[_T]], subject: _T, stage: Callable[[str], Any]) -
                 found = rung.look(subject)
             except RkernelError as error:
                 found, ended = error, True
+            except Exception as error:  # a mistake of ours: what was found so far counts the more
+                log.append(traceback.format_exc())
+                found, ended = RkernelError(detail=repr(error)), True
         seconds = time.monotonic() - begun
         if isinstance(found, RkernelError):
             text = found.message.format(**found.facts)

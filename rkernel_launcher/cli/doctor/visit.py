@@ -24,6 +24,7 @@ class Visit:
         name: The kernelspec's name; empty for a board that need not have been added.
         python: The Python that runs the launcher.
         condition: The board's condition, once it is known.
+        looked: When it was asked for and when it came, by this PC's clock.
         facts: What the board is, once that is known.
         agent: Its agent, once that runs.
         log: What was logged on the way to the board.
@@ -33,6 +34,7 @@ class Visit:
     name: str = ""
     python: str = sys.executable
     condition: Condition | None = None
+    looked: tuple[float, float] = (0.0, 0.0)
     facts: Facts | None = None
     agent: AgentEndpoint | None = None
     log: list[str] = field(default_factory=list)

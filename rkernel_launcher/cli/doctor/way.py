@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
 
 from ... import errors
+from ...board import condition
 from ...errors import RkernelError
 from ...target import Target
 from ...transports import ssh
@@ -143,9 +145,15 @@ def login(visit: Visit) -> str | None:
 def command(visit: Visit) -> str:
     """Look at whether a program starts there and talks with us."""
     error = visit.failure()
-    if error is not None and not isinstance(error, _PYTHON):
-        raise error
-    return "the board runs our commands"
+    if error is not None:
+        if not isinstance(error, _PYTHON):
+            raise error
+        return "the board runs our commands"
+    begun = time.time()
+    visit.condition = condition.look(visit.board().session)
+    visit.looked = (begun, time.time())
+    shell = visit.condition.shell
+    return f"the board runs our commands{f', by {shell}' if shell else ''}"
 
 
 def python(visit: Visit) -> str:

@@ -62,6 +62,15 @@ def test_all_is_well(remote: Remote, engine: str) -> None:
     assert remote.kernels() == set()
 
 
+def test_all_is_well_over_rpyc(home: Board) -> None:
+    with slave_service() as service:
+        ports = ["--port", str(service), "--link-port", str(unused_port())]
+        found = doctor("--via", "rpyc", "--host", "127.0.0.1", *ports)
+        home.end_agents()
+    assert found.wrong == {}
+    assert "anyone" in found.good["Login"] and found.last == "Kernel"
+
+
 def test_a_clock_that_is_wrong_is_no_reason_to_stop(home: Board) -> None:
     """Only the bootstrap session sees it: kernels hang with this library, not with the clock."""
     if FAKETIME is None:

@@ -13,9 +13,9 @@ import pytest
 
 from rkernel_launcher import errors
 from rkernel_launcher.errors import RkernelError
-from tests.support import namespaces, sshd
+from tests.support import adb_server, namespaces, sshd
 from tests.support.boards import Board
-from tests.support.commands import LIMIT, argv, rkernel
+from tests.support.commands import LIMIT, Run, argv, rkernel
 from tests.support.diagnosis import Diagnosis, diagnosis
 from tests.support.ports import unused_port
 from tests.support.remote import Remote
@@ -28,6 +28,11 @@ def doctor(*options: str) -> Diagnosis:
 def add(name: str, *options: str) -> None:
     run = rkernel("add", "--name", name, *options, "--no-check", "--yes")
     assert run.returncode == 0, run.stderr
+
+
+def test_a_name_and_a_host_are_too_much(home: Board) -> None:
+    run = rkernel("doctor", "it", "--host", "pi")
+    assert run.returncode == 2 and "not both" in run.stderr
 
 
 # --- this PC ------------------------------------------------------------------------------------
@@ -135,19 +140,45 @@ def test_a_port_that_does_not_answer(
     settings.write_text("Host *\n ConnectTimeout 2\n")
     options = ["--via", "ssh", "--host", host, "--port", "2222"]
     with namespaces.network(*NETWORK, *commands) as there:
-        found = diagnosis(within(there, "doctor", *options))
+        found = diagnosis(ran(there.within(*argv("doctor", *options))))
     assert host in found.good["Name"]
     found.ends("Port", error, "2222")
 
 
-def within(there: namespaces.Namespace, *arguments: str) -> subprocess.CompletedProcess[str]:
+def ran(command: list[str]) -> Run:
     return subprocess.run(
-        there.within(*argv(*arguments)),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT
     )
+
+
+def test_a_jump_host_that_reaches_nothing(remote: Remote) -> None:
+    settings = Path(remote.environment["HOME"], ".ssh", "config")
+    port = str(unused_port())
+    settings.write_text(
+        settings.read_text() + f"Host far\n HostName 127.0.0.1\n Port {port}\n ProxyJump pi\n"
+    )
+    found = doctor("--via", "ssh", "--host", "far")
+    assert "127.0.0.1" in found.good["Name"]
+    found.ends("Port", errors.JumpFailed, port)
+
+
+def test_nothing_answers_at_all(home: Board) -> None:
+    port = str(unused_port())
+    change = f"from rkernel_launcher.board import reach; reach.RPYC_PORT = {port}; "
+    command = [*argv("doctor", "--host", "127.0.0.1", "--port", port)]
+    command[command.index("-c") + 1] = change + command[command.index("-c") + 1]
+    diagnosis(ran(command)).ends("Port", errors.NoTransport, "127.0.0.1")
+
+
+def test_a_device_that_adb_does_not_have(home: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as real,
+        adb_server.stand_in(real.getsockname()[1], devices="") as port,
+    ):
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
+        doctor("--via", "adb").ends("Name", errors.NoDevice)
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "none")
+        doctor("--via", "adb").ends("This PC", errors.AdbUnusable, "ANDROID_ADB_SERVER_PORT")
 
 
 # --- host key, login, command, Python -----------------------------------------------------------
@@ -197,6 +228,11 @@ def test_a_startup_file_that_ends_the_shell(remote: Remote) -> None:
     Path(remote.environment["HOME"], ".bashrc").write_text("echo moving to fish; exec false\n")
     found = doctor("--via", "ssh", "--host", "pi")
     found.ends("Command", errors.FirstStageFailed, "moving to fish")
+
+
+def test_a_command_that_ends_at_once(home: Board) -> None:
+    found = doctor("--via", "command", "--command", "sh -c 'echo no such pod >&2; exit 4'")
+    found.ends("Command", errors.CommandFailed, "no such pod", "status 4")
 
 
 def test_a_python_that_is_not_there(remote: Remote) -> None:
