@@ -33,7 +33,7 @@ PACKAGES = [
     *("chromium", "chromium-driver"),  # JupyterLab in a browser
     *("openssh-server", "openssh-client", "dropbear-bin"),  # real servers to log in to
     *("mmdebstrap", "qemu-system-arm", "qemu-utils", "e2fsprogs", "cpio"),  # the emulated board
-    *("iproute2", "procps"),
+    *("iproute2", "iptables", "procps", "faketime"),
     "avahi-daemon",  # publishes a host by mDNS
     *("sudo", "munge", "slurm-client", "slurmctld", "slurmd"),  # --via command
     "libturbojpeg0",  # the fastest of the encoders

@@ -31,6 +31,7 @@ html_show_sourcelink = False
 # These pages lie at the root, where GitHub looks for them. The site includes them.
 _AT_THE_ROOT = {
     "README.md": "index.md",
+    "README.zh-CN.md": "zh-cn.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }

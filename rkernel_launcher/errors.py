@@ -52,11 +52,25 @@ class PortRefused(NobodyAnswers):
     remedy = "Check the port number, and check that {service} runs on the board."
 
 
+class PortNotForwarded(PortRefused):
+    """Nothing listens at a port of this PC that should lead to the board."""
+
+    message = "{host} is this PC, and nothing listens at its port {port}."
+    remedy = "Start again the program that forwards that port to the board, or correct the port."
+
+
 class ConnectTimeout(NobodyAnswers):
     """The host does not answer in time."""
 
     message = "{host} did not answer on port {port} within {seconds:.0f} s."
     remedy = "Check that the board is on and on this network."
+
+
+class PortFiltered(NobodyAnswers):
+    """The host is there, and something drops what we send to the port."""
+
+    message = "{host} is on, but nothing answers on port {port}: a firewall drops what comes there."
+    remedy = "Allow port {port} in the firewall of the board, or use the port that it allows."
 
 
 class NoRoute(NobodyAnswers):
@@ -503,6 +517,44 @@ class NoSpace(BoardCannot):
     remedy = "Free about 1 MB there, or set XDG_CACHE_HOME on the board to a folder with space."
 
 
+class NoInodes(NoSpace):
+    """The board's disk takes no further file."""
+
+    message = "The board's disk has room left, but for no further file in {path}."
+    remedy = "Remove files on that disk: small ones count as much as large ones. See df -i."
+
+
+class TmpUnusable(BoardCannot):
+    """Programs cannot write to /tmp on the board."""
+
+    message = "On the board, programs cannot write to {path}: {detail}."
+    remedy = "Look at it with: df {path}, and ls -ld {path}. Free space there, or set mode 1777."
+
+
+class ClockOff(BoardCannot):
+    """The board's clock and this PC's differ."""
+
+    message = "The board's clock is {seconds:.0f} s {direction} this PC's: it says {now}."
+    remedy = (
+        "Kernels run all the same, but https and file times go wrong. Set the clock there, as "
+        "root: date -s '@{right:.0f}'"
+    )
+
+
+class CodeDamaged(BoardCannot):
+    """Our code on the board is not what we sent."""
+
+    message = "rkernel's code on the board is damaged: {path}."
+    remedy = "Remove that folder on the board. rkernel sends it again at the next start."
+
+
+class CameraForbidden(BoardCannot):
+    """Our account on the board may not use a camera."""
+
+    message = "Your account on the board may not use the camera {path}."
+    remedy = "Run there, as root: usermod -aG video YOUR-ACCOUNT. Then log in again."
+
+
 class CacheUnusable(BoardCannot):
     """We cannot write to our folder on the board."""
 
@@ -531,6 +583,16 @@ class LinkPortTaken(BoardCannot):
     remedy = (
         "End that program (perhaps an rkernel agent of another version), "
         "or choose another port with --link-port."
+    )
+
+
+class OtherAgentHasPort(LinkPortTaken):
+    """An agent of another version has the link's port."""
+
+    message = "An rkernel agent of another version uses port {port} on the board."
+    remedy = (
+        "End its kernels with the rkernel that started them: rkernel stop NAME --all. The agent "
+        "ends a minute later. Or choose another port with --link-port."
     )
 
 
@@ -718,6 +780,37 @@ class OldKernelspec(OnThisPc):
 
     message = "An older rkernel wrote this kernelspec: it contains {words}."
     remedy = "Run rkernel add again for that board."
+
+
+class KernelspecBroken(OnThisPc):
+    """A kernelspec of rkernel's cannot be read."""
+
+    message = "The kernelspec {path} is damaged: {detail}."
+    remedy = "Remove that folder, and run rkernel add again for that board."
+
+
+class KernelspecWithoutPython(OnThisPc):
+    """The Python that a kernelspec starts cannot run the launcher."""
+
+    message = "The kernelspec {name} starts {python}, which cannot run rkernel: {detail}."
+    remedy = (
+        "Run rkernel add again for that board, with --name {name} --yes, from the Python that has "
+        "rkernel."
+    )
+
+
+class HiddenFromVsCode(OnThisPc):
+    """VS Code does not look for kernels where rkernel writes them."""
+
+    message = "VS Code does not find the kernels in {folder}: it does not read JUPYTER_DATA_DIR."
+    remedy = "Unset JUPYTER_DATA_DIR, or set JUPYTER_PATH to {data} where VS Code starts."
+
+
+class SshAgentGone(OnThisPc):
+    """SSH_AUTH_SOCK names an agent that does not answer."""
+
+    message = "The SSH agent that SSH_AUTH_SOCK names does not answer: {detail}."
+    remedy = "Start it again, or unset SSH_AUTH_SOCK."
 
 
 class KernelsUnusable(OnThisPc):

@@ -48,3 +48,8 @@ def archive() -> bytes:
 def loader_source() -> str:
     """Return the source of the module that unpacks the archive on the board."""
     return _files()["bootstrap/loader.py"].decode()
+
+
+def condition_source() -> str:
+    """Return the source of the module that looks at the board's condition."""
+    return _files()["bootstrap/condition.py"].decode()

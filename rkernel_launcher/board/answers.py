@@ -99,6 +99,51 @@ class Facts(NamedTuple):
     pip: bool
 
 
+class Place(NamedTuple):
+    """How much room a folder of the board has, or the folder that it would be made in.
+
+    Attributes:
+        path: The folder.
+        trouble: Why nothing can be written there: the name of an errno; empty if it can.
+        detail: The same in the board's words.
+        free: The bytes that are free on its disk.
+        files: How many more files its disk takes; None if it does not count them.
+    """
+
+    path: str
+    trouble: str
+    detail: str
+    free: int
+    files: int | None
+
+
+class Camera(NamedTuple):
+    """A camera of the board, and whether our account may use it."""
+
+    path: str
+    usable: bool
+
+
+class Condition(NamedTuple):
+    """The condition of a board, as `board_agent.bootstrap.condition` finds it.
+
+    Attributes:
+        now: What its clock says, in seconds since 1970.
+        shell: The shell of the account.
+        cache: The folder that keeps our code.
+        temporary: The folder /tmp.
+        code: The hash of our code as it is there; None if it is not there.
+        cameras: Its cameras.
+    """
+
+    now: float
+    shell: str
+    cache: Place
+    temporary: Place
+    code: str | None
+    cameras: list[Camera]
+
+
 class PythonVersion(NamedTuple):
     """The version of the board's Python, such as 3.8."""
 

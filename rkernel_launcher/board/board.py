@@ -23,7 +23,7 @@ from .rpyc.session import Session
 _T = TypeVar("_T")
 Refusal = Callable[[Complaint], errors.RkernelError]
 
-_NO_SPACE = ("ENOSPC", "EDQUOT")
+NO_SPACE = ("ENOSPC", "EDQUOT")
 
 
 @dataclass
@@ -248,7 +248,7 @@ class Board:
 
 def unwritable(reply: Complaint) -> errors.RkernelError:
     """Return the error for a complaint about the board's disk."""
-    wrong = errors.NoSpace if reply.error in _NO_SPACE else errors.CacheUnusable
+    wrong = errors.NoSpace if reply.error in NO_SPACE else errors.CacheUnusable
     return wrong(path=reply.path, detail=reply.detail)
 
 

@@ -105,6 +105,19 @@ def check(found: Facts, target: Target) -> None:
     _system(found, target)
     if target.ipykernel != "bundled":
         _packages(found, target)
+    check_memory(found, target)
+
+
+def check_memory(found: Facts, target: Target) -> None:
+    """Make sure that a board has memory for a kernel.
+
+    Args:
+        found: What `Board.facts` returned.
+        target: Its `ipykernel` is what `choose_ipykernel` returned.
+
+    Raises:
+        NoMemory: It has too little.
+    """
     least, needed = _MEMORY[target.ipykernel == "bundled"]
     if target.via == "rpyc":
         least += _SESSION

@@ -12,6 +12,7 @@ from ..sanitize import escape_controls
 from .commands.add import add
 from .commands.attach import attach
 from .commands.demo import demo
+from .commands.doctor import doctor
 from .commands.fetch import fetch
 from .commands.find import find
 from .commands.list import list_kernels
@@ -67,5 +68,5 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     settings["debug"] = debug
 
 
-for _command in (find, add, list_kernels, remove, fetch, view, ps, stop, attach, demo):
+for _command in (find, add, list_kernels, remove, fetch, view, ps, stop, attach, demo, doctor):
     rkernel.add_command(_command)

@@ -25,13 +25,14 @@ CELL_SECONDS = 30.0
 
 @contextmanager
 def running(
-    target: Target, environment: dict[str, str] | None = None
+    target: Target, environment: dict[str, str] | None = None, python: str = sys.executable
 ) -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
     """Run a kernel as a frontend does.
 
     Args:
         target: Where and how to run it.
         environment: The launcher's environment variables; ours by default.
+        python: The Python that runs the launcher.
 
     Yields:
         The kernel's manager and a client, once the kernel is ready; it runs until the block ends.
@@ -41,7 +42,7 @@ def running(
         CheckFailed: The launcher has ended; the error contains what it printed.
     """
     host = target.name
-    argv = [sys.executable, "-m", "rkernel_launcher", *targets.to_argv(target)]
+    argv = [python, "-m", "rkernel_launcher", *targets.to_argv(target)]
     with tempfile.TemporaryDirectory(prefix="rkernel-") as folder:
         manager = _Manager(connection_file=str(Path(folder, "rkernel-check.json")))
         manager.spec = KernelSpec(argv=[*argv, "-f", "{connection_file}"], language="python")
@@ -79,8 +80,12 @@ class _Manager(KernelManager):
         return self.spec
 
 
-def kernel(target: Target) -> None:
+def kernel(target: Target, python: str = sys.executable) -> None:
     """Start a kernel on a board, run a cell, and stop the kernel.
+
+    Args:
+        target: Where and how to run it.
+        python: The Python that runs the launcher.
 
     Raises:
         KernelSilent: The kernel is not ready in time, or does not answer.
@@ -93,7 +98,7 @@ def kernel(target: Target) -> None:
         content = message["content"]
         printed.extend(content.get(key, "") for key in ("text", "evalue"))
 
-    with running(target) as (_, client):
+    with running(target, python=python) as (_, client):
         try:
             client.execute_interactive("print(6 * 7)", timeout=CELL_SECONDS, output_hook=collect)
         except TimeoutError as error:

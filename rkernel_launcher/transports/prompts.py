@@ -73,6 +73,12 @@ def offer_to_keep(name: str, secret: str, prompts: Prompts) -> bool:
     return True
 
 
+def keyring_name() -> str | None:
+    """Return what this PC's keyring calls itself; None if there is no keyring."""
+    keyring = _keyring()
+    return None if keyring is None else str(keyring.name)
+
+
 def _keyring() -> KeyringBackend | None:
     try:
         import keyring

@@ -13,6 +13,13 @@ from .openssh.program import OLDEST_TRIED, find
 from .prompts import Prompts
 from .stream import Start
 
+# The settings whose values name hosts, accounts, programs or files.
+_NAMES = (
+    *("host", "hostname", "user", "hostkeyalias", "proxyjump", "proxycommand", "identityfile"),
+    *("certificatefile", "bindaddress", "bindinterface", "controlpath", "identityagent"),
+    "userknownhostsfile",
+)
+
 
 def transport(target: Target, prompts: Prompts | None) -> Start:
     """Return what starts programs on a host over SSH.
@@ -41,6 +48,15 @@ def engine(target: Target) -> str:
         return "openssh" if find(target.ssh_command).version >= OLDEST_TRIED else "paramiko"
     except (NoProgram, SshUnusable):
         return "paramiko"
+
+
+def name(target: Target) -> str:
+    """Return the client that a target gets with its version, for people."""
+    if engine(target) == "openssh":
+        return find(target.ssh_command).name
+    import paramiko
+
+    return f"paramiko {paramiko.__version__}"
 
 
 def login(target: Target) -> tuple[str, list[Path]]:
@@ -73,3 +89,18 @@ def server(target: Target) -> tuple[str, int] | None:
 
     route = resolve(target)
     return None if route.jump else (route.hostname, route.port)
+
+
+def names(target: Target) -> list[str]:
+    """Return what the settings for a target name: hosts, accounts, programs and files."""
+    if engine(target) == "openssh":
+        found = settings.read(find(target.ssh_command), arguments.destination(target), target.host)
+        return [value for keyword in _NAMES for value in found.values.get(keyword, [])]
+    from .paramiko.settings import Route, resolve
+
+    names: list[str] = []
+    route: Route | None = resolve(target)
+    while route is not None:
+        names += [route.host, route.hostname, route.user, *map(str, route.identities)]
+        route = route.jump
+    return names

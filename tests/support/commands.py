@@ -12,7 +12,7 @@ import string
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -130,9 +130,14 @@ def _pattern(error: type[RkernelError]) -> str:
 
 
 @contextmanager
-def slave_service(address: str = "127.0.0.1") -> Iterator[int]:
-    """Run rpyc's SlaveService at an address of this machine; give its port."""
-    command = [PYTHON, "-c", _SLAVE_SERVICE, address]
+def slave_service(
+    address: str = "127.0.0.1", within: Callable[..., list[str]] = lambda *words: list(words)
+) -> Iterator[int]:
+    """Run rpyc's SlaveService at an address of this machine; give its port.
+
+    Parameters: within, which makes of its command one that runs it in another network.
+    """
+    command = within(PYTHON, "-c", _SLAVE_SERVICE, address)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

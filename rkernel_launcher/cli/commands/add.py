@@ -20,7 +20,7 @@ from ..console import Report
 _Command = Callable[..., Any]
 
 
-def _declare(option: Option) -> Callable[[_Command], _Command]:
+def declare(option: Option) -> Callable[[_Command], _Command]:
     """Make click's option of a declared one. Its value stays text, which `target` reads."""
     if option.kind is FLAG:
         return click.option(option.flag, is_flag=True, help=option.help)
@@ -41,7 +41,7 @@ def _declare(option: Option) -> Callable[[_Command], _Command]:
 
 def _options_of_target(command: _Command) -> _Command:
     for option in reversed(target.OPTIONS):
-        command = _declare(option)(command)
+        command = declare(option)(command)
     return command
 
 

@@ -16,8 +16,8 @@ from ...target import Target
 from .. import process, shell
 from ..process import Attendant
 from ..prompts import Prompts
-from ..stream import Start, Stream
-from . import arguments, failures, settings
+from ..stream import Ending, Start, Stream
+from . import arguments, failures, login, settings
 from .answers import Answers, are_kept
 from .askpass import Askpass, served
 from .failures import Said
@@ -72,10 +72,11 @@ class _Client:
                 self._avoid_master = not self._avoid_master  # theirs may hang in a dead network
                 raise
             if stream.answers(timeout):
-                return stream
+                log.info("ssh: logged in %s", login.describe(stream.ending(0.0).stderr))
+                return _without_debug(stream)
             ending = stream.ending(ENDING_SECONDS)
             if ending.status not in (255, None):
-                return stream  # the program has ended, not ssh
+                return _without_debug(stream)  # the program has ended, not ssh
             stream.close()
             if not (tries_left and failures.is_passing(ending.stderr)):
                 break
@@ -113,6 +114,18 @@ class _Client:
         if isinstance(error, errors.PasswordNeeded) and self._asks:
             return errors.PasswordRefused(host=self._target.host, user=found.value("user"))
         return error
+
+
+def _without_debug(stream: Stream) -> Stream:
+    """Have a stream tell what the program there wrote to stderr, and not what ssh does."""
+    whole = stream.ending
+
+    def ending(timeout: float) -> Ending:
+        found = whole(timeout)
+        return found._replace(stderr=login.without_debug(found.stderr))
+
+    stream.ending = ending
+    return stream
 
 
 class _Attendant(Attendant):

@@ -6,6 +6,7 @@ is signed with once the server has said that it takes it, and all is asked in th
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +23,8 @@ from ..private_keys import is_encrypted
 from ..prompts import Prompts, recall
 from . import keys
 from .settings import Route
+
+log = logging.getLogger(__name__)
 
 _SECONDS = 30.0  # for the server to answer
 _TRIES = 3  # with a password
@@ -135,6 +138,7 @@ class _Login:
                 break
         if not self.inside:
             raise self._refusal()
+        log.info("ssh: logged in after %s", self.tried)
 
     def _step(self, method: str) -> bool:
         """Try a method, if it is wanted; say whether the server is content with it."""

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "kernel.main": {"ipykernel", "tornado"},
 }  # the board's own
 # These are executed before anything of ours is there.
-STANDS_ALONE = ("bootstrap.first_stage", "bootstrap.loader")
+STANDS_ALONE = ("bootstrap.condition", "bootstrap.first_stage", "bootstrap.loader")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board_agent.bootstrap import facts
+from board_agent.bootstrap import condition, facts
 from rkernel_launcher.board import answers
 from rkernel_launcher.board.answers import (
     Agent,
@@ -45,10 +45,14 @@ AGENT = {
     "machine": "board",
     "token": "00ff" * 16,
 }
+CONDITION = json.loads(condition.look_at_board("0123456789ab"))  # this machine's, in the same way
 WHOLE: dict[type[Any], Any] = {
     Done: {},
     answers.Installed: {"installed": True},
     Facts: json.loads(json.dumps(facts.collect())),  # this machine's, from the board's own code
+    answers.Condition: CONDITION,
+    answers.Place: CONDITION["cache"],
+    answers.Camera: {"path": "/dev/video0", "usable": False},
     answers.PythonVersion: {"version": "3.11"},
     Agent: AGENT,
     answers.Agents: {"machine": "board", "agents": [AGENT, AGENT]},
