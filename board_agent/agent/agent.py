@@ -3,7 +3,6 @@
 The bootstrap session starts it, detached. It ends when it has had nothing to do for a while.
 """
 
-import json
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ import sys
 import time
 from typing import Any, Callable, List, Optional
 
+from ..common import reply
 from ..common.agent_lock import AgentLock
 from ..link import handshake
 from ..link.event_loop import Loop
@@ -25,7 +25,7 @@ from .strangers import Stranger, Strangers
 def main(argv: List[str]) -> None:
     """Be the only agent of this code at an address, until there is nothing left to do.
 
-    If it cannot listen there, it prints `{"error": why, "detail": text}` and returns.
+    If it cannot listen there, it replies `{"error": why, "detail": text}` and returns.
 
     Args:
         argv: Options, each followed by its value: `--code`, the hash of this code; `--bind`, the
@@ -41,13 +41,13 @@ def main(argv: List[str]) -> None:
     try:
         handovers = listeners.unix(lock.socket)
     except OSError as error:
-        print(json.dumps({"error": "no_home", "detail": str(error)}))
+        reply.say({"error": "no_home", "detail": str(error)})
         lock.clear()
         return
     try:
         listener = listeners.tcp(bind) if bind else None
     except OSError as error:
-        print(json.dumps({"error": error.errno, "detail": str(error)}))
+        reply.say({"error": error.errno, "detail": str(error)})
         lock.clear()
         return
     token = os.urandom(32)

@@ -1,16 +1,16 @@
 """Ask the agents that run on this board, without a launcher.
 
 The bootstrap session runs it as `python -m board_agent.bootstrap.agent_client find`, or `stop` with
-kernels' ids. It prints the result as JSON.
+kernels' ids. It prints the result as a reply.
 """
 
-import json
 import os
 import socket
 import sys
 import time
 from typing import Any, Dict, List, Optional
 
+from ..common import reply
 from ..common.agent_lock import agents
 from ..link import handshake
 from ..link.events import Message
@@ -123,4 +123,4 @@ def _kernels(sock: socket.socket, link: Link) -> List[KernelInfo]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"find": find, "stop": stop}[sys.argv[1]](*sys.argv[2:])))
+    reply.say({"find": find, "stop": stop}[sys.argv[1]](*sys.argv[2:]))

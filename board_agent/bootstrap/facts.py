@@ -1,7 +1,6 @@
-"""What this board and this Python are, as JSON: run as `python -m board_agent.bootstrap.facts`."""
+"""What this board and this Python are: run as `python -m board_agent.bootstrap.facts`."""
 
 import importlib
-import json
 import platform
 import re
 import shutil
@@ -9,6 +8,7 @@ import sys
 from importlib import metadata
 from typing import Any, Dict, List, Optional, Tuple
 
+from ..common import reply
 from ..common.memory import memory_of_board
 from ..display import jpeg
 
@@ -105,4 +105,4 @@ def _has_module(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    print(json.dumps(collect()))
+    reply.say(collect())

@@ -19,6 +19,7 @@ from board_agent.bootstrap import unpack
 unpack.code()
 """
 
+_MARK = b"\nrkernel-reply: "  # see common.reply
 _bootstrap: object = None
 
 
@@ -61,10 +62,11 @@ def install(code: str, archive: bytes) -> str:
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "")
         return json.dumps({"error": name, "path": folder, "detail": str(error)})
-    if run.returncode:
+    _, mark, reply = run.stdout.rpartition(_MARK)
+    if run.returncode or not mark:
         detail = run.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         return json.dumps({"error": "", "path": folder, "detail": detail})
-    return run.stdout.decode().strip()
+    return reply.partition(b"\n")[0].decode()
 
 
 def call(name: str, arguments: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import time
 
-from ..common import home
+from ..common import home, reply
 from ..common.agent_lock import AgentLock, agents
 from ..common.home import NoHome
 from . import bundle_receiver
@@ -138,7 +137,7 @@ def _append_key(folder: str, line: bytes, body: bytes) -> None:
 
 
 def _run(python: Optional[str], *module: str) -> Dict[str, Any]:
-    """Run a module of ours, with its arguments, and return the JSON object that it prints.
+    """Run a module of ours, with its arguments, and return what it replies.
 
     Raises:
         OSError: It cannot be started, or failed.
@@ -147,7 +146,10 @@ def _run(python: Optional[str], *module: str) -> Dict[str, Any]:
     run = subprocess.run(command, cwd=home.code(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if run.returncode:
         raise OSError(run.stderr.decode("utf-8", "replace")[-500:])
-    return dict(json.loads(run.stdout))
+    said = reply.last(run.stdout)
+    if said is None:
+        raise OSError("%s ended without a reply" % command[0])
+    return said
 
 
 def _start_agent(
@@ -169,8 +171,9 @@ def _start_agent(
             )
     except OSError as error:
         return {"error": "no_agent", "detail": str(error)}
-    if run.stdout:
-        return dict(json.loads(run.stdout))
+    said = reply.last(run.stdout)
+    if said is not None:
+        return said
     return {"error": "no_agent", "detail": _tail(path)} if run.returncode else None
 
 

@@ -16,7 +16,7 @@ from ...target import Target
 from .. import process, shell
 from ..process import Attendant
 from ..prompts import Prompts
-from ..stream import Start, Stream
+from ..stream import Ending, Start, Stream
 from . import arguments, failures, settings
 from .answers import Answers, are_kept
 from .askpass import Askpass, served
@@ -72,10 +72,10 @@ class _Client:
                 self._avoid_master = not self._avoid_master  # theirs may hang in a dead network
                 raise
             if stream.answers(timeout):
-                return stream
+                return _without_reports(stream)
             ending = stream.ending(ENDING_SECONDS)
             if ending.status not in (255, None):
-                return stream  # the program has ended, not ssh
+                return _without_reports(stream)  # the program has ended, not ssh
             stream.close()
             if not (tries_left and failures.is_passing(ending.stderr)):
                 break
@@ -113,6 +113,18 @@ class _Client:
         if isinstance(error, errors.PasswordNeeded) and self._asks:
             return errors.PasswordRefused(host=self._target.host, user=found.value("user"))
         return error
+
+
+def _without_reports(stream: Stream) -> Stream:
+    """Have a stream's ending tell what the program said, not what ssh reports of its work."""
+    tell = stream.ending
+
+    def ending(timeout: float) -> Ending:
+        status, stderr = tell(timeout)
+        return Ending(status, failures.without_reports(stderr))
+
+    stream.ending = ending
+    return stream
 
 
 class _Attendant(Attendant):

@@ -20,6 +20,7 @@ _DEBUG = "debug1: "
 _SERVER_SAID = re.compile(_DEBUG + r"kex_exchange_identification: banner line \d+: (.+)")
 _KEY_WAITS = re.compile(_DEBUG + r"(Server accepts key: |Offering public key: .*\bagent\b)")
 _NO_WORDS = re.compile(r"(OpenSSH_\S+, .*|rkernel: .*|Warning: Permanently added .*)?")
+_REPORT = re.compile(r"debug|Authenticated to |Transferred: sent |Bytes per second: sent ")
 _LOST_ON_THE_WAY = re.compile(r"(?:Connection closed by|Connection reset by) UNKNOWN port \d+")
 _LINES = 3  # that are quoted of what is not known
 
@@ -54,6 +55,11 @@ class Said:
         """The last lines, to be quoted."""
         said = "; ".join(line.strip() for line in self.lines[-_LINES:])
         return escape_controls(said).rstrip(".") or "it said nothing"
+
+
+def without_reports(stderr: str) -> str:
+    """Leave out what ssh says because we ask for it, so that what the program said is left."""
+    return "".join(line for line in stderr.splitlines(True) if not _REPORT.match(line))
 
 
 def waits_for_person(stderr: str) -> bool:
