@@ -470,7 +470,10 @@ class FirstStageFailed(BoardCannot):
 class ShellEnded(FirstStageFailed):
     """What a login runs on the board ends, or becomes another program, before it starts Python."""
 
-    message = "The login shell on the board ended before it started Python ({detail})."
+    message = (
+        "The login shell on the board, or what --python names, ended before Python started "
+        "({detail})."
+    )
     remedy = (
         "Look for exit, exec or tmux in the startup files of that account there (such as "
         "~/.bashrc, ~/.profile, ~/.zshenv), and let them act in interactive shells only."
