@@ -458,6 +458,13 @@ class OldPython(BoardCannot):
     remedy = "Install a newer Python there, or give the path of another one with --python."
 
 
+class TrimmedPython(BoardCannot):
+    """The board's Python lacks a module of its own library."""
+
+    message = "The Python on the board lacks {module}, a part of Python's own library."
+    remedy = "{hint}"
+
+
 class FirstStageFailed(BoardCannot):
     """Python starts on the board, but our code does not."""
 

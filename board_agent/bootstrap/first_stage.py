@@ -48,10 +48,11 @@ def main(marker: str, key: str, size: int, packages: List[str], peer_timeout: fl
     if modules is None:
         say(need=True)
         modules = _received(incoming, size)
-        say(kept=_keep(path, modules))
+        kept = _keep(path, modules)
     else:
-        say(kept=True)
-    _load(modules, packages)
+        kept = True
+    _load(modules, packages)  # a Python may lack what they import
+    say(kept=kept)
     _serve(incoming, outgoing, peer_timeout)
 
 

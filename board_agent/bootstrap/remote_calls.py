@@ -33,7 +33,7 @@ def facts(python: Optional[str]) -> Dict[str, Any]:
     try:
         return _run(python, "board_agent.bootstrap.facts")
     except OSError as error:
-        return {"error": "no_python", "detail": str(error)}
+        return _no_python(error)
 
 
 def python_version(python: Optional[str]) -> Dict[str, Any]:
@@ -41,7 +41,11 @@ def python_version(python: Optional[str]) -> Dict[str, Any]:
     try:
         return {"version": bundle_receiver.python_version(python)}
     except (OSError, subprocess.CalledProcessError) as error:
-        return {"error": "no_python", "detail": str(error)}
+        return _no_python(error)
+
+
+def _no_python(error: Exception) -> Dict[str, Any]:
+    return {"error": "no_python", "detail": str(error), "installers": home.installers()}
 
 
 def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
@@ -174,7 +178,9 @@ def _start_agent(
     said = reply.last(run.stdout)
     if said is not None:
         return said
-    return {"error": "no_agent", "detail": _tail(path)} if run.returncode else None
+    if not run.returncode:
+        return None
+    return {"error": "no_agent", "detail": _tail(path), "installers": home.installers()}
 
 
 def _tail(path: str) -> str:

@@ -35,6 +35,17 @@ def interpreter(python: Optional[str]) -> str:
     return os.path.expanduser(python or "") or sys.executable or "python3"
 
 
+def installers() -> List[str]:
+    """Return the package managers that this board has, such as apk."""
+    paths = os.environ.get("PATH", "").split(":")
+    paths += ["/bin", "/sbin", "/usr/bin", "/usr/sbin"]  # where a login may not look
+    return [
+        name
+        for name in ("apt-get", "opkg", "apk", "dnf", "pacman")
+        if any(os.access(os.path.join(path, name), os.X_OK) for path in paths)
+    ]
+
+
 def bundle_folder(name: str) -> str:
     """Return where a bundle that was sent is, or would be.
 

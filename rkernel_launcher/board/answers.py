@@ -43,11 +43,13 @@ class Complaint(NamedTuple):
         error: Why: the name of an errno, its number, or a word of our own code.
         detail: More about it, for people, such as a traceback; may be empty.
         path: The path that the error is about; may be empty.
+        installers: The package managers that the board has, if they matter.
     """
 
     error: str | int
     detail: str = ""
     path: str = ""
+    installers: list[str] = []  # noqa: RUF012 # nobody changes it
 
     @property
     def last_line(self) -> str:

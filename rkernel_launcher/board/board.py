@@ -13,7 +13,7 @@ from typing import TypeVar
 from .. import errors
 from ..target import Target
 from ..transports.stream import Stream
-from . import agent_archive, answers
+from . import agent_archive, answers, package_managers
 from .agent_endpoint import AgentEndpoint
 from .answers import Agent, Agents, AgentsWithKernels, Complaint, Done, Facts, Installed, never
 from .connectors import Connector
@@ -72,7 +72,7 @@ class Board:
         if self._load(version):
             return
         reply = self.session.call("install", version, agent_archive.archive())
-        answers.read("install", Done, reply, unwritable)
+        answers.read("install", Done, reply, self._not_installed)
         if not self._load(version):
             raise errors.CacheUnusable(path="~/.cache/rkernel", detail="it does not keep files")
 
@@ -85,8 +85,9 @@ class Board:
 
         Raises:
             NoPython: The board cannot start its Python.
+            TrimmedPython: Its Python lacks a part of itself.
         """
-        return self.ask(Facts, no_python, "facts", python=self.target.python)
+        return self.ask(Facts, self.no_python, "facts", python=self.target.python)
 
     def start_agent(self) -> AgentEndpoint:
         """Return the agent of our version; start it unless it runs.
@@ -238,7 +239,18 @@ class Board:
             )
         if reply.error == "no_home":
             return errors.CacheUnusable(path="a private folder", detail=reply.detail)
-        return errors.AgentFailed(detail=reply.last_line)
+        return self._trimmed(reply) or errors.AgentFailed(detail=reply.last_line)
+
+    def no_python(self, reply: Complaint) -> errors.RkernelError:
+        """Return the error for a complaint about the board's Python."""
+        return self._trimmed(reply) or errors.NoPython(detail=reply.last_line)
+
+    def _not_installed(self, reply: Complaint) -> errors.RkernelError:
+        return self._trimmed(reply) or unwritable(reply)
+
+    def _trimmed(self, reply: Complaint) -> errors.RkernelError | None:
+        python = self.target.python
+        return package_managers.trimmed(reply.last_line, python, reply.installers)
 
     def _kernels_stay(self, reply: Complaint) -> errors.RkernelError:
         if reply.path:
@@ -250,8 +262,3 @@ def unwritable(reply: Complaint) -> errors.RkernelError:
     """Return the error for a complaint about the board's disk."""
     wrong = errors.NoSpace if reply.error in _NO_SPACE else errors.CacheUnusable
     return wrong(path=reply.path, detail=reply.detail)
-
-
-def no_python(reply: Complaint) -> errors.RkernelError:
-    """Return the error for a complaint about the board's Python."""
-    return errors.NoPython(detail=reply.last_line)

@@ -32,6 +32,7 @@ from typing import Any
 from .. import errors
 from ..sanitize import escape_controls
 from ..transports.stream import CHUNK, Start, Stream
+from . import package_managers
 from .agent_endpoint import AgentEndpoint
 from .rpyc import session as rpyc_session
 from .rpyc.session import Session
@@ -248,6 +249,8 @@ def _failure(stream: Stream, said: str, runs: bool) -> errors.RkernelError:
         return errors.NoPython(detail=escape_controls(last) or f"status {status}")
     if status == _OTHER_SHELL:
         return errors.ShellEnded(detail="it started another shell")
+    if missing := package_managers.trimmed(last, None, []):
+        return missing
     failed = errors.FirstStageFailed if runs or _is_of_python(stderr) else errors.ShellEnded
     return failed(detail=escape_controls(last).rstrip(".") or f"it ended with status {status}")
 

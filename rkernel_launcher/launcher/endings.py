@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from board_agent.link import handshake
 
-from ..errors import KernelDied, KernelGone, NoIpykernel
+from ..board import package_managers
+from ..errors import KernelDied, KernelGone, NoIpykernel, RkernelError
 from ..options import Duration
 
 _SIGKILL = 9
@@ -18,9 +19,7 @@ _NAMES = {  # the board's, which is Linux; this PC's may lack some
     11: "SIGSEGV",
     15: "SIGTERM",
 }
-_INSTALL = (
-    "Install it there, for example: apt-get install python3-ipykernel, or: pip install ipykernel"
-)
+_INSTALL = "Install ipykernel there with the board's package manager, or: pip install ipykernel"
 
 
 _WHYS = {
@@ -54,9 +53,10 @@ def gone(status: int, host: str, orphan_timeout: Duration) -> KernelGone:
     return KernelGone(host=host, why=why.format(orphan_timeout=orphan_timeout), hint=hint)
 
 
-def missing(package: str, host: str) -> NoIpykernel:
-    """Return the error for a package that the kernel could not import."""
-    return NoIpykernel(package=package, host=host, hint=_INSTALL)
+def missing(package: str, host: str) -> RkernelError:
+    """Return the error for a package, or a part of Python, that the kernel could not import."""
+    error = package_managers.trimmed(f"No module named '{package}'", None, [])
+    return error or NoIpykernel(package=package, host=host, hint=_INSTALL)
 
 
 def died(status: int, output: str) -> KernelDied:
