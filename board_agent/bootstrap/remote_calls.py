@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 AGENT_SECONDS = 30.0  # a slow board's python starts in two
 END_SECONDS = 10.0  # for agents to end
 POLL_SECONDS = 0.1
+LOGIN_SECONDS = 5.0  # for a login shell, which may wait for a person
 
+# Any shell passes it on as it is: no quote, no dollar, no backslash within.
+_ASK_LOGIN = (
+    'python3 -c \'import json, platform, sys; print(); print("%s" + json.dumps({'
+    '"executable": sys.executable, "version": platform.python_version()}))\''
+) % reply.MARK
 
 bundle_state = bundle_receiver.state
 bundle_add = bundle_receiver.add
@@ -48,6 +55,56 @@ def _no_python(error: Exception) -> Dict[str, Any]:
     return {"error": "no_python", "detail": str(error), "installers": home.installers()}
 
 
+def login_python(executable: str) -> Dict[str, Any]:
+    """Return which Python a person at a terminal of this board gets, if it is another one.
+
+    Args:
+        executable: The path of the one that it is compared with.
+
+    Returns:
+        Its `executable` and `version`; nothing if it is the same, or if nobody knows.
+    """
+    import pwd
+
+    try:
+        shell = pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
+        said = reply.last(_within([shell, "-l", "-i", "-c", _ASK_LOGIN], LOGIN_SECONDS))
+    except (KeyError, OSError, ValueError):
+        return {}
+    if said is None or _resolved(said["executable"]) == _resolved(executable):
+        return {}
+    return said
+
+
+def _within(command: List[str], seconds: float) -> bytes:
+    """Return what a command prints within some time; then end it, and what it has started."""
+    run = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return run.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        return b""
+    finally:
+        try:
+            os.killpg(run.pid, signal.SIGKILL)
+        except OSError:
+            pass  # it has ended, and all with it
+        run.wait()
+        if run.stdout is not None:
+            run.stdout.close()
+
+
+def _resolved(path: str) -> str:
+    """Return a path without links but for the last part, which tells a venv from its origin."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name.partition(".")[0])
+
+
 def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
     """Return how to reach the agent, started if need be.
 
@@ -71,8 +128,10 @@ def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
                 if os.path.isdir(lock.folder) and lock.acquire():
                     lock.clear()  # what was left has been read
                 return failure
-    except (NoHome, OSError) as error:
+    except NoHome as error:
         return {"error": "no_home", "detail": str(error)}
+    except OSError as error:
+        return home.failure(error, str(error.filename or home.cache()))
     return {"error": "no_agent", "detail": _tail(os.path.join(lock.folder, "log"))}
 
 
@@ -174,7 +233,8 @@ def _start_agent(
                 start_new_session=True,
             )
     except OSError as error:
-        return {"error": "no_agent", "detail": str(error)}
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return home.failure(error, folder) if full else {"error": "no_agent", "detail": str(error)}
     said = reply.last(run.stdout)
     if said is not None:
         return said

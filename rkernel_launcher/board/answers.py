@@ -101,6 +101,18 @@ class Facts(NamedTuple):
     pip: bool
 
 
+class LoginPython(NamedTuple):
+    """The Python that a person gets at a terminal of the board, if it is another one.
+
+    Attributes:
+        executable: Its path; empty if it is the same, or if nobody knows.
+        version: Such as "3.11.2".
+    """
+
+    executable: str = ""
+    version: str = ""
+
+
 class PythonVersion(NamedTuple):
     """The version of the board's Python, such as 3.8."""
 

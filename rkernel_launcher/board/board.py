@@ -15,7 +15,17 @@ from ..target import Target
 from ..transports.stream import Stream
 from . import agent_archive, answers, package_managers
 from .agent_endpoint import AgentEndpoint
-from .answers import Agent, Agents, AgentsWithKernels, Complaint, Done, Facts, Installed, never
+from .answers import (
+    Agent,
+    Agents,
+    AgentsWithKernels,
+    Complaint,
+    Done,
+    Facts,
+    Installed,
+    LoginPython,
+    never,
+)
 from .connectors import Connector
 from .kernel_status import KernelStatus
 from .rpyc.session import Session
@@ -88,6 +98,14 @@ class Board:
             TrimmedPython: Its Python lacks a part of itself.
         """
         return self.ask(Facts, self.no_python, "facts", python=self.target.python)
+
+    def login_python(self, found: Facts) -> LoginPython:
+        """Return the Python that a person gets at a terminal there, if it is another one.
+
+        Args:
+            found: What `facts` returned.
+        """
+        return self.ask(LoginPython, never, "login_python", executable=found.executable)
 
     def start_agent(self) -> AgentEndpoint:
         """Return the agent of our version; start it unless it runs.
@@ -237,6 +255,8 @@ class Board:
             return errors.LinkPortTaken(
                 port=self.connector.bind.rpartition(":")[2], detail=reply.detail
             )
+        if reply.error in _NO_SPACE or reply.path:
+            return unwritable(reply)
         if reply.error == "no_home":
             return errors.CacheUnusable(path="a private folder", detail=reply.detail)
         return self._trimmed(reply) or errors.AgentFailed(detail=reply.last_line)
