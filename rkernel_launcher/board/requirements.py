@@ -61,11 +61,17 @@ def choose_ipykernel(found: Facts, target: Target) -> str:
     return "board"
 
 
-def supply(board: Board) -> str | None:
+def _log(what: str, done: int, size: int) -> None:
+    if done in (0, size):
+        log.info("%s: %d of %d", what, done, size)
+
+
+def supply(board: Board, progress: upload.Progress = _log) -> str | None:
     """Send a board the bundle if its kernel needs one.
 
     Args:
         board: The board, with our code there.
+        progress: Called whenever there is progress.
 
     Returns:
         The bundle's name; None for a kernel that uses the board's own packages.
@@ -76,12 +82,7 @@ def supply(board: Board) -> str | None:
     wanted = board.target.ipykernel
     if wanted == "auto":
         wanted = choose_ipykernel(board.facts(), board.target)
-    return upload.ensure(board, _log) if wanted == "bundled" else None
-
-
-def _log(what: str, done: int, size: int) -> None:
-    if done in (0, size):
-        log.info("%s: %d of %d", what, done, size)
+    return upload.ensure(board, progress) if wanted == "bundled" else None
 
 
 def check(found: Facts, target: Target) -> None:
