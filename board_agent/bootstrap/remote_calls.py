@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from ..common import home, reply
+from ..common import groups, home, reply
 from ..common.agent_lock import AgentLock, agents
 from ..common.home import NoHome
 from . import bundle_receiver
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 AGENT_SECONDS = 30.0  # a slow board's python starts in two
 END_SECONDS = 10.0  # for agents to end
 POLL_SECONDS = 0.1
+LINGERING = "/var/lib/systemd/linger"  # where systemd-logind notes who lingers
 LOGIN_SECONDS = 5.0  # for a login shell, which may wait for a person
 
 # Any shell passes it on as it is: no quote, no dollar, no backslash within.
@@ -122,7 +123,11 @@ def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
         while time.monotonic() < deadline:
             state = lock.read_state()
             if state is not None:
-                return state
+                lacks = groups.lacking(state["pid"])
+                if not lacks or not _replaceable(state):
+                    return state
+                _end_agent(state["pid"])  # its kernels would lack groups that this login has
+                continue
             failure = _start_agent(code, bind, python, lock.folder)
             if failure is not None:
                 if os.path.isdir(lock.folder) and lock.acquire():
@@ -133,6 +138,39 @@ def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
     except OSError as error:
         return home.failure(error, str(error.filename or home.cache()))
     return {"error": "no_agent", "detail": _tail(os.path.join(lock.folder, "log"))}
+
+
+def _replaceable(state: Dict[str, Any]) -> bool:
+    """Return whether an agent has no kernels."""
+    found = _run(None, "board_agent.bootstrap.agent_client", "find")["agents"]
+    return any(agent["pid"] == state["pid"] and agent["kernels"] == [] for agent in found)
+
+
+def _end_agent(pid: int) -> None:
+    """End an agent and wait until it and its files are gone."""
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + END_SECONDS
+    while time.monotonic() < deadline and any(agent["pid"] == pid for agent in agents()):
+        time.sleep(POLL_SECONDS)
+
+
+def _scope() -> List[str]:
+    """Return what starts a program where no logout ends it; nothing if that needs no program.
+
+    Services of a user end with the last login, too, unless the user lingers, see loginctl(1). Then
+    the scope of a login is the better place: systemd ends it only with KillUserProcesses=yes.
+    """
+    import pwd
+
+    folder = os.environ.get("XDG_RUNTIME_DIR", "")
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return []
+    lingers = os.path.exists(os.path.join(LINGERING, name))
+    if not lingers or not os.path.exists(os.path.join(folder, "systemd", "private")):
+        return []
+    return ["systemd-run", "--user", "--scope", "--quiet", "--collect", "--"]
 
 
 def find_agents() -> Dict[str, Any]:
@@ -223,15 +261,19 @@ def _start_agent(
     command += ["--code", code, *(["--bind", bind] if bind else [])]
     path = os.path.join(folder, "log")
     try:
-        with open(path, "ab") as log:
-            run = subprocess.run(
-                command,
-                cwd=home.code(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-            )
+        scope = _scope()
+        for before in [scope, []] if scope else [[]]:
+            with open(path, "ab") as log:
+                run = subprocess.run(
+                    [*before, *command],
+                    cwd=home.code(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            if run.returncode == 0 or reply.last(run.stdout) is not None:
+                break  # else without a scope
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return home.failure(error, folder) if full else {"error": "no_agent", "detail": str(error)}

@@ -172,6 +172,7 @@ class AgentWithKernels(NamedTuple):
         machine: The board's own name.
         token: Its token, in hexadecimal digits.
         kernels: None if the agent does not answer.
+        lacks: The groups that a login has now, and the agent and its kernels have not.
     """
 
     port: Port | None
@@ -179,6 +180,7 @@ class AgentWithKernels(NamedTuple):
     machine: str
     token: Token
     kernels: list[Kernel] | None
+    lacks: list[str] = []  # noqa: RUF012 # nobody changes it
 
 
 class AgentsWithKernels(NamedTuple):

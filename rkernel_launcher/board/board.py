@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from .. import errors
 from ..target import Target
@@ -34,6 +34,20 @@ _T = TypeVar("_T")
 Refusal = Callable[[Complaint], errors.RkernelError]
 
 _NO_SPACE = ("ENOSPC", "EDQUOT")
+
+
+class Running(NamedTuple):
+    """What runs on a board.
+
+    Attributes:
+        kernels: The kernels.
+        complete: Whether all agents there have answered.
+        lacks: The groups that the account has now, and that some of the agents have not.
+    """
+
+    kernels: list[KernelStatus]
+    complete: bool
+    lacks: list[str]
 
 
 @dataclass
@@ -125,19 +139,16 @@ class Board:
         )
         return AgentEndpoint.of(agent)
 
-    def kernels(self) -> tuple[list[KernelStatus], bool]:
-        """List the kernels that run on the board.
-
-        Returns:
-            The kernels, and whether all agents there have answered.
-        """
+    def kernels(self) -> Running:
+        """List the kernels that run on the board."""
         agents = self.ask(AgentsWithKernels, never, "find_kernels").agents
         found = [
             KernelStatus.of(AgentEndpoint.of(agent), kernel)
             for agent in agents
             for kernel in agent.kernels or []
         ]
-        return found, all(agent.kernels is not None for agent in agents)
+        lacks = {group for agent in agents for group in agent.lacks}
+        return Running(found, all(agent.kernels is not None for agent in agents), sorted(lacks))
 
     def stop(self, kernels: list[str]) -> None:
         """End kernels on the board.

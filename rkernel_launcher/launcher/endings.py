@@ -34,7 +34,10 @@ _WHYS = {
 }
 
 
+_AGAIN = "Its variables are lost. Start it again from the frontend."
 _HINTS = {
+    handshake.NEW: f"{_AGAIN} If kernels end whenever you log out there, run there, as root: "
+    "loginctl enable-linger, and the name of your account.",
     handshake.TAKEN: "Use it there, or start another one from the frontend.",
     handshake.BROKEN: "Perhaps rkernel attach can take it over, with its variables.",
 }
@@ -49,7 +52,7 @@ def gone(status: int, host: str, orphan_timeout: Duration) -> KernelGone:
         orphan_timeout: How long the kernel waited for us.
     """
     why = _WHYS.get(status, "the board gives a reason that this rkernel does not know")
-    hint = _HINTS.get(status, "Its variables are lost. Start it again from the frontend.")
+    hint = _HINTS.get(status, _AGAIN)
     return KernelGone(host=host, why=why.format(orphan_timeout=orphan_timeout), hint=hint)
 
 
@@ -59,17 +62,20 @@ def missing(package: str, host: str) -> RkernelError:
     return error or NoIpykernel(package=package, host=host, hint=_INSTALL)
 
 
-def died(status: int, output: str) -> KernelDied:
+def died(status: int, output: str, out_of_memory: bool | None = None) -> KernelDied:
     """Return the error for a kernel that ended by itself.
 
     Args:
         status: The process's exit status, or minus the number of the signal that ended it, as in
             `subprocess.Popen.returncode`.
         output: The last that the kernel wrote outside its cells.
+        out_of_memory: Whether Linux ended it for lack of memory; None if nobody knows.
     """
     if status < 0:
         how = f"was ended by signal {-status} ({_NAMES.get(-status, 'unknown')})"
-        if -status == _SIGKILL:
+        if out_of_memory:
+            how = "was ended by Linux, because the board had no memory left"
+        elif -status == _SIGKILL and out_of_memory is None:
             how += ", which happens when the board has no memory left"
     else:
         how = f"ended with exit status {status}"

@@ -49,6 +49,7 @@ WHOLE: dict[type[Any], Any] = {
     Done: {},
     answers.Installed: {"installed": True},
     Facts: json.loads(json.dumps(facts.collect())),  # this machine's, from the board's own code
+    answers.LoginPython: {"executable": "/home/pi/venv/bin/python3", "version": "3.12.1"},
     answers.PythonVersion: {"version": "3.11"},
     Agent: AGENT,
     answers.Agents: {"machine": "board", "agents": [AGENT, AGENT]},
