@@ -176,6 +176,19 @@ class BoardSilent(Unreachable):
     remedy = "Check that the board is on and not too busy, then try again."
 
 
+class ShellSilent(BoardSilent):
+    """What a login runs on the board says something, and then nothing, and starts no Python."""
+
+    message = (
+        "The login shell on the board said “{detail}”, but did not start Python "
+        "within {seconds:.0f} s."
+    )
+    remedy = (
+        "Look for what waits there, such as a menu, in the startup files of that account "
+        "(~/.bashrc, ~/.profile, ~/.zshenv), and let it run in interactive shells only."
+    )
+
+
 class BoardLost(Unreachable):
     """The connection ended while the board worked for us."""
 
@@ -459,12 +472,32 @@ class OldPython(BoardCannot):
     remedy = "Install a newer Python there, or give the path of another one with --python."
 
 
+class TrimmedPython(BoardCannot):
+    """The board's Python lacks a module of its own library."""
+
+    message = "The Python on the board lacks {module}, a part of Python's own library."
+    remedy = "{hint}"
+
+
 class FirstStageFailed(BoardCannot):
     """Python starts on the board, but our code does not."""
 
     message = "rkernel's code did not start on the board ({detail})."
     remedy = (
         "Check that Python works on the board. Check also what the board's shell prints at login."
+    )
+
+
+class ShellEnded(FirstStageFailed):
+    """What a login runs on the board ends, or becomes another program, before it starts Python."""
+
+    message = (
+        "The login shell on the board, or what --python names, ended before Python started "
+        "({detail})."
+    )
+    remedy = (
+        "Look for exit, exec or tmux in the startup files of that account there (such as "
+        "~/.bashrc, ~/.profile, ~/.zshenv), and let them act in interactive shells only."
     )
 
 

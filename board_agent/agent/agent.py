@@ -3,14 +3,15 @@
 The bootstrap session starts it, detached. It ends when it has had nothing to do for a while.
 """
 
-import json
 import os
 import signal
 import socket
 import sys
 import time
-from typing import Any, Callable, List, Optional
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional
 
+from ..common import home, reply
 from ..common.agent_lock import AgentLock
 from ..link import handshake
 from ..link.event_loop import Loop
@@ -21,11 +22,13 @@ from .listeners import Acceptor
 from .sessions import Sessions
 from .strangers import Stranger, Strangers
 
+KEEP_SECONDS = 12 * 3600.0  # between two looks at the files that others may tidy away
+
 
 def main(argv: List[str]) -> None:
     """Be the only agent of this code at an address, until there is nothing left to do.
 
-    If it cannot listen there, it prints `{"error": why, "detail": text}` and returns.
+    If it cannot listen there, it replies `{"error": why, "detail": text}` and returns.
 
     Args:
         argv: Options, each followed by its value: `--code`, the hash of this code; `--bind`, the
@@ -41,13 +44,13 @@ def main(argv: List[str]) -> None:
     try:
         handovers = listeners.unix(lock.socket)
     except OSError as error:
-        print(json.dumps({"error": "no_home", "detail": str(error)}))
+        reply.say({"error": "no_home", "detail": str(error)})
         lock.clear()
         return
     try:
         listener = listeners.tcp(bind) if bind else None
     except OSError as error:
-        print(json.dumps({"error": error.errno, "detail": str(error)}))
+        reply.say({"error": error.errno, "detail": str(error)})
         lock.clear()
         return
     token = os.urandom(32)
@@ -55,11 +58,24 @@ def main(argv: List[str]) -> None:
         os._exit(0)  # the launcher waits for this process; its child is nobody's
     try:
         port = listener.getsockname()[1] if listener else None
-        lock.write_state({"pid": os.getpid(), "port": port, "token": token.hex()})
+        state = {"pid": os.getpid(), "port": port, "token": token.hex()}
+        try:
+            lock.write_state(state)
+        except OSError as error:  # the disk is full, say
+            reply.say(home.failure(error, lock.folder))
+            return
         _detach()
-        Agent(lock.folder, handovers, listener, token, idle).run()
+        keep = partial(_keep, lock, state)
+        Agent(lock.folder, handovers, listener, token, idle, keep).run()
     finally:
         lock.clear()
+
+
+def _keep(lock: AgentLock, state: Dict[str, Any]) -> None:
+    try:
+        lock.keep(state)
+    except OSError:
+        pass  # the disk is full, say; the next time may do
 
 
 def _detach() -> None:
@@ -89,6 +105,7 @@ class Agent:
         listener: The same for TCP connections; None if there are to be none.
         token: What a peer must prove to know.
         idle: Seconds without sessions and kernels after which `run` returns.
+        keep: Called now and then, and when somebody connects, to look after the agent's files.
     """
 
     def __init__(
@@ -98,12 +115,14 @@ class Agent:
         listener: Optional[socket.socket],
         token: bytes,
         idle: float,
+        keep: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = Loop()
+        self._keep = keep
         self._guarded = self._loop.guarded(_log_fault)
         self._sessions = Sessions(self._loop, folder, self._check_idle)
         self._strangers = Strangers(self._loop, token, self._on_proven)
-        self._handovers = Handovers(self._guarded, handovers, self._on_handover)
+        self._handovers = Handovers(self._guarded, handovers, self._on_handover, keep)
         accept = self._on_connection
         self._acceptor = Acceptor(self._guarded, listener, accept) if listener else None
         self._idle = idle
@@ -117,6 +136,7 @@ class Agent:
         self._loop.on_signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._check_idle()
+        self._keep_files()
         self._loop.run()
         self._sessions.close(handshake.STOPPED)
         self._strangers.close()
@@ -142,6 +162,10 @@ class Agent:
         data = stranger.accept(status, session.driver.link.last_received)
         session.resume(stranger.transport, received, data)
         self._check_idle()
+
+    def _keep_files(self) -> None:
+        self._keep()
+        self._guarded.call_later(KEEP_SECONDS, self._keep_files)
 
     def _stop(self) -> None:
         self._stopping = True

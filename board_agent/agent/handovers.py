@@ -29,12 +29,18 @@ class Handovers:
         loop: The agent's loop.
         listener: A Unix socket, in a folder that only this user can enter.
         on_stream: Called with the transport of each stream.
+        on_visit: Called when a program connects.
     """
 
     def __init__(
-        self, loop: AnyLoop, listener: socket.socket, on_stream: Callable[[Any], None]
+        self,
+        loop: AnyLoop,
+        listener: socket.socket,
+        on_stream: Callable[[Any], None],
+        on_visit: Callable[[], None] = lambda: None,
     ) -> None:
         self.loop = loop
+        self._on_visit = on_visit
         self.on_stream = on_stream
         self._waiting: List[_Visitor] = []
         self._acceptor = Acceptor(loop, listener, self._accept)
@@ -49,6 +55,7 @@ class Handovers:
         if not _is_ours(sock):
             sock.close()
             return
+        self._on_visit()
         if len(self._waiting) >= MAX_WAITING:
             self._waiting[0].close()
         self._waiting.append(_Visitor(self, sock))

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Set
 
 from ..common.home import remove_tree
-from ..common.memory import memory_of_process
+from ..common.memory import memory_of_process, was_out_of_memory
 from ..link.event_loop import GuardedLoop, Loop
 from ..link.messages import (
     Exited,
@@ -191,9 +191,11 @@ class Kernel:
             stream.close()
         for folder in (self._folder, "%s/ipykernel_%d" % (_TEMPORARY, self.pid)):
             remove_tree(folder)
-        assert self._process.returncode is not None
+        status = self._process.returncode
+        assert status is not None
         output = self._output.decode("utf-8", "replace")
-        self.owner.send(Exited(self._process.returncode, output))
+        killed = status == -signal.SIGKILL and not self.ending
+        self.owner.send(Exited(status, output, was_out_of_memory(self.pid) if killed else None))
         return True
 
     def _signal(self, number: int) -> None:

@@ -1,16 +1,16 @@
 """Ask the agents that run on this board, without a launcher.
 
 The bootstrap session runs it as `python -m board_agent.bootstrap.agent_client find`, or `stop` with
-kernels' ids. It prints the result as JSON.
+kernels' ids. It prints the result as a reply.
 """
 
-import json
 import os
 import socket
 import sys
 import time
 from typing import Any, Dict, List, Optional
 
+from ..common import groups, reply
 from ..common.agent_lock import agents
 from ..link import handshake
 from ..link.events import Message
@@ -38,14 +38,17 @@ class NoAnswer(Exception):
 
 
 def find() -> Dict[str, Any]:
-    """Return how to reach each agent that runs here, with its kernels, or None if it is silent."""
+    """Return how to reach each agent that runs here, with its kernels, or None if it is silent.
+
+    With it goes what it `lacks`: groups that a login has now.
+    """
     found = []
     for state in agents():
         try:
             kernels: Optional[List[Any]] = [plain(kernel) for kernel in _ask(state, [])]
         except NoAnswer:
             kernels = None  # as one of another version
-        found.append(dict(state, kernels=kernels))
+        found.append(dict(state, kernels=kernels, lacks=groups.lacking(state["pid"])))
     return {"agents": found}
 
 
@@ -123,4 +126,4 @@ def _kernels(sock: socket.socket, link: Link) -> List[KernelInfo]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"find": find, "stop": stop}[sys.argv[1]](*sys.argv[2:])))
+    reply.say({"find": find, "stop": stop}[sys.argv[1]](*sys.argv[2:]))

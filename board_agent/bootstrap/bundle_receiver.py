@@ -7,19 +7,18 @@ which the code is compiled.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 
-from ..common import home
+from ..common import home, reply
 
 TYPE_CHECKING = False  # typing would take memory of the service that we may be in
 if TYPE_CHECKING:
     from typing import Any, Dict, Optional
 
 MARGIN = 1 << 20  # bytes that are to stay free
-_ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
+_ASK = 'import sys; print(\'\\n%s{"python": "%%d.%%d"}\' %% sys.version_info[:2])' % reply.MARK
 
 _child: Optional[subprocess.Popen[bytes]] = None
 _said = b""
@@ -37,7 +36,10 @@ def python_version(python: Optional[str]) -> str:
     """
     if python is None:
         return "%d.%d" % sys.version_info[:2]
-    return subprocess.check_output([home.interpreter(python), "-c", _ASK]).decode().strip()
+    said = reply.last(subprocess.check_output([home.interpreter(python), "-c", _ASK]))
+    if said is None:
+        raise OSError("%s does not say which version it is" % python)
+    return str(said["python"])
 
 
 def state(name: str) -> Dict[str, Any]:
@@ -136,11 +138,7 @@ def progress() -> Dict[str, Any]:
     assert _child is not None and _child.stdout is not None
     status = _child.poll()
     _said = (_said + (_child.stdout.read() or b""))[-4096:]
-    lines = [line for line in _said.split(b"\n")[:-1] if line]
-    try:
-        last: Dict[str, Any] = dict(json.loads(lines[-1])) if lines else {}
-    except ValueError:
-        last = {}
+    last = reply.last(_said) or {}
     if status is None:
         return {"done": last.get("done", 0), "all": last.get("all", 0)}
     _child.stdout.close()

@@ -1,16 +1,19 @@
-"""What this board and this Python are, as JSON: run as `python -m board_agent.bootstrap.facts`."""
+"""What this board and this Python are: run as `python -m board_agent.bootstrap.facts`."""
 
 import importlib
-import json
 import platform
 import re
-import shutil
 import sys
-from importlib import metadata
 from typing import Any, Dict, List, Optional, Tuple
 
+from ..common import home, reply
 from ..common.memory import memory_of_board
 from ..display import jpeg
+
+try:
+    from importlib import metadata
+except ImportError:  # this Python has no email, say
+    metadata = None  # type: ignore[assignment]
 
 PACKAGES = ("ipykernel", "pyzmq", "tornado", "jupyter_client", "IPython", "debugpy", "maixpy3")
 MODULES = ("ipykernel", "zmq", "tornado", "jupyter_client", "IPython", "traitlets")
@@ -33,7 +36,7 @@ def collect() -> Dict[str, Any]:
         "encoder": jpeg.name(),
         "memory_total": memory.get("MemTotal"),
         "memory_available": memory.get("MemAvailable"),
-        "installers": [name for name in ("apt-get", "opkg", "apk", "dnf") if shutil.which(name)],
+        "installers": home.installers(),
         "pip": _has_module("pip"),
     }
 
@@ -65,7 +68,7 @@ def _os_name() -> str:
 
 def _version(package: str) -> Optional[str]:
     try:
-        return metadata.version(package)
+        return metadata.version(package) if metadata else None
     except metadata.PackageNotFoundError:
         return None
 
@@ -75,6 +78,8 @@ def _requires(package: str) -> List[Tuple[str, str]]:
 
     Not what it finds without metadata: whether that will do, only a trial tells.
     """
+    if metadata is None:
+        return []
     try:
         wanted = metadata.requires(package) or []
     except metadata.PackageNotFoundError:
@@ -105,4 +110,4 @@ def _has_module(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    print(json.dumps(collect()))
+    reply.say(collect())

@@ -43,16 +43,16 @@ def main(marker: str, key: str, size: int, packages: List[str], peer_timeout: fl
     def say(**facts: object) -> None:
         outgoing.write((marker + json.dumps(facts) + "\n").encode("ascii"))
 
-    python = "%d.%d.%d" % sys.version_info[:3]
     path = _cache_path(key)
     modules = _kept(path)
     if modules is None:
-        say(python=python, need=True)
+        say(need=True)
         modules = _received(incoming, size)
-        say(python=python, kept=_keep(path, modules))
+        kept = _keep(path, modules)
     else:
-        say(python=python, kept=True)
-    _load(modules, packages)
+        kept = True
+    _load(modules, packages)  # a Python may lack what they import
+    say(kept=kept)
     _serve(incoming, outgoing, peer_timeout)
 
 

@@ -5,12 +5,18 @@ function returns JSON, since only plain strings may cross that session. A board'
 for good what is imported here, so that is little.
 """
 
+from __future__ import annotations
+
 import errno
 import importlib
 import json
 import os
 import subprocess
 import sys
+
+TYPE_CHECKING = False  # typing would take memory of the service that we may be in
+if TYPE_CHECKING:
+    from typing import Iterator
 
 _UNPACK = """
 import sys
@@ -19,20 +25,25 @@ from board_agent.bootstrap import unpack
 unpack.code()
 """
 
+_MARK = b"\nrkernel-reply: "  # see common.reply
+_UNWRITABLE = ("EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR")
 _bootstrap: object = None
 
 
 def load(code: str) -> str:
     """Import the code with a given hash; return whether it is installed."""
     global _bootstrap
-    folder = _folder(code)
-    if not os.path.isdir(folder):
+    folder = next(filter(os.path.isdir, _folders(code)), None)
+    if folder is None:
         return json.dumps({"installed": False})
     for name in [n for n in sys.modules if n.split(".")[0] == "board_agent"]:
         del sys.modules[name]  # another version's, in a service that has run for long
     sys.path.insert(0, folder)
     try:
         _bootstrap = importlib.import_module("board_agent.bootstrap.remote_calls")
+    except ImportError:  # somebody has tidied up there; what is left goes when this process has
+        os.rename(folder, "%s.%d" % (folder, os.getpid()))
+        return json.dumps({"installed": False})
     finally:
         sys.path.remove(folder)
     return json.dumps({"installed": True})
@@ -43,10 +54,21 @@ def install(code: str, archive: bytes) -> str:
 
     The program that does so is in the archive.
 
+    It goes to the first of `_folders` that can be written, unless a disk is full.
+
     Returns:
         An empty object, or an `error`, `path` and `detail`.
     """
-    folder = _folder(code)
+    said = ""
+    for folder in _folders(code, make=True):
+        reply = _install(folder, archive)
+        said = said or reply  # the first one is for people
+        if json.loads(reply).get("error") not in _UNWRITABLE:
+            return reply
+    return said
+
+
+def _install(folder: str, archive: bytes) -> str:
     path = "%s.%s.zip" % (folder, os.urandom(4).hex())
     command = [sys.executable or "python3", "-c", _UNPACK, path, folder]
     try:
@@ -61,10 +83,11 @@ def install(code: str, archive: bytes) -> str:
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "")
         return json.dumps({"error": name, "path": folder, "detail": str(error)})
-    if run.returncode:
+    _, mark, reply = run.stdout.rpartition(_MARK)
+    if run.returncode or not mark:
         detail = run.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         return json.dumps({"error": "", "path": folder, "detail": detail})
-    return run.stdout.decode().strip()
+    return reply.partition(b"\n")[0].decode()
 
 
 def call(name: str, arguments: str) -> str:
@@ -84,6 +107,24 @@ def hand_over(path: str, marker: str) -> str:
     return json.dumps({"error": handover.hand_over(stdin, stdout, path, marker)})
 
 
-def _folder(code: str) -> str:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "rkernel", "code-" + code)
+def _folders(code: str, make: bool = False) -> Iterator[str]:
+    """Give the places for the code, best first; with `make`, those that could be made, too.
+
+    Where the home cannot be written, it is in a folder that all users share. There, a place counts
+    only if it is ours alone: nobody else can have put code into it.
+    """
+    name = "code-" + code
+    base = os.environ.get("XDG_CACHE_HOME")
+    yield os.path.join(base or os.path.join(os.path.expanduser("~"), ".cache"), "rkernel", name)
+    if base or not hasattr(os, "getuid"):
+        return
+    for shared in ("/var/tmp", "/tmp"):
+        path = "%s/rkernel-cache-%d" % (shared, os.getuid())
+        try:
+            if make and not os.path.lexists(path):
+                os.mkdir(path, 0o700)
+            status = os.lstat(path)
+        except OSError:
+            continue
+        if status.st_mode == 0o40700 and status.st_uid == os.getuid():
+            yield os.path.join(path, name)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import signal
 import subprocess
 import time
 
-from ..common import home
+from ..common import groups, home, reply
 from ..common.agent_lock import AgentLock, agents
 from ..common.home import NoHome
 from . import bundle_receiver
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 AGENT_SECONDS = 30.0  # a slow board's python starts in two
 END_SECONDS = 10.0  # for agents to end
 POLL_SECONDS = 0.1
+LINGERING = "/var/lib/systemd/linger"  # where systemd-logind notes who lingers
+LOGIN_SECONDS = 5.0  # for a login shell, which may wait for a person
 
+# Any shell passes it on as it is: no quote, no dollar, no backslash within.
+_ASK_LOGIN = (
+    'python3 -c \'import json, platform, sys; print(); print("%s" + json.dumps({'
+    '"executable": sys.executable, "version": platform.python_version()}))\''
+) % reply.MARK
 
 bundle_state = bundle_receiver.state
 bundle_add = bundle_receiver.add
@@ -34,7 +41,7 @@ def facts(python: Optional[str]) -> Dict[str, Any]:
     try:
         return _run(python, "board_agent.bootstrap.facts")
     except OSError as error:
-        return {"error": "no_python", "detail": str(error)}
+        return _no_python(error)
 
 
 def python_version(python: Optional[str]) -> Dict[str, Any]:
@@ -42,7 +49,61 @@ def python_version(python: Optional[str]) -> Dict[str, Any]:
     try:
         return {"version": bundle_receiver.python_version(python)}
     except (OSError, subprocess.CalledProcessError) as error:
-        return {"error": "no_python", "detail": str(error)}
+        return _no_python(error)
+
+
+def _no_python(error: Exception) -> Dict[str, Any]:
+    return {"error": "no_python", "detail": str(error), "installers": home.installers()}
+
+
+def login_python(executable: str) -> Dict[str, Any]:
+    """Return which Python a person at a terminal of this board gets, if it is another one.
+
+    Args:
+        executable: The path of the one that it is compared with.
+
+    Returns:
+        Its `executable` and `version`; nothing if it is the same, or if nobody knows.
+    """
+    import pwd
+
+    try:
+        shell = pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
+        said = reply.last(_within([shell, "-l", "-i", "-c", _ASK_LOGIN], LOGIN_SECONDS))
+    except (KeyError, OSError, ValueError):
+        return {}
+    if said is None or _resolved(said["executable"]) == _resolved(executable):
+        return {}
+    return said
+
+
+def _within(command: List[str], seconds: float) -> bytes:
+    """Return what a command prints within some time; then end it, and what it has started."""
+    run = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return run.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        return b""
+    finally:
+        try:
+            os.killpg(run.pid, signal.SIGKILL)
+        except OSError:
+            pass  # it has ended, and all with it
+        run.wait()
+        if run.stdout is not None:
+            run.stdout.close()
+
+
+def _resolved(path: str) -> str:
+    """Return a path without links but for the last part, which tells a venv from its origin."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name.partition(".")[0])
 
 
 def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
@@ -62,15 +123,54 @@ def ensure_agent(code: str, bind: str, python: Optional[str]) -> Dict[str, Any]:
         while time.monotonic() < deadline:
             state = lock.read_state()
             if state is not None:
-                return state
+                lacks = groups.lacking(state["pid"])
+                if not lacks or not _replaceable(state):
+                    return state
+                _end_agent(state["pid"])  # its kernels would lack groups that this login has
+                continue
             failure = _start_agent(code, bind, python, lock.folder)
             if failure is not None:
                 if os.path.isdir(lock.folder) and lock.acquire():
                     lock.clear()  # what was left has been read
                 return failure
-    except (NoHome, OSError) as error:
+    except NoHome as error:
         return {"error": "no_home", "detail": str(error)}
+    except OSError as error:
+        return home.failure(error, str(error.filename or home.cache()))
     return {"error": "no_agent", "detail": _tail(os.path.join(lock.folder, "log"))}
+
+
+def _replaceable(state: Dict[str, Any]) -> bool:
+    """Return whether an agent has no kernels."""
+    found = _run(None, "board_agent.bootstrap.agent_client", "find")["agents"]
+    return any(agent["pid"] == state["pid"] and agent["kernels"] == [] for agent in found)
+
+
+def _end_agent(pid: int) -> None:
+    """End an agent and wait until it and its files are gone."""
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + END_SECONDS
+    while time.monotonic() < deadline and any(agent["pid"] == pid for agent in agents()):
+        time.sleep(POLL_SECONDS)
+
+
+def _scope() -> List[str]:
+    """Return what starts a program where no logout ends it; nothing if that needs no program.
+
+    Services of a user end with the last login, too, unless the user lingers, see loginctl(1). Then
+    the scope of a login is the better place: systemd ends it only with KillUserProcesses=yes.
+    """
+    import pwd
+
+    folder = os.environ.get("XDG_RUNTIME_DIR", "")
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return []
+    lingers = os.path.exists(os.path.join(LINGERING, name))
+    if not lingers or not os.path.exists(os.path.join(folder, "systemd", "private")):
+        return []
+    return ["systemd-run", "--user", "--scope", "--quiet", "--collect", "--"]
 
 
 def find_agents() -> Dict[str, Any]:
@@ -138,7 +238,7 @@ def _append_key(folder: str, line: bytes, body: bytes) -> None:
 
 
 def _run(python: Optional[str], *module: str) -> Dict[str, Any]:
-    """Run a module of ours, with its arguments, and return the JSON object that it prints.
+    """Run a module of ours, with its arguments, and return what it replies.
 
     Raises:
         OSError: It cannot be started, or failed.
@@ -147,7 +247,10 @@ def _run(python: Optional[str], *module: str) -> Dict[str, Any]:
     run = subprocess.run(command, cwd=home.code(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if run.returncode:
         raise OSError(run.stderr.decode("utf-8", "replace")[-500:])
-    return dict(json.loads(run.stdout))
+    said = reply.last(run.stdout)
+    if said is None:
+        raise OSError("%s ended without a reply" % command[0])
+    return said
 
 
 def _start_agent(
@@ -158,20 +261,28 @@ def _start_agent(
     command += ["--code", code, *(["--bind", bind] if bind else [])]
     path = os.path.join(folder, "log")
     try:
-        with open(path, "ab") as log:
-            run = subprocess.run(
-                command,
-                cwd=home.code(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-            )
+        scope = _scope()
+        for before in [scope, []] if scope else [[]]:
+            with open(path, "ab") as log:
+                run = subprocess.run(
+                    [*before, *command],
+                    cwd=home.code(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            if run.returncode == 0 or reply.last(run.stdout) is not None:
+                break  # else without a scope
     except OSError as error:
-        return {"error": "no_agent", "detail": str(error)}
-    if run.stdout:
-        return dict(json.loads(run.stdout))
-    return {"error": "no_agent", "detail": _tail(path)} if run.returncode else None
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return home.failure(error, folder) if full else {"error": "no_agent", "detail": str(error)}
+    said = reply.last(run.stdout)
+    if said is not None:
+        return said
+    if not run.returncode:
+        return None
+    return {"error": "no_agent", "detail": _tail(path), "installers": home.installers()}
 
 
 def _tail(path: str) -> str:

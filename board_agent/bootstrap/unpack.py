@@ -2,13 +2,12 @@
 
 The bootstrap session, which may be in a service that runs on, runs it as a child process: with our
 code from the archive that is unpacked, or as `python -m board_agent.bootstrap.unpack ARCHIVE FOLDER
-DIGEST` with the kernel's Python. It reports on stdout, as lines of JSON.
+DIGEST` with the kernel's Python. It reports on stdout, in replies.
 """
 
 import compileall
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -17,6 +16,7 @@ from functools import partial
 from types import CodeType
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
+from ..common import reply
 from ..common.bundle_format import CODE, SOURCES, pack
 from ..common.home import failure
 
@@ -121,7 +121,7 @@ def _is(part: str, digest: str) -> bool:
 
 def _say(content: Dict[str, Any]) -> None:
     try:
-        print(json.dumps(content), flush=True)
+        reply.say(content)
     except OSError:
         pass  # the launcher is gone; the next one finds what we made
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import _socket
 import json
 import os
+import time
 
 from . import home
 
 TYPE_CHECKING = False  # typing would take memory of the service that we may be in
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
+
+
+KEEP_SECONDS = 1.0  # for an agent to write its state anew
 
 
 def agents() -> List[Dict[str, Any]]:
@@ -70,6 +75,7 @@ class AgentLock:
         self._state_path = os.path.join(self.folder, "agent.json")
         self.socket = os.path.join(self.folder, "link")
         self._lock: Optional[int] = None
+        self._guards: List[int] = []  # descriptors of folders that nobody is to tidy
 
     def acquire(self) -> bool:
         """Acquire the lock; return False if an agent holds it.
@@ -96,6 +102,9 @@ class AgentLock:
                 os.close(lock)
                 return False
             if self._is_current(lock):
+                if self._answers():  # somebody has tidied its lock away
+                    os.close(lock)
+                    return False
                 self._lock = lock
                 return True
             os.close(lock)
@@ -107,6 +116,49 @@ class AgentLock:
             return os.path.samestat(os.fstat(lock), os.stat(self._lock_path))
         except FileNotFoundError:
             return False
+
+    def _answers(self) -> bool:
+        """Return whether an agent serves the socket; that one then looks after its files."""
+        if not os.path.exists(self.socket):
+            return False
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            sock.settimeout(KEEP_SECONDS)
+            sock.connect(self.socket)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            pass  # it is busy
+        finally:
+            sock.close()
+        return True
+
+    def keep(self, state: Dict[str, Any]) -> None:
+        """Have what tidies /tmp leave the agent's files there, and write anew what it took.
+
+        systemd-tmpfiles passes over a folder that is locked, see tmpfiles.d(5). Others look at how
+        old a file is.
+
+        Args:
+            state: As for `write_state`.
+        """
+        import fcntl
+
+        if self._lock is None or not self._is_current(self._lock):
+            self.release()
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not self._guards:
+            for path in (os.path.dirname(self.folder), home.cache()):
+                if os.path.isdir(path):
+                    self._guards.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                    fcntl.flock(self._guards[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if not os.path.exists(self._state_path):
+            self.write_state(state)
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                os.utime(os.path.join(folder, name))
+            os.utime(folder)
 
     def remove_stale(self) -> None:
         """Remove what an agent before this one had no time to remove."""
@@ -129,12 +181,22 @@ class AgentLock:
         if self.acquire():
             self.release()
             return None
-        try:
-            with open(self._state_path) as file:
-                state = json.load(file)
-        except (OSError, ValueError):
+        state = self._state()
+        if state is None and self._answers():  # which has it write what was tidied away
+            deadline = time.monotonic() + KEEP_SECONDS
+            while state is None and time.monotonic() < deadline:
+                time.sleep(KEEP_SECONDS / 20)
+                state = self._state()
+        if state is None:
             return None  # it is just starting
         return dict(state, socket=self.socket, machine=os.uname().nodename)
+
+    def _state(self) -> Optional[Dict[str, Any]]:
+        try:
+            with open(self._state_path) as file:
+                return dict(json.load(file))
+        except (OSError, ValueError):
+            return None
 
     def release(self) -> None:
         """Release the lock."""

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 TRIES = 1000  # at a folder that others may be making and removing
 
 
-class NoHome(Exception):
+class NoHome(OSError):
     """No folder is ours alone."""
 
 
 def cache() -> str:
-    """Return the folder that holds our code on the board; it may not exist yet."""
+    """Return the folder that holds our code on the board, see `bootstrap.loader`."""
+    if os.path.basename(code()).startswith("code-"):
+        return os.path.dirname(code())
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(base, "rkernel")
 
@@ -33,6 +35,17 @@ def code() -> str:
 def interpreter(python: Optional[str]) -> str:
     """Return the Python to run a part of ours: the given one, or else this one."""
     return os.path.expanduser(python or "") or sys.executable or "python3"
+
+
+def installers() -> List[str]:
+    """Return the package managers that this board has, such as apk."""
+    paths = os.environ.get("PATH", "").split(":")
+    paths += ["/bin", "/sbin", "/usr/bin", "/usr/sbin"]  # where a login may not look
+    return [
+        name
+        for name in ("apt-get", "opkg", "apk", "dnf", "pacman")
+        if any(os.access(os.path.join(path, name), os.X_OK) for path in paths)
+    ]
 
 
 def bundle_folder(name: str) -> str:
@@ -59,11 +72,18 @@ def runtime_folder() -> str:
 
     Raises:
         NoHome: None of `candidates` will do.
+        OSError: A disk is full.
     """
     tried = candidates()
     for path in tried:
         if len(path) < 60 and is_private(path):
             return path
+    for path in tried:
+        try:
+            _make(path)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise error
     raise NoHome("none of %s can be used" % ", ".join(tried))
 
 
@@ -75,7 +95,9 @@ def remove() -> None:
     """
     import shutil
 
-    for path in [*candidates(), cache()]:
+    uid = os.getuid()
+    shared = ["/var/tmp/rkernel-cache-%d" % uid, "/tmp/rkernel-cache-%d" % uid]
+    for path in [*candidates(), cache(), *shared]:
         try:
             if os.path.isdir(path) and os.lstat(path).st_uid == os.getuid():
                 shutil.rmtree(os.path.realpath(path))

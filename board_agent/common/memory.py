@@ -3,6 +3,7 @@
 import os
 from typing import Dict, Optional
 
+KMSG_RECORD = 8192  # bytes of the longest record of Linux's log
 SHORT = 64 << 20  # available bytes, below which memory is not to be spent for speed
 
 
@@ -19,6 +20,30 @@ def memory_of_board() -> Dict[str, int]:
 def available(unknown: int) -> int:
     """Return the bytes of memory that can be had at once, or `unknown` where nobody says."""
     return memory_of_board().get("MemAvailable", unknown)
+
+
+def was_out_of_memory(pid: int) -> Optional[bool]:
+    """Return whether Linux ended a process for lack of memory; None if its log is not for us.
+
+    Source: the text of mm/oom_kill.c, "Killed process PID (", before 5.0 "Kill process PID (".
+    """
+    words = b"process %d (" % pid
+    try:
+        log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    found = False
+    try:
+        while True:
+            try:
+                record = os.read(log, KMSG_RECORD)
+            except BrokenPipeError:  # newer records have taken the place of this one
+                continue
+            found = found or (b"Kill" in record and words in record)
+    except OSError:
+        return found  # that was the last one
+    finally:
+        os.close(log)
 
 
 def memory_of_process(pid: int) -> Optional[int]:

@@ -6,7 +6,6 @@ maix comes last: it is another libjpeg, and ends the process if that finds a fau
 """
 
 import contextlib
-import ctypes
 import importlib
 import importlib.util
 import logging
@@ -84,7 +83,7 @@ def name() -> str:
     """Return the name of the encoder that would be chosen, without loading it; empty if none."""
     for name, module in _MODULES.items():
         if module is None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ImportError):  # a Python may have no ctypes
                 _load()
                 return name
         elif importlib.util.find_spec(module) is not None:
@@ -108,6 +107,8 @@ def _raw(picture: Picture) -> Any:
 
 
 def _make_turbojpeg() -> Callable[[Picture, int], bytes]:
+    import ctypes
+
     library = _load()
     library.tjInitCompress.restype = ctypes.c_void_p
     library.tjFree.argtypes = [ctypes.c_void_p]
@@ -143,6 +144,8 @@ def _make_turbojpeg() -> Callable[[Picture, int], bytes]:
 
 
 def _load() -> Any:
+    import ctypes
+
     for name in _LIBRARIES[:-1]:
         try:
             return ctypes.CDLL(name)

@@ -113,10 +113,15 @@ class Failed(NamedTuple):
 
 
 class Exited(NamedTuple):
-    """The kernel's process has ended; a negative status is the signal, as in subprocess."""
+    """The kernel's process has ended; a negative status is the signal, as in subprocess.
+
+    If that is SIGKILL, Linux's log says whether the board had no memory left. Not everybody may
+    read it.
+    """
 
     status: int
     output: str = ""
+    out_of_memory: Optional[bool] = None
 
 
 class KernelInfo(NamedTuple):

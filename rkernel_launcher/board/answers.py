@@ -43,11 +43,13 @@ class Complaint(NamedTuple):
         error: Why: the name of an errno, its number, or a word of our own code.
         detail: More about it, for people, such as a traceback; may be empty.
         path: The path that the error is about; may be empty.
+        installers: The package managers that the board has, if they matter.
     """
 
     error: str | int
     detail: str = ""
     path: str = ""
+    installers: list[str] = []  # noqa: RUF012 # nobody changes it
 
     @property
     def last_line(self) -> str:
@@ -144,6 +146,18 @@ class Condition(NamedTuple):
     cameras: list[Camera]
 
 
+class LoginPython(NamedTuple):
+    """The Python that a person gets at a terminal of the board, if it is another one.
+
+    Attributes:
+        executable: Its path; empty if it is the same, or if nobody knows.
+        version: Such as "3.11.2".
+    """
+
+    executable: str = ""
+    version: str = ""
+
+
 class PythonVersion(NamedTuple):
     """The version of the board's Python, such as 3.8."""
 
@@ -203,6 +217,7 @@ class AgentWithKernels(NamedTuple):
         machine: The board's own name.
         token: Its token, in hexadecimal digits.
         kernels: None if the agent does not answer.
+        lacks: The groups that a login has now, and the agent and its kernels have not.
     """
 
     port: Port | None
@@ -210,6 +225,7 @@ class AgentWithKernels(NamedTuple):
     machine: str
     token: Token
     kernels: list[Kernel] | None
+    lacks: list[str] = []  # noqa: RUF012 # nobody changes it
 
 
 class AgentsWithKernels(NamedTuple):

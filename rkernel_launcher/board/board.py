@@ -8,14 +8,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from .. import errors
 from ..target import Target
 from ..transports.stream import Stream
-from . import agent_archive, answers
+from . import agent_archive, answers, package_managers
 from .agent_endpoint import AgentEndpoint
-from .answers import Agent, Agents, AgentsWithKernels, Complaint, Done, Facts, Installed, never
+from .answers import (
+    Agent,
+    Agents,
+    AgentsWithKernels,
+    Complaint,
+    Done,
+    Facts,
+    Installed,
+    LoginPython,
+    never,
+)
 from .connectors import Connector
 from .kernel_status import KernelStatus
 from .rpyc.session import Session
@@ -24,6 +34,20 @@ _T = TypeVar("_T")
 Refusal = Callable[[Complaint], errors.RkernelError]
 
 NO_SPACE = ("ENOSPC", "EDQUOT")
+
+
+class Running(NamedTuple):
+    """What runs on a board.
+
+    Attributes:
+        kernels: The kernels.
+        complete: Whether all agents there have answered.
+        lacks: The groups that the account has now, and that some of the agents have not.
+    """
+
+    kernels: list[KernelStatus]
+    complete: bool
+    lacks: list[str]
 
 
 @dataclass
@@ -72,7 +96,7 @@ class Board:
         if self._load(version):
             return
         reply = self.session.call("install", version, agent_archive.archive())
-        answers.read("install", Done, reply, unwritable)
+        answers.read("install", Done, reply, self._not_installed)
         if not self._load(version):
             raise errors.CacheUnusable(path="~/.cache/rkernel", detail="it does not keep files")
 
@@ -85,8 +109,17 @@ class Board:
 
         Raises:
             NoPython: The board cannot start its Python.
+            TrimmedPython: Its Python lacks a part of itself.
         """
-        return self.ask(Facts, no_python, "facts", python=self.target.python)
+        return self.ask(Facts, self.no_python, "facts", python=self.target.python)
+
+    def login_python(self, found: Facts) -> LoginPython:
+        """Return the Python that a person gets at a terminal there, if it is another one.
+
+        Args:
+            found: What `facts` returned.
+        """
+        return self.ask(LoginPython, never, "login_python", executable=found.executable)
 
     def start_agent(self) -> AgentEndpoint:
         """Return the agent of our version; start it unless it runs.
@@ -106,19 +139,16 @@ class Board:
         )
         return AgentEndpoint.of(agent)
 
-    def kernels(self) -> tuple[list[KernelStatus], bool]:
-        """List the kernels that run on the board.
-
-        Returns:
-            The kernels, and whether all agents there have answered.
-        """
+    def kernels(self) -> Running:
+        """List the kernels that run on the board."""
         agents = self.ask(AgentsWithKernels, never, "find_kernels").agents
         found = [
             KernelStatus.of(AgentEndpoint.of(agent), kernel)
             for agent in agents
             for kernel in agent.kernels or []
         ]
-        return found, all(agent.kernels is not None for agent in agents)
+        lacks = {group for agent in agents for group in agent.lacks}
+        return Running(found, all(agent.kernels is not None for agent in agents), sorted(lacks))
 
     def stop(self, kernels: list[str]) -> None:
         """End kernels on the board.
@@ -236,9 +266,22 @@ class Board:
             return errors.LinkPortTaken(
                 port=self.connector.bind.rpartition(":")[2], detail=reply.detail
             )
+        if reply.error in NO_SPACE or reply.path:
+            return unwritable(reply)
         if reply.error == "no_home":
             return errors.CacheUnusable(path="a private folder", detail=reply.detail)
-        return errors.AgentFailed(detail=reply.last_line)
+        return self._trimmed(reply) or errors.AgentFailed(detail=reply.last_line)
+
+    def no_python(self, reply: Complaint) -> errors.RkernelError:
+        """Return the error for a complaint about the board's Python."""
+        return self._trimmed(reply) or errors.NoPython(detail=reply.last_line)
+
+    def _not_installed(self, reply: Complaint) -> errors.RkernelError:
+        return self._trimmed(reply) or unwritable(reply)
+
+    def _trimmed(self, reply: Complaint) -> errors.RkernelError | None:
+        python = self.target.python
+        return package_managers.trimmed(reply.last_line, python, reply.installers)
 
     def _kernels_stay(self, reply: Complaint) -> errors.RkernelError:
         if reply.path:
@@ -250,8 +293,3 @@ def unwritable(reply: Complaint) -> errors.RkernelError:
     """Return the error for a complaint about the board's disk."""
     wrong = errors.NoSpace if reply.error in NO_SPACE else errors.CacheUnusable
     return wrong(path=reply.path, detail=reply.detail)
-
-
-def no_python(reply: Complaint) -> errors.RkernelError:
-    """Return the error for a complaint about the board's Python."""
-    return errors.NoPython(detail=reply.last_line)

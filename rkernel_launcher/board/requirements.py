@@ -12,6 +12,7 @@ from ..target import Target
 from .answers import Facts
 from .board import Board
 from .bundle import upload, wheels
+from .package_managers import how_to_install
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +24,6 @@ _MEMORY = {
 }
 _SESSION = 10 << 20  # bytes of such a session, which ends; a board's rpyc service stays
 _SYSTEMS = {"local": ("Linux", "Darwin")}
-_INSTALLS = {  # by package manager; opkg has no package of ipykernel
-    "apt-get": "apt-get install python3-ipykernel",
-    "dnf": "dnf install python3-ipykernel",
-    "apk": "apk add py3-ipykernel",
-}
-_SYSTEM_PYTHON = ("/usr/bin/", "/bin/")
 
 
 def choose_ipykernel(found: Facts, target: Target) -> str:
@@ -66,11 +61,17 @@ def choose_ipykernel(found: Facts, target: Target) -> str:
     return "board"
 
 
-def supply(board: Board) -> str | None:
+def _log(what: str, done: int, size: int) -> None:
+    if done in (0, size):
+        log.info("%s: %d of %d", what, done, size)
+
+
+def supply(board: Board, progress: upload.Progress = _log) -> str | None:
     """Send a board the bundle if its kernel needs one.
 
     Args:
         board: The board, with our code there.
+        progress: Called whenever there is progress.
 
     Returns:
         The bundle's name; None for a kernel that uses the board's own packages.
@@ -81,12 +82,7 @@ def supply(board: Board) -> str | None:
     wanted = board.target.ipykernel
     if wanted == "auto":
         wanted = choose_ipykernel(board.facts(), board.target)
-    return upload.ensure(board, _log) if wanted == "bundled" else None
-
-
-def _log(what: str, done: int, size: int) -> None:
-    if done in (0, size):
-        log.info("%s: %d of %d", what, done, size)
+    return upload.ensure(board, progress) if wanted == "bundled" else None
 
 
 def check(found: Facts, target: Target) -> None:
@@ -137,9 +133,9 @@ def _packages(found: Facts, target: Target) -> None:
     host = target.name
     if found.missing:
         package = found.missing[0]
-        raise NoIpykernel(host=host, package=package, hint=_how_to_install("ipykernel", found))
+        raise NoIpykernel(host=host, package=package, hint=how_to_install("ipykernel", found))
     if target.debugger and not found.packages.get("debugpy"):
-        raise NoIpykernel(host=host, package="debugpy", hint=_how_to_install("debugpy", found))
+        raise NoIpykernel(host=host, package="debugpy", hint=how_to_install("debugpy", found))
     for line, version in found.requires:
         try:
             wanted = Requirement(line)
@@ -161,19 +157,3 @@ def _is_at_least(version: str, least: str) -> bool:
         return Version(Version(version).base_version) >= Version(least)
     except InvalidVersion:
         return False
-
-
-def _how_to_install(package: str, found: Facts) -> str:
-    """Say how to install a package for that Python on that board."""
-    executable = found.executable
-    managers = [name for name in found.installers if name in _INSTALLS]
-    if package == "ipykernel" and managers and executable.startswith(_SYSTEM_PYTHON):
-        return f"Run there, as root: {_INSTALLS[managers[0]]}"
-    if found.pip:
-        return f"Run there: {executable} -m pip install {package}"
-    if "opkg" in found.installers:
-        return f"Run there: opkg install python3-pip && {executable} -m pip install {package}"
-    return (
-        f"That Python has no pip. Run there: {executable} -m ensurepip "
-        f"&& {executable} -m pip install {package}"
-    )

@@ -92,9 +92,22 @@ def look_at(report: Report, reached: Board, prompts: Prompts | None) -> Facts:
     with report.stage("Reading what the board has"):
         facts = reached.facts()
     report.board(facts)
+    if reached.target.python is None:
+        _compare_login(report, reached, facts)
     if prompts is not None:
         login.offer_key(reached, prompts)
     return facts
+
+
+def _compare_login(report: Report, reached: Board, facts: Facts) -> None:
+    """Say so if a person at a terminal there would get another Python than the kernel."""
+    login = reached.login_python(facts)
+    if login.executable:
+        report.say(
+            f"The kernel uses {facts.executable}. A login shell there has {login.executable} "
+            f"({login.version}): for that one, add --python {login.executable}",
+            "yellow",
+        )
 
 
 def supply(report: Report, reached: Board, facts: Facts) -> Target:

@@ -19,6 +19,7 @@ from .commands.list import list_kernels
 from .commands.ps import ps
 from .commands.remove import remove
 from .commands.stop import stop
+from .commands.update import update
 from .commands.view import view
 
 INTERRUPTED = 130  # what a shell gives for a command that Ctrl-C ended
@@ -68,5 +69,8 @@ def rkernel(settings: dict[str, bool], debug: bool) -> None:
     settings["debug"] = debug
 
 
-for _command in (find, add, list_kernels, remove, fetch, view, ps, stop, attach, demo, doctor):
+for _command in (
+    *(find, add, list_kernels, remove, update, fetch),
+    *(view, ps, stop, attach, demo, doctor),
+):
     rkernel.add_command(_command)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from board_agent.link import handshake
 
-from ..errors import KernelDied, KernelGone, NoIpykernel
+from ..board import package_managers
+from ..errors import KernelDied, KernelGone, NoIpykernel, RkernelError
 from ..options import Duration
 
 _SIGKILL = 9
@@ -18,9 +19,7 @@ _NAMES = {  # the board's, which is Linux; this PC's may lack some
     11: "SIGSEGV",
     15: "SIGTERM",
 }
-_INSTALL = (
-    "Install it there, for example: apt-get install python3-ipykernel, or: pip install ipykernel"
-)
+_INSTALL = "Install ipykernel there with the board's package manager, or: pip install ipykernel"
 
 
 _WHYS = {
@@ -35,7 +34,10 @@ _WHYS = {
 }
 
 
+_AGAIN = "Its variables are lost. Start it again from the frontend."
 _HINTS = {
+    handshake.NEW: f"{_AGAIN} If kernels end whenever you log out there, run there, as root: "
+    "loginctl enable-linger, and the name of your account.",
     handshake.TAKEN: "Use it there, or start another one from the frontend.",
     handshake.BROKEN: "Perhaps rkernel attach can take it over, with its variables.",
 }
@@ -50,26 +52,30 @@ def gone(status: int, host: str, orphan_timeout: Duration) -> KernelGone:
         orphan_timeout: How long the kernel waited for us.
     """
     why = _WHYS.get(status, "the board gives a reason that this rkernel does not know")
-    hint = _HINTS.get(status, "Its variables are lost. Start it again from the frontend.")
+    hint = _HINTS.get(status, _AGAIN)
     return KernelGone(host=host, why=why.format(orphan_timeout=orphan_timeout), hint=hint)
 
 
-def missing(package: str, host: str) -> NoIpykernel:
-    """Return the error for a package that the kernel could not import."""
-    return NoIpykernel(package=package, host=host, hint=_INSTALL)
+def missing(package: str, host: str) -> RkernelError:
+    """Return the error for a package, or a part of Python, that the kernel could not import."""
+    error = package_managers.trimmed(f"No module named '{package}'", None, [])
+    return error or NoIpykernel(package=package, host=host, hint=_INSTALL)
 
 
-def died(status: int, output: str) -> KernelDied:
+def died(status: int, output: str, out_of_memory: bool | None = None) -> KernelDied:
     """Return the error for a kernel that ended by itself.
 
     Args:
         status: The process's exit status, or minus the number of the signal that ended it, as in
             `subprocess.Popen.returncode`.
         output: The last that the kernel wrote outside its cells.
+        out_of_memory: Whether Linux ended it for lack of memory; None if nobody knows.
     """
     if status < 0:
         how = f"was ended by signal {-status} ({_NAMES.get(-status, 'unknown')})"
-        if -status == _SIGKILL:
+        if out_of_memory:
+            how = "was ended by Linux, because the board had no memory left"
+        elif -status == _SIGKILL and out_of_memory is None:
             how += ", which happens when the board has no memory left"
     else:
         how = f"ended with exit status {status}"

@@ -304,7 +304,7 @@ class Launcher:
             self._finish(0)
             return
         output = escape_controls(message.output[-QUOTED_OUTPUT:]).strip()
-        self._finish(endings.died(message.status, output))
+        self._finish(endings.died(message.status, output, message.out_of_memory))
 
     # --- when the link is lost ------------------------------------------------------------------
 

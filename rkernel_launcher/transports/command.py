@@ -15,7 +15,7 @@ from .stream import Start, Stream
 
 ENDING_SECONDS = 2.0  # for a command to end once its stream has
 LINES = 3  # that are quoted of what it said
-PROGRAMS_OWN = (78, 126, 127)  # statuses that tell of the program, see `board.bootstrap`
+PROGRAMS_OWN = (78, 79, 126, 127)  # statuses that tell of the program, see `board.bootstrap`
 PLACE = "{}"  # in a command: where the program's line goes, as one word
 _MORE = {"srun": "--unbuffered"}  # else it holds back what is not a whole line
 _TO_A_SHELL = ("ssh", "slogin", "dbclient", "plink", "rsh")  # hand their words to a shell there

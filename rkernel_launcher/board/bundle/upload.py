@@ -16,7 +16,7 @@ from ..answers import (
     PythonVersion,
     never,
 )
-from ..board import Board, no_python, unwritable
+from ..board import Board, unwritable
 from . import build, wheels
 
 PIECE = 1 << 17  # bytes: seconds of a slow link
@@ -49,7 +49,7 @@ def ensure(board: Board, progress: Progress = lambda what, done, size: None) -> 
         BoardMisbehaved: An answer of the board makes no sense.
     """
     python = board.target.python
-    version = board.ask(PythonVersion, no_python, "python_version", python=python).version
+    version = board.ask(PythonVersion, board.no_python, "python_version", python=python).version
     name = build.name(version)
     state = _state(board, name)
     if state.installed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,12 @@ def add(
     display_name = display_name or kernelspecs.default_display_name(name, wanted, facts)
     folder = kernelspecs.write(name, kernelspecs.make(name, display_name, wanted, facts))
     report.say(f"Added the kernel {name}, “{display_name}”, in {folder}", "bold")
+    if os.environ.get("JUPYTER_DATA_DIR"):
+        report.say(
+            "VS Code does not look for kernels in JUPYTER_DATA_DIR. To have this one there, unset "
+            "that variable and run rkernel add again.",
+            "yellow",
+        )
 
 
 def _needs_host(texts: dict[str, Any]) -> bool:

@@ -27,7 +27,7 @@ def attach(settings: dict[str, bool], name: str, kernel: str | None) -> None:
 
     wanted = kernelspecs.target_of(name)
     with board_setup.at_board(wanted) as board:
-        found, _ = board.kernels()
+        found = board.kernels().kernels
     chosen = pick(found, kernel, wanted.name) if kernel is not None else _last_orphan(found, wanted)
     report = Report()
     with connection_file.made() as path:

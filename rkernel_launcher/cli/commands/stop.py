@@ -24,7 +24,7 @@ def stop(name: str, kernel: str | None, orphans: bool, everything: bool) -> None
         raise click.UsageError(wrong, click.get_current_context())
     wanted = kernelspecs.target_of(name)
     with board_setup.at_board(wanted) as board:
-        found, _ = board.kernels()
+        found = board.kernels().kernels
         if kernel is not None:
             found = [pick(found, kernel, wanted.name)]
         elif orphans:

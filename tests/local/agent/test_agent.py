@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from jupyter_client import BlockingKernelClient
 
+from board_agent.common import reply
 from board_agent.link.handshake import REPLACED
 from tests.support import agents, boards
 from tests.support.agents import LIMIT, Agent, Session, alive, launch, running
@@ -110,7 +111,8 @@ def test_only_one_agent_has_a_lock(shared: Agent) -> None:
 def test_a_port_that_is_taken_is_told(python: str) -> None:
     with agents.folder() as runtime, socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
-        said = json.loads(launch(runtime, python, bind=bind))
+        said = reply.last(launch(runtime, python, bind=bind))
+        assert said is not None
         assert said["error"] == errno.EADDRINUSE and said["detail"]
         assert not (runtime / "rkernel").exists(), "nothing is left"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from board_agent.common import reply
 from tests.support import agents
 from tests.support.agents import Session
 from tests.support.boards import ROOT
@@ -185,7 +185,8 @@ print("talked")
 
 def test_the_facts_can_be_collected(python: str) -> None:
     source = "import runpy; runpy.run_module('board_agent.bootstrap.facts', None, '__main__')"
-    facts = json.loads(run(python, source))
+    facts = reply.last(run(python, source).encode())
+    assert facts is not None
     assert facts["python"].startswith("3.8.")
 
 

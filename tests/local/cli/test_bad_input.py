@@ -166,11 +166,11 @@ def test_a_python_that_is_too_old(home: Board, version: str | None) -> None:
 
 
 def test_a_python_that_is_none(home: Board) -> None:
-    local(home, errors.FirstStageFailed, "--python", "/bin/false", words="status 1")
+    local(home, errors.ShellEnded, "--python", "/bin/false", words="status 1")
     path = home.folder / "noisy"
     path.write_text("#!/bin/sh\nprintf '\\033[2Jno \\342\\200\\256room\\n' >&2\nexit 9\n")
     path.chmod(0o755)
-    local(home, errors.FirstStageFailed, "--python", str(path), words=r"\x1b[2Jno \u202eroom")
+    local(home, errors.ShellEnded, "--python", str(path), words=r"\x1b[2Jno \u202eroom")
 
 
 def venv(home: Board, *options: str) -> tuple[str, Path]:

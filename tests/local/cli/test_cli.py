@@ -60,6 +60,14 @@ def test_add_local_and_run_what_was_added(home: Board, board_python: str) -> Non
     assert "".join(said).endswith(f") b c {home.folder}\n")
 
 
+def test_a_folder_where_vs_code_does_not_look(home: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["add", "--via", "local", "--no-check", "--yes"]
+    assert "VS Code does not look for kernels in JUPYTER_DATA_DIR." in rkernel(*options).stdout
+    monkeypatch.delenv("JUPYTER_DATA_DIR")
+    run = rkernel(*options)
+    assert run.returncode == 0 and "VS Code" not in run.stdout
+
+
 def test_add_over_ssh_and_find_it_by_itself(home: Board) -> None:
     with ssh_board(home) as server:
         key = sshd.keygen(Path(home.environment["HOME"], ".ssh", "id_ed25519"))

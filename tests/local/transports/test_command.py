@@ -209,7 +209,7 @@ def test_a_job_of_a_cluster(home: Board, monkeypatch: pytest.MonkeyPatch) -> Non
         ("sh -c 'echo no such pod >&2; exit 3'", errors.CommandFailed, "status 3: no such pod"),
         ("sh -c 'exit 0'", errors.CommandFailed, "ended with status 0: nothing"),
         ("""sh -c 'exec "$0" "$@" </dev/null'""", errors.NoInput, "it receives no input"),
-        ("sh -c 'echo Welcome; exit 0'", errors.FirstStageFailed, "Welcome"),
+        ("sh -c 'echo Welcome; exit 0'", errors.ShellEnded, "Welcome"),
     ],
 )
 def test_a_command_that_fails(

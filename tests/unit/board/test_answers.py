@@ -53,6 +53,7 @@ WHOLE: dict[type[Any], Any] = {
     answers.Condition: CONDITION,
     answers.Place: CONDITION["cache"],
     answers.Camera: {"path": "/dev/video0", "usable": False},
+    answers.LoginPython: {"executable": "/home/pi/venv/bin/python3", "version": "3.12.1"},
     answers.PythonVersion: {"version": "3.11"},
     Agent: AGENT,
     answers.Agents: {"machine": "board", "agents": [AGENT, AGENT]},
