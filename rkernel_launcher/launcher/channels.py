@@ -1,7 +1,8 @@
 """The endpoints that the frontend connects to.
 
 This module forwards shell, control and stdin connection by connection, as bytes. It receives iopub
-over the link once and hands it to every client. It answers the heartbeat itself.
+over the link once and hands it to every client. It answers the heartbeat itself. While there is no
+kernel, it lets a `StandIn` answer shell and control.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import zmq
 
@@ -23,6 +25,8 @@ from ..errors import PortInUse
 from .connection_file import CHANNELS, Connection
 from .iopub_fanout import Context, IopubFanout, Socket
 from .iopub_subscription import IopubSubscription
+from .local_client import LocalClient
+from .stand_in import StandIn
 from .video.frames import VideoStream
 from .video.latest_frames import LatestFrames
 
@@ -63,6 +67,9 @@ class Channels:
         self._iopub: IopubFanout | None = None
         self._subscription: IopubSubscription | None = None
         self._heartbeat: threading.Thread | None = None
+        self._stand_in: StandIn | None = None  # while it answers
+        self._on_answered: Callable[[], None] = lambda: None
+        self._local_clients: set[LocalClient] = set()
         try:
             for channel in CHANNELS:
                 self._reserved[channel] = _bind(connection, channel)
@@ -86,13 +93,52 @@ class Channels:
             PortInUse: The endpoint of iopub or of the heartbeat is taken.
         """
         self._driver = driver
-        self._context = zmq.Context()
-        self._serve_iopub(self._context, former_keys)
-        self._serve_heartbeat(self._context)
+        self._open(former_keys)
         if former_keys:
             self._listen()
         else:
             self._subscribe()
+
+    def answer(self, stand_in: StandIn, on_answered: Callable[[], None]) -> None:
+        """Let clients connect, and answer them in place of a kernel.
+
+        Args:
+            stand_in: What they are told.
+            on_answered: Called after each message of a client.
+
+        Raises:
+            PortInUse: The endpoint of iopub or of the heartbeat is taken.
+        """
+        self._stand_in = stand_in
+        self._on_answered = on_answered
+        self._open(())
+        self._listen()
+        self.pass_on_answers()
+
+    def pass_on_answers(self) -> None:
+        """Send clients what the stand-in has to say."""
+        assert self._stand_in is not None and self._iopub is not None
+        for client, frames in self._stand_in.data_to_send():
+            if isinstance(client, LocalClient):
+                client.send(frames)
+            else:
+                self._iopub.publish(frames)
+
+    @property
+    def cell(self) -> dict[str, Any] | None:
+        """The header of the request whose cell runs, if one does."""
+        return self._iopub.cell if self._iopub is not None else None
+
+    @property
+    def has_clients(self) -> bool:
+        """Whether a client listens to iopub."""
+        return self._iopub is not None and self._iopub.has_clients
+
+    def _open(self, former_keys: Sequence[str]) -> None:
+        if self._context is None:
+            self._context = zmq.Context()
+            self._serve_iopub(self._context, former_keys)
+            self._serve_heartbeat(self._context)
 
     def stderr(self, text: str) -> None:
         """Show text on stderr of the cell that runs, if one does."""
@@ -128,6 +174,8 @@ class Channels:
             self._loop.watch(sock, None, None)
             sock.close()
         self._reserved.clear()
+        for client in tuple(self._local_clients):
+            client.close()
         if self._iopub is not None:
             self._iopub.close()
         if self._context is not None:
@@ -149,18 +197,55 @@ class Channels:
 
     def _first_bytes(self, channel: str, sock: socket.socket) -> None:
         """Open a stream to the board once a client sends something: probes send no byte."""
-        assert self._driver is not None
         try:
             silent = not sock.recv(1, socket.MSG_PEEK)
         except OSError:
             silent = True
         self._loop.watch(sock, None, None)
-        if silent or len(self._driver.ends) >= MAX_CLIENTS:
+        if silent or self._clients >= MAX_CLIENTS:
             sock.close()
             return
         if sock.family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._driver.open(channel, Forwarder(self._loop, sock))
+        if self._stand_in is not None:
+            self._answer_locally(channel, sock)
+        elif self._driver is not None:
+            self._driver.open(channel, Forwarder(self._loop, sock))
+
+    @property
+    def _clients(self) -> int:
+        return len(self._local_clients) + (len(self._driver.ends) if self._driver else 0)
+
+    # --- shell, control, stdin, without a kernel ------------------------------------------------
+
+    def _answer_locally(self, channel: str, sock: socket.socket) -> None:
+        def on_ready(client: LocalClient) -> None:
+            if channel == "shell" and self._stand_in is not None:
+                self._stand_in.add_client(client)
+                self._answered()
+
+        client = LocalClient(
+            self._loop,
+            sock,
+            on_ready=on_ready,
+            on_message=self._on_local_message,
+            on_closed=self._on_local_closed,
+        )
+        self._local_clients.add(client)
+
+    def _on_local_message(self, client: LocalClient, frames: list[bytes]) -> None:
+        if self._stand_in is not None:
+            self._stand_in.receive_message(client, frames)
+            self._answered()
+
+    def _on_local_closed(self, client: LocalClient) -> None:
+        self._local_clients.discard(client)
+        if self._stand_in is not None:
+            self._stand_in.remove_client(client)
+
+    def _answered(self) -> None:
+        self.pass_on_answers()
+        self._on_answered()
 
     # --- iopub ----------------------------------------------------------------------------------
 
@@ -185,6 +270,8 @@ class Channels:
         self._driver.open("iopub", self._subscription)
 
     def _on_subscription(self, parts: Sequence[bytes]) -> None:
+        if self._driver is None or self._driver.closed:
+            return  # there is no kernel to tell
         if self._subscription is None:
             self._subscribe()
         assert self._subscription is not None
