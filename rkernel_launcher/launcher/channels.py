@@ -1,7 +1,7 @@
 """The endpoints that the frontend connects to.
 
-This module forwards shell, control and stdin connection by connection, as bytes. It receives iopub
-over the link once and hands it to every client. It answers the heartbeat itself. While there is no
+This module passes on shell, control and stdin, connection by connection. It receives iopub over
+the link once and hands it to every client. It answers the heartbeat itself. While there is no
 kernel, it lets a `StandIn` answer shell and control.
 """
 
@@ -11,26 +11,27 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import zmq
 
 from board_agent.link.driver import LinkDriver
 from board_agent.link.event_loop import Loop
-from board_agent.link.forwarder import Forwarder
 from board_agent.link.link import MAX_STREAMS
 
 from .. import os_support
 from ..errors import PortInUse
+from .client_connection import ClientConnection
 from .connection_file import CHANNELS, Connection
 from .iopub_fanout import Context, IopubFanout, Socket
 from .iopub_subscription import IopubSubscription
-from .local_client import LocalClient
+from .kernel_connection import KernelConnection
 from .stand_in import StandIn
 from .video.frames import VideoStream
 from .video.latest_frames import LatestFrames
 
-FORWARDED = ("shell", "control", "stdin")
+PASSED_ON = ("shell", "control", "stdin")
+ANSWERED = ("shell", "control")  # of those, where clients ask
+GRACE = 10.0  # seconds that a client stays connected to a kernel that says no more
 MAX_CLIENTS = MAX_STREAMS // 2  # connections of clients: the agent has a limit, too
 
 
@@ -69,7 +70,8 @@ class Channels:
         self._heartbeat: threading.Thread | None = None
         self._stand_in: StandIn | None = None  # while it answers
         self._on_answered: Callable[[], None] = lambda: None
-        self._local_clients: set[LocalClient] = set()
+        self._passes_on = False  # what clients say, to the kernel
+        self._clients: dict[ClientConnection, KernelConnection | None] = {}
         try:
             for channel in CHANNELS:
                 self._reserved[channel] = _bind(connection, channel)
@@ -79,23 +81,25 @@ class Channels:
             self.close()
             raise PortInUse(endpoint=connection.endpoint(channel), detail=error.strerror) from error
 
-    def serve(self, driver: LinkDriver, former_keys: Sequence[str]) -> None:
-        """Subscribe to the kernel, then let clients connect and forward them.
+    def serve(self, driver: LinkDriver, stand_in: StandIn, former_keys: Sequence[str]) -> None:
+        """Subscribe to the kernel, then let clients connect and pass on what they say.
 
         After a takeover clients can connect at once, and the first that subscribes makes us
         subscribe. So a client receives what the kernel has published meanwhile.
 
         Args:
             driver: The link to the agent.
+            stand_in: What notes which requests the kernel has not answered.
             former_keys: The keys with which a kernel that was taken over signed before.
 
         Raises:
             PortInUse: The endpoint of iopub or of the heartbeat is taken.
         """
         self._driver = driver
+        self._stand_in = stand_in
         self._open(former_keys)
         if former_keys:
-            self._listen()
+            self._give_way()
         else:
             self._subscribe()
 
@@ -111,6 +115,7 @@ class Channels:
         """
         self._stand_in = stand_in
         self._on_answered = on_answered
+        self._passes_on = False
         self._open(())
         self._listen()
         self.pass_on_answers()
@@ -119,15 +124,10 @@ class Channels:
         """Send clients what the stand-in has to say."""
         assert self._stand_in is not None and self._iopub is not None
         for client, frames in self._stand_in.data_to_send():
-            if isinstance(client, LocalClient):
+            if isinstance(client, ClientConnection):
                 client.send(frames)
             else:
                 self._iopub.publish(frames)
-
-    @property
-    def cell(self) -> dict[str, Any] | None:
-        """The header of the request whose cell runs, if one does."""
-        return self._iopub.cell if self._iopub is not None else None
 
     @property
     def has_clients(self) -> bool:
@@ -161,8 +161,20 @@ class Channels:
         if self._iopub is not None:
             self._iopub.update_video_demand()
 
+    def _give_way(self) -> None:
+        """Let the kernel answer, first what has come for it already."""
+        assert self._stand_in is not None
+        self._passes_on = True
+        for client in self._clients:
+            if client.identity is not None:
+                self._connect(client)
+        for client, frames in self._stand_in.give_way():
+            if (kernel := self._clients[client]) is not None:
+                kernel.send(frames)
+        self._listen()
+
     def _listen(self) -> None:
-        for channel in FORWARDED:
+        for channel in PASSED_ON:
             listener = self._reserved[channel]
             listener.setblocking(False)
             listener.listen(128)
@@ -174,7 +186,7 @@ class Channels:
             self._loop.watch(sock, None, None)
             sock.close()
         self._reserved.clear()
-        for client in tuple(self._local_clients):
+        for client in tuple(self._clients):
             client.close()
         if self._iopub is not None:
             self._iopub.close()
@@ -202,50 +214,81 @@ class Channels:
         except OSError:
             silent = True
         self._loop.watch(sock, None, None)
-        if silent or self._clients >= MAX_CLIENTS:
+        if silent or len(self._clients) >= MAX_CLIENTS:
             sock.close()
             return
         if sock.family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._stand_in is not None:
-            self._answer_locally(channel, sock)
-        elif self._driver is not None:
-            self._driver.open(channel, Forwarder(self._loop, sock))
-
-    @property
-    def _clients(self) -> int:
-        return len(self._local_clients) + (len(self._driver.ends) if self._driver else 0)
-
-    # --- shell, control, stdin, without a kernel ------------------------------------------------
-
-    def _answer_locally(self, channel: str, sock: socket.socket) -> None:
-        def on_ready(client: LocalClient) -> None:
-            if channel == "shell" and self._stand_in is not None:
-                self._stand_in.add_client(client)
-                self._answered()
-
-        client = LocalClient(
+        client = ClientConnection(
             self._loop,
             sock,
-            on_ready=on_ready,
-            on_message=self._on_local_message,
-            on_closed=self._on_local_closed,
+            channel,
+            on_ready=self._on_client_ready,
+            on_message=self._on_client_message,
+            on_room=self._on_client_room,
+            on_closed=self._on_client_closed,
         )
-        self._local_clients.add(client)
+        self._clients[client] = None
 
-    def _on_local_message(self, client: LocalClient, frames: list[bytes]) -> None:
-        if self._stand_in is not None:
+    def _on_client_ready(self, client: ClientConnection) -> None:
+        if self._passes_on:
+            self._connect(client)
+
+    def _on_client_message(self, client: ClientConnection, frames: list[bytes]) -> None:
+        assert self._stand_in is not None
+        if client.channel in ANSWERED:
             self._stand_in.receive_message(client, frames)
-            self._answered()
+        if not self._passes_on:
+            self.pass_on_answers()
+            self._on_answered()
+        elif (kernel := self._clients[client]) is not None:
+            kernel.send(frames)
 
-    def _on_local_closed(self, client: LocalClient) -> None:
-        self._local_clients.discard(client)
+    def _on_client_room(self, client: ClientConnection) -> None:
+        if (kernel := self._clients.get(client)) is not None:
+            kernel.passed_on()
+
+    def _on_client_closed(self, client: ClientConnection) -> None:
+        if (kernel := self._clients.pop(client, None)) is not None:
+            kernel.end()
         if self._stand_in is not None:
             self._stand_in.remove_client(client)
 
-    def _answered(self) -> None:
-        self.pass_on_answers()
-        self._on_answered()
+    def _connect(self, client: ClientConnection) -> None:
+        """Connect a client to the kernel."""
+        assert self._driver is not None and self._stand_in is not None
+        stand_in = self._stand_in
+
+        def on_message(frames: list[bytes]) -> None:
+            if client.channel in ANSWERED:
+                stand_in.receive_reply(client, frames)
+            client.send(frames)
+
+        def on_room() -> None:
+            client.pause(kernel.is_full)
+            if not client.is_full:
+                kernel.passed_on()
+
+        kernel = KernelConnection(
+            client.identity or b"",
+            on_message=on_message,
+            on_room=on_room,
+            on_over=lambda: self._on_kernel_over(client),
+            on_error=self._on_error,
+        )
+        self._clients[client] = kernel
+        self._driver.open(client.channel, kernel)
+
+    def _on_kernel_over(self, client: ClientConnection) -> None:
+        """Keep a client for a moment: if the kernel has died, we answer what it has not."""
+
+        def close() -> None:
+            if self._passes_on:
+                client.close()
+
+        if client in self._clients:
+            self._clients[client] = None
+            self._loop.call_later(GRACE, close)
 
     # --- iopub ----------------------------------------------------------------------------------
 
@@ -263,7 +306,7 @@ class Channels:
     def _subscribe(self) -> None:
         assert self._driver is not None and self._iopub is not None
         self._subscription = IopubSubscription(
-            on_subscribed=self._listen,
+            on_subscribed=self._give_way,
             on_message=self._iopub.publish,
             on_error=self._on_error,
         )

@@ -168,6 +168,20 @@ def sign(connection: Connection, frames: list[bytes], key: str | None = None) ->
     return hmac.new(secret, b"".join(frames), digest).hexdigest().encode()
 
 
+def answered(frames: list[bytes]) -> str | None:
+    """Return the id of the request that a message is the reply to; None if it is no reply.
+
+    Args:
+        frames: The message's frames, which the kernel signed.
+    """
+    try:
+        start = frames.index(_DELIMITER) + 2
+        header, parent = json.loads(frames[start]), json.loads(frames[start + 1])
+        return str(parent["msg_id"]) if header["msg_type"].endswith("_reply") else None
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return None  # it is not a kernel's message: the client judges it
+
+
 class Resigner:
     """Sign again what a kernel signed with a key that it had before a takeover.
 

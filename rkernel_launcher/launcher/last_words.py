@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-from typing import Any
 
 from board_agent.link.event_loop import Loop
 
@@ -28,7 +27,6 @@ class LastWords:
         channels: The endpoints of the connection file.
         stand_in: What answers.
         error: Why there is no kernel.
-        cell: The header of the request that the kernel was at when it died.
         waits_for_client: Whether we stay beyond `LIMIT` while a client is there. A frontend starts
             an ended launcher again at once, which helps if a kernel has died. If none could start,
             it would bring a failure, and often a login, every minute.
@@ -40,7 +38,6 @@ class LastWords:
         channels: Channels,
         stand_in: StandIn,
         error: RkernelError,
-        cell: dict[str, Any] | None,
         waits_for_client: bool,
     ) -> None:
         self._loop = loop
@@ -49,7 +46,7 @@ class LastWords:
         self._waits_for_client = waits_for_client
         self._told = 0
         self._cancel = loop.call_later(LIMIT, self._over)
-        stand_in.fail(error, cell)
+        stand_in.fail(error)
 
     def run(self) -> None:
         """Answer until a cell has been answered, the kernel is asked to end, or time is over."""
@@ -93,7 +90,7 @@ def deliver(path: str, error: RkernelError) -> None:
             loop.on_signal(number, loop.stop)
         loop.on_signal(signal.SIGINT, lambda: None)  # there is nothing to interrupt
         os_support.watch_parent(lambda: loop.call_soon(loop.stop))
-        LastWords(loop, channels, StandIn(connection, "the board"), error, None, True).run()
+        LastWords(loop, channels, StandIn(connection, "the board"), error, True).run()
     except (BadConnectionFile, PortInUse) as reason:
         log.info("nobody can be told: %s", reason)
     finally:

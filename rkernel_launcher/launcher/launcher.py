@@ -175,17 +175,16 @@ class Launcher:
 
     def _tell(self, error: errors.RkernelError) -> None:
         """Tell the frontend why there is no kernel, unless it has no need of one any more."""
-        if self._channels is None or self._attach or self._ended_in is State.ENDING:
+        asked_to_end = self._stand_in.asked_to_end or self._ended_in is State.ENDING
+        if self._channels is None or self._attach or asked_to_end:
             return
         self._leave_board()
-        died = self._ended_in is State.SERVING
         LastWords(
             self._loop,
             self._channels,
             self._stand_in,
             error,
-            cell=self._channels.cell if died else None,
-            waits_for_client=not died,
+            waits_for_client=self._ended_in is not State.SERVING,
         ).run()
 
     # --- to the board ---------------------------------------------------------------------------
@@ -292,7 +291,7 @@ class Launcher:
         log.info("the kernel %s: ipykernel %s, pid %d", how, version, message.pid)
         assert self._channels is not None
         try:
-            self._channels.serve(self._driver, message.former_keys)
+            self._channels.serve(self._driver, self._stand_in, message.former_keys)
         except errors.PortInUse as error:
             self._finish(error)
         else:
@@ -329,8 +328,9 @@ class Launcher:
         self._loop.call_later(DRAIN_POLL, functools.partial(self._drain, message, since))
 
     def _on_exited(self, message: Exited) -> None:
-        assert self._channels is not None
-        in_order = message.status == 0 and self._channels.cell is None
+        in_order = message.status == 0 and (
+            self._stand_in.asked_to_end or not self._stand_in.has_cell
+        )
         if self._state is State.ENDING or in_order:
             log.info("the kernel has ended")
             self._finish(0)

@@ -6,15 +6,15 @@ https://jupyter-client.readthedocs.io/en/stable/messaging.html
 
 from __future__ import annotations
 
+import enum
 import platform
 import uuid
-from collections.abc import Hashable
 from typing import Any
 
 from ..errors import RkernelError
 from ..sanitize import escape_controls
 from .connection_file import Connection
-from .jupyter_messages import PROTOCOL_VERSION, Request, compose, read_request
+from .jupyter_messages import PROTOCOL_VERSION, Request, answered, compose, read_request
 
 IMPLEMENTATION = "rkernel"  # what a kernel_info_reply says as long as no kernel answers
 
@@ -27,10 +27,16 @@ _HARMLESS: dict[str, dict[str, Any]] = {  # what a frontend asks by itself
 }
 
 
-class StandIn:
-    """Answer clients in place of a kernel.
+class State(enum.Enum):
+    """Who answers."""
 
-    Until `fail` says why there will be none, cells wait.
+    NO_KERNEL_YET = "we do, and cells wait"
+    KERNEL = "the kernel does, and we note what it has not answered"
+    NO_KERNEL = "we do, with the reason why there is none"
+
+
+class StandIn:
+    """Answer clients whenever the kernel cannot.
 
     Args:
         connection: Whose key signs.
@@ -46,40 +52,43 @@ class StandIn:
         self.asked_to_end = False
         self._connection = connection
         self._session = uuid.uuid4().hex
+        self._state = State.NO_KERNEL_YET
         self._why = f"The kernel on {name} is not ready yet."
         self._error: RkernelError | None = None
-        self._orphan: Request | None = None  # the cell that ran when the kernel died
-        self._waiting: list[tuple[Hashable, list[bytes], Request]] = []
-        self._out: list[tuple[Hashable | None, list[bytes]]] = []
+        self._unanswered: list[tuple[Any, Request]] = []
+        self._waiting: list[tuple[Any, list[bytes]]] = []  # for the kernel
+        self._out: list[tuple[Any, list[bytes]]] = []
 
-    def data_to_send(self) -> list[tuple[Hashable | None, list[bytes]]]:
+    @property
+    def has_cell(self) -> bool:
+        """Whether a cell waits for its reply."""
+        return any(request.kind == "execute_request" for _, request in self._unanswered)
+
+    def data_to_send(self) -> list[tuple[Any, list[bytes]]]:
         """Return what has to be sent: for each message the client, or None for iopub."""
         out, self._out = self._out, []
         return out
 
-    def waiting(self, client: Hashable) -> list[list[bytes]]:
-        """Return the messages of a client that the kernel has to answer.
+    def explain(self, why: str) -> None:
+        """Set the sentence that says what cells wait for."""
+        self._why = why
 
-        Args:
-            client: As in `receive_message`.
+    def give_way(self) -> list[tuple[Any, list[bytes]]]:
+        """Let the kernel answer from now on.
+
+        Returns:
+            The messages that it has to answer, each with its client.
         """
-        return [frames for sender, frames, _ in self._waiting if sender == client]
+        self._state = State.KERNEL
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
-    def add_client(self, client: Hashable) -> None:
-        """Note that a client can be sent something on its shell channel.
-
-        The client that waits for the kernel that died connects anew, and we do not know which one
-        it is. Clients pass over replies to what they have not asked.
-        """
-        if self._orphan is not None:
-            self._reply(client, self._orphan, self._failure())
-            self.told += 1
-
-    def remove_client(self, client: Hashable) -> None:
+    def remove_client(self, client: Any) -> None:
         """Forget a client's requests: it has gone."""
-        self._waiting = [waiting for waiting in self._waiting if waiting[0] != client]
+        self._unanswered = [each for each in self._unanswered if each[0] != client]
+        self._waiting = [each for each in self._waiting if each[0] != client]
 
-    def receive_message(self, client: Hashable, frames: list[bytes]) -> None:
+    def receive_message(self, client: Any, frames: list[bytes]) -> None:
         """Take a client's message.
 
         Args:
@@ -89,7 +98,10 @@ class StandIn:
         request = read_request(self._connection, frames)
         if request is None:
             return
-        if request.kind == "kernel_info_request":
+        if self._state is State.KERNEL:
+            self.asked_to_end |= request.kind == "shutdown_request"
+            self._note(client, request)
+        elif request.kind == "kernel_info_request":
             self._answer(client, request, self._kernel_info())
         elif request.kind == "shutdown_request":
             self.asked_to_end = True
@@ -97,43 +109,62 @@ class StandIn:
         elif request.kind == "interrupt_request":
             self.interrupt()
             self._answer(client, request, {})
-        elif self._error is not None:
+        elif self._state is State.NO_KERNEL:
             self._refuse(client, request)
         elif request.kind in _HARMLESS:
             self._answer(client, request, _HARMLESS[request.kind])
         else:
-            self._waiting.append((client, frames, request))
+            self._waiting.append((client, frames))
+            self._note(client, request)
             if request.kind == "execute_request":
                 self._status(request, "busy")
 
-    def interrupt(self) -> None:
-        """End the cells that wait."""
-        interrupted = _error("KeyboardInterrupt", self._why)
-        waiting, self._waiting = self._waiting, []
-        for client, frames, request in waiting:
-            if request.kind == "execute_request":
-                self._fail_cell(client, request, interrupted)
-            else:
-                self._waiting.append((client, frames, request))
+    def receive_reply(self, client: Any, frames: list[bytes]) -> None:
+        """Note that the kernel has answered.
 
-    def fail(self, error: RkernelError, cell: dict[str, Any] | None = None) -> None:
-        """Tell clients from now on why there is no kernel, first those that wait.
+        Args:
+            client: As in `receive_message`.
+            frames: The message's frames.
+        """
+        number = answered(frames)
+        self._unanswered = [
+            (sender, request)
+            for sender, request in self._unanswered
+            if sender != client or request.header.get("msg_id") != number
+        ]
+
+    def interrupt(self) -> None:
+        """End the cells that wait for a kernel."""
+        cells = [each for each in self._unanswered if each[1].kind == "execute_request"]
+        self._unanswered = [each for each in self._unanswered if each not in cells]
+        self._waiting = []
+        for client, request in cells:
+            self._fail_cell(client, request, _error("KeyboardInterrupt", self._why))
+
+    def fail(self, error: RkernelError) -> None:
+        """Tell clients from now on why there is no kernel, first those that wait for an answer.
+
+        As after any error, cells that were sent with the one that fails are aborted.
 
         Args:
             error: The reason.
-            cell: The header of the request that the kernel was at when it died.
         """
+        self._state = State.NO_KERNEL
         self._error = error
         self._why = escape_controls(str(error))
-        waiting, self._waiting = self._waiting, []
-        for client, _, request in waiting:
-            self._refuse(client, request)
-        if cell is not None:
-            self._orphan = Request("execute_request", cell, {})
-            self._publish(self._orphan, "error", self._failure())
-            self._status(self._orphan, "idle")
+        unanswered, self._unanswered = self._unanswered, []
+        for client, request in unanswered:
+            if request.kind == "execute_request" and self.told:
+                self._reply(client, request, {"status": "aborted"})
+                self._status(request, "idle")
+            else:
+                self._refuse(client, request)
 
-    def _refuse(self, client: Hashable, request: Request) -> None:
+    def _note(self, client: Any, request: Request) -> None:
+        if request.kind.endswith("_request"):
+            self._unanswered.append((client, request))
+
+    def _refuse(self, client: Any, request: Request) -> None:
         if request.kind == "execute_request":
             self._status(request, "busy")
             self._fail_cell(client, request, self._failure())
@@ -144,18 +175,18 @@ class StandIn:
         elif request.kind.endswith("_request"):
             self._answer(client, request, self._failure())
 
-    def _fail_cell(self, client: Hashable, request: Request, failure: dict[str, Any]) -> None:
+    def _fail_cell(self, client: Any, request: Request, failure: dict[str, Any]) -> None:
         if not request.content.get("silent"):
             self._publish(request, "error", failure)
         self._reply(client, request, failure)
         self._status(request, "idle")
 
-    def _answer(self, client: Hashable, request: Request, content: dict[str, Any]) -> None:
+    def _answer(self, client: Any, request: Request, content: dict[str, Any]) -> None:
         self._status(request, "busy")
         self._reply(client, request, content)
         self._status(request, "idle")
 
-    def _reply(self, client: Hashable, request: Request, content: dict[str, Any]) -> None:
+    def _reply(self, client: Any, request: Request, content: dict[str, Any]) -> None:
         kind = request.kind.removesuffix("_request") + "_reply"
         content = {"status": "ok", **content}
         if request.kind == "execute_request":
