@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
@@ -12,8 +10,6 @@ from ..target import Target
 from .answers import Facts
 from .board import Board
 from .bundle import upload, wheels
-
-log = logging.getLogger(__name__)
 
 # By whether we send the packages: the bytes that must be available while a session over ssh asks,
 # so that a kernel starts in bearable time; and the MB that a kernel takes.
@@ -66,11 +62,12 @@ def choose_ipykernel(found: Facts, target: Target) -> str:
     return "board"
 
 
-def supply(board: Board) -> str | None:
+def supply(board: Board, progress: upload.Progress) -> str | None:
     """Send a board the bundle if its kernel needs one.
 
     Args:
         board: The board, with our code there.
+        progress: Called whenever there is progress.
 
     Returns:
         The bundle's name; None for a kernel that uses the board's own packages.
@@ -81,12 +78,7 @@ def supply(board: Board) -> str | None:
     wanted = board.target.ipykernel
     if wanted == "auto":
         wanted = choose_ipykernel(board.facts(), board.target)
-    return upload.ensure(board, _log) if wanted == "bundled" else None
-
-
-def _log(what: str, done: int, size: int) -> None:
-    if done in (0, size):
-        log.info("%s: %d of %d", what, done, size)
+    return upload.ensure(board, progress) if wanted == "bundled" else None
 
 
 def check(found: Facts, target: Target) -> None:

@@ -56,6 +56,7 @@ from .channels import Channels
 from .last_words import LastWords
 from .outage import Outage
 from .reconnection import Reconnection
+from .slow_start import SlowStart
 from .stand_in import StandIn
 from .video.latest_frames import LatestFrames
 
@@ -136,6 +137,7 @@ class Launcher:
         self._outage: Outage | None = None  # while the link is down
         self._latest_frames = LatestFrames(self._on_watched) if target.video == "mjpeg" else None
         self._view: View | None = None
+        self._slow_start: SlowStart | None = None  # until the kernel is ready
         self._state = self._ended_in = State.REACHING
         self._stand_in = StandIn(self._connection, target.name)
         self._kernel_stays = False  # when we end
@@ -167,6 +169,13 @@ class Launcher:
         self._loop.on_signal(signal.SIGINT, self._leave if self._attach else self._interrupt)
         if not self._attach:
             os_support.watch_parent(lambda: self._loop.call_soon(self._end))
+            self._slow_start = SlowStart(
+                self._loop,
+                self._channels,
+                self._stand_in,
+                on_asked_to_end=self._end,
+                on_error=self._finish,
+            )
         threading.Thread(target=self._reach_board, name="bootstrap", daemon=True).start()
         self._loop.run()
         if isinstance(self._result, errors.RkernelError):
@@ -178,6 +187,7 @@ class Launcher:
         asked_to_end = self._stand_in.asked_to_end or self._ended_in is State.ENDING
         if self._channels is None or self._attach or asked_to_end:
             return
+        self._end_slow_start()
         self._leave_board()
         LastWords(
             self._loop,
@@ -189,15 +199,29 @@ class Launcher:
 
     # --- to the board ---------------------------------------------------------------------------
 
+    def _explain(self, step: str, detail: str = "") -> None:
+        """Say what goes on before the kernel is ready; from any thread."""
+        if (slow_start := self._slow_start) is not None:
+            step = f"{self._target.name}: {step}"
+            self._loop.call_soon(functools.partial(slow_start.explain, step, detail))
+
+    def _explain_upload(self, what: str, done: int, size: int) -> None:
+        if done in (0, size):
+            log.info("%s: %d of %d", what, done, size)
+        self._explain(what[0].lower() + what[1:], f"{100 * done // size} %" if size else "")
+
     def _reach_board(self) -> None:
         try:
+            self._explain("connecting")
             reached = reach.reach(self._target)
             log.info("reached the board")
+            self._explain("preparing")
             reached.prepare()
             if self._target.ipykernel != "board" and not self._attach:
                 from ..board import requirements  # which few launchers need
 
-                self._bundle = requirements.supply(reached)
+                self._bundle = requirements.supply(reached, self._explain_upload)
+            self._explain("starting the kernel")
             found = self._attach.agent if self._attach else reached.start_agent()
             stream = reached.connect(found)
             agent_endpoint.shake_hands(stream, found, self._session, 0, self._target.name)
@@ -262,7 +286,9 @@ class Launcher:
         elif isinstance(message, Output):
             log.info("the kernel wrote: %s", escape_controls(message.text))
         elif isinstance(message, Note):
-            log.info("the board says: %s", escape_controls(message.text))
+            text = escape_controls(message.text)
+            log.info("the board says: %s", text)
+            self._explain(f"starting the kernel ({text})")
         elif isinstance(message, Exited):
             self._drain(message, time.monotonic())
         elif isinstance(message, Failed):
@@ -286,6 +312,7 @@ class Launcher:
         if self._state is not State.STARTING:
             return
         self._enter(State.SERVING)
+        self._end_slow_start()
         how = "was taken over" if message.former_keys else "is ready"
         version = escape_controls(message.ipykernel)
         log.info("the kernel %s: ipykernel %s, pid %d", how, version, message.pid)
@@ -298,6 +325,11 @@ class Launcher:
             self._open_view()
             self._channels.show_video(self._target.frame_rate)
             self._on_ready()
+
+    def _end_slow_start(self) -> None:
+        if self._slow_start is not None:
+            self._slow_start.end()
+            self._slow_start = None
 
     def _open_view(self) -> None:
         if self._latest_frames is None:
@@ -449,6 +481,8 @@ class Launcher:
     # --- what the frontend and the user want ----------------------------------------------------
 
     def _interrupt(self) -> None:
+        if self._slow_start is not None:
+            self._slow_start.interrupt()
         if self._agent is None or self._state is State.OVER:
             return
         if self._outage is not None:

@@ -114,10 +114,10 @@ class StandIn:
         elif request.kind in _HARMLESS:
             self._answer(client, request, _HARMLESS[request.kind])
         else:
+            if request.kind == "execute_request" and not self.has_cell:
+                self._status(request, "busy")
             self._waiting.append((client, frames))
             self._note(client, request)
-            if request.kind == "execute_request":
-                self._status(request, "busy")
 
     def receive_reply(self, client: Any, frames: list[bytes]) -> None:
         """Note that the kernel has answered.
