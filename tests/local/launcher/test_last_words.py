@@ -178,9 +178,8 @@ def test_the_cell_after_a_death_says_why(board: Board) -> None:
     with started(board) as kernel:
         pid = int(kernel.value("__import__('os').getpid()"))
         os.kill(pid, 9)
-        wait_until(kernel.said, "the launcher says why", board.limit)
-        reply = kernel.run("print(1)").reply["content"]
-        assert "which happens when the board has no memory left" in reply["evalue"]
+        told = kernel.reason(board.limit)
+        assert "which happens when the board has no memory left" in told
         assert kernel.wait_for_end(5) == 137
 
 
@@ -416,3 +415,4 @@ async def another(km: AsyncIOLoopKernelManager, launcher: int, board: Board) -> 
     async with asyncio.timeout(board.limit):
         while not km.has_kernel or km.provisioner.pid in (launcher, None):
             await asyncio.sleep(0.05)
+        await km.ready

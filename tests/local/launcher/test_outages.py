@@ -307,8 +307,10 @@ def test_nothing_is_said_where_no_cell_runs_or_the_outage_is_short(
 
 
 def assert_ended(kernel: Frontend, error: type[errors.RkernelError], *words: str) -> None:
-    """Wait for the launcher's end, and make sure that it says one thing, which is this error's."""
-    status = kernel.wait_for_end(30)
+    """Wait until there is no kernel: cell and launcher say one thing, which is this error's."""
+    told = kernel.reason(30)
+    assert all(word in told for word in words), told
+    status = kernel.wait_for_end(5)
     run = subprocess.CompletedProcess([], status, "", kernel.said())
     assert_refused(run, error, *words)
 
