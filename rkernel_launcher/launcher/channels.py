@@ -69,7 +69,7 @@ class Channels:
         self._subscription: IopubSubscription | None = None
         self._heartbeat: threading.Thread | None = None
         self._stand_in: StandIn | None = None  # while it answers
-        self._on_answered: Callable[[], None] = lambda: None
+        self._on_message: Callable[[], None] = lambda: None
         self._passes_on = False  # what clients say, to the kernel
         self._clients: dict[ClientConnection, KernelConnection | None] = {}
         try:
@@ -81,7 +81,13 @@ class Channels:
             self.close()
             raise PortInUse(endpoint=connection.endpoint(channel), detail=error.strerror) from error
 
-    def serve(self, driver: LinkDriver, stand_in: StandIn, former_keys: Sequence[str]) -> None:
+    def serve(
+        self,
+        driver: LinkDriver,
+        stand_in: StandIn,
+        on_message: Callable[[], None],
+        former_keys: Sequence[str],
+    ) -> None:
         """Subscribe to the kernel, then let clients connect and pass on what they say.
 
         After a takeover clients can connect at once, and the first that subscribes makes us
@@ -90,6 +96,7 @@ class Channels:
         Args:
             driver: The link to the agent.
             stand_in: What notes which requests the kernel has not answered.
+            on_message: Called after each message of a client.
             former_keys: The keys with which a kernel that was taken over signed before.
 
         Raises:
@@ -97,24 +104,25 @@ class Channels:
         """
         self._driver = driver
         self._stand_in = stand_in
+        self._on_message = on_message
         self._open(former_keys)
         if former_keys:
             self._give_way()
         else:
             self._subscribe()
 
-    def answer(self, stand_in: StandIn, on_answered: Callable[[], None]) -> None:
+    def answer(self, stand_in: StandIn, on_message: Callable[[], None]) -> None:
         """Let clients connect, and answer them in place of a kernel.
 
         Args:
             stand_in: What they are told.
-            on_answered: Called after each message of a client.
+            on_message: Called after each message of a client.
 
         Raises:
             PortInUse: The endpoint of iopub or of the heartbeat is taken.
         """
         self._stand_in = stand_in
-        self._on_answered = on_answered
+        self._on_message = on_message
         self._passes_on = False
         self._open(())
         self._listen()
@@ -140,10 +148,18 @@ class Channels:
             self._serve_iopub(self._context, former_keys)
             self._serve_heartbeat(self._context)
 
-    def stderr(self, text: str) -> None:
-        """Show text on stderr of the cell that runs, if one does."""
-        if self._iopub is not None:
-            self._iopub.stderr(text)
+    def stderr(self, text: str) -> bool:
+        """Show text on stderr of the cell that runs, or else of one that waits for the link.
+
+        Returns:
+            Whether there is such a cell.
+        """
+        if self._iopub is None or self._stand_in is None:
+            return False
+        if not self._iopub.cell:
+            self._stand_in.announce_cell()
+            self.pass_on_answers()
+        return self._iopub.stderr(text)
 
     def show_video(self, rate: int) -> None:
         """Show the kernel's pictures until the link breaks.
@@ -240,9 +256,10 @@ class Channels:
             self._stand_in.receive_message(client, frames)
         if not self._passes_on:
             self.pass_on_answers()
-            self._on_answered()
+            self._on_message()
         elif (kernel := self._clients[client]) is not None:
             kernel.send(frames)
+            self._on_message()
 
     def _on_client_room(self, client: ClientConnection) -> None:
         if (kernel := self._clients.get(client)) is not None:

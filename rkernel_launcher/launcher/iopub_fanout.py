@@ -85,9 +85,11 @@ class IopubFanout:
         self._send(parts)
         self.update_video_demand()
 
-    def stderr(self, text: str) -> None:
-        """Show text on stderr of the cell that runs, if one does."""
-        self._send(self._publisher.stderr(text))
+    def stderr(self, text: str) -> bool:
+        """Show text on stderr of the cell that runs; return whether one does."""
+        message = self._publisher.stderr(text)
+        self._send(message)
+        return message is not None
 
     def show(self, video: VideoStream) -> None:
         """Show the pictures of a stream, in place of those of the stream before."""

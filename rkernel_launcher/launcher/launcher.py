@@ -318,7 +318,9 @@ class Launcher:
         log.info("the kernel %s: ipykernel %s, pid %d", how, version, message.pid)
         assert self._channels is not None
         try:
-            self._channels.serve(self._driver, self._stand_in, message.former_keys)
+            self._channels.serve(
+                self._driver, self._stand_in, self._on_client_message, message.former_keys
+            )
         except errors.PortInUse as error:
             self._finish(error)
         else:
@@ -391,6 +393,10 @@ class Launcher:
             timed_out = isinstance(error, TimeoutError)
             self._on_link_down(self._driver.heard_at if timed_out else time.monotonic())
             self._reconnect()
+
+    def _on_client_message(self) -> None:
+        if self._outage is not None:
+            self._outage.remind()
 
     def _on_link_down(self, since: float) -> None:
         if self._outage is not None:

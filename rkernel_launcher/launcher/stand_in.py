@@ -133,6 +133,13 @@ class StandIn:
             if sender != client or request.header.get("msg_id") != number
         ]
 
+    def announce_cell(self) -> None:
+        """Publish that the first cell is busy that waits for an answer, for what it is to print."""
+        for _, request in self._unanswered:
+            if request.kind == "execute_request" and not request.content.get("silent"):
+                self._status(request, "busy")
+                return
+
     def interrupt(self) -> None:
         """End the cells that wait for a kernel."""
         cells = [each for each in self._unanswered if each[1].kind == "execute_request"]
