@@ -9,7 +9,7 @@ import logging
 import sys
 
 from . import errors, target
-from .launcher import endings, log_file
+from .launcher import endings, last_words, log_file
 from .launcher.launcher import Launcher
 from .sanitize import escape_controls
 
@@ -28,15 +28,24 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.connection_file is None:
         parser.error("-f FILE is missing")
     log = log_file.start(arguments.connection_file, arguments.debug)
+
+    def report(error: errors.RkernelError) -> None:
+        logging.getLogger("rkernel_launcher").error("%s", error)
+        place = f" (log: {log})" if log else ""
+        print(escape_controls(str(error)) + place, file=sys.stderr, flush=True)
+
     try:
         wanted = target.from_arguments(arguments, unknown)
-        return Launcher(wanted, arguments.connection_file).run()
+        launcher = Launcher(wanted, arguments.connection_file, on_failure=report)
+    except errors.RkernelError as error:
+        report(error)
+        last_words.deliver(arguments.connection_file, error)
+        return 1
+    try:
+        return launcher.run()
     except errors.RkernelError as error:
         if arguments.debug:
             raise
-        logging.getLogger("rkernel_launcher").error("%s", error)
-        place = f" (log: {log})" if log else ""
-        print(escape_controls(str(error)) + place, file=sys.stderr)
         if isinstance(error, errors.KernelDied):
             return endings.exit_status(int(str(error.facts["status"])))
         return 1

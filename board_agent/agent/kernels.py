@@ -17,6 +17,7 @@ from ..link.messages import (
     Failed,
     KernelInfo,
     Missing,
+    Note,
     Output,
     Ready,
     Start,
@@ -362,7 +363,10 @@ class Kernels:
             ready = self._processes.prepare(request)
         except (OSError, ValueError):
             ready = True  # the start below reports what is wrong
-        if not ready or any(kernel.ending for kernel in self._all):
+        ending = any(kernel.ending for kernel in self._all)
+        if ending:
+            owner.send(Note("it waits for the memory of a kernel that is ending"))
+        if not ready or ending:
             self._waiting.append(partial(self._start_for, request, owner, on_start))
             return
         self._count += 1

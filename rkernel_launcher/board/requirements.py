@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
@@ -13,8 +11,6 @@ from .answers import Facts
 from .board import Board
 from .bundle import upload, wheels
 from .package_managers import how_to_install
-
-log = logging.getLogger(__name__)
 
 # By whether we send the packages: the bytes that must be available while a session over ssh asks,
 # so that a kernel starts in bearable time; and the MB that a kernel takes.
@@ -61,12 +57,7 @@ def choose_ipykernel(found: Facts, target: Target) -> str:
     return "board"
 
 
-def _log(what: str, done: int, size: int) -> None:
-    if done in (0, size):
-        log.info("%s: %d of %d", what, done, size)
-
-
-def supply(board: Board, progress: upload.Progress = _log) -> str | None:
+def supply(board: Board, progress: upload.Progress) -> str | None:
     """Send a board the bundle if its kernel needs one.
 
     Args:

@@ -39,7 +39,7 @@ def running(
 
     Raises:
         KernelSilent: The kernel is not ready in time.
-        CheckFailed: The launcher has ended; the error contains what it printed.
+        CheckFailed: There is no kernel; the error contains what the launcher printed.
     """
     host = target.name
     argv = [python, "-m", "rkernel_launcher", *targets.to_argv(target)]
@@ -54,13 +54,9 @@ def running(
                 manager.start_kernel(stdout=subprocess.DEVNULL, stderr=stderr, **more)
             client = manager.client()
             client.start_channels()
-            try:
-                client.wait_for_ready(timeout=READY_SECONDS)
-            except RuntimeError as error:  # for either: that the launcher has ended, and time-out
-                if manager.is_alive():
-                    raise KernelSilent(host=host, seconds=READY_SECONDS) from error
+            if not _is_ready(manager, client, host):
                 lines = escape_controls(output.read_text("utf-8", "replace")).split("\n")
-                raise CheckFailed(host=host, detail=" ".join(lines).strip()) from error
+                raise CheckFailed(host=host, detail=" ".join(lines).strip())
             yield manager, client
         finally:
             if client is not None:
@@ -68,6 +64,22 @@ def running(
             if manager.has_kernel:
                 manager.shutdown_kernel()
             manager.cleanup_resources()
+
+
+def _is_ready(manager: KernelManager, client: BlockingKernelClient, host: str) -> bool:
+    """Wait until there is a kernel; say whether there is one.
+
+    Raises:
+        KernelSilent: Nothing answers in time.
+    """
+    try:
+        client.wait_for_ready(timeout=READY_SECONDS)  # then the launcher answers, or the kernel
+        reply = client.execute("", silent=True, reply=True, timeout=READY_SECONDS)
+    except (RuntimeError, TimeoutError) as error:
+        if manager.is_alive():
+            raise KernelSilent(host=host, seconds=READY_SECONDS) from error
+        return False  # the launcher has ended
+    return bool(reply["content"]["status"] == "ok")
 
 
 class _Manager(KernelManager):

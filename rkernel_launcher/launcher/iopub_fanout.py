@@ -7,6 +7,7 @@ of it happens in the thread of the event loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import zmq
 
@@ -62,6 +63,16 @@ class IopubFanout:
         self._descriptor = int(self._socket.get(zmq.FD))
         loop.watch(self._descriptor, self._read_subscriptions, None)
 
+    @property
+    def cell(self) -> dict[str, Any] | None:
+        """The header of the request whose cell runs, if one does."""
+        return self._publisher.cell
+
+    @property
+    def has_clients(self) -> bool:
+        """Whether a client has subscribed."""
+        return bool(self._topics)
+
     def publish(self, parts: list[bytes]) -> None:
         """Send the clients a message of the kernel.
 
@@ -74,9 +85,11 @@ class IopubFanout:
         self._send(parts)
         self.update_video_demand()
 
-    def stderr(self, text: str) -> None:
-        """Show text on stderr of the cell that runs, if one does."""
-        self._send(self._publisher.stderr(text))
+    def stderr(self, text: str) -> bool:
+        """Show text on stderr of the cell that runs; return whether one does."""
+        message = self._publisher.stderr(text)
+        self._send(message)
+        return message is not None
 
     def show(self, video: VideoStream) -> None:
         """Show the pictures of a stream, in place of those of the stream before."""
@@ -89,7 +102,7 @@ class IopubFanout:
         if self._video is None:
             return
         elsewhere = self._latest_frames is not None and self._latest_frames.has_viewers
-        if elsewhere or (self._topics and self._publisher.in_cell):
+        if elsewhere or (self._topics and self._publisher.cell):
             self._video.grant()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Jupyter messages that the launcher itself reads, makes and signs on iopub.
+"""Jupyter messages that the launcher itself reads, makes and signs.
 
 Source: "The wire protocol" in https://jupyter-client.readthedocs.io/en/stable/messaging.html
 """
@@ -10,6 +10,7 @@ import hmac
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -20,7 +21,7 @@ from .video.frames import Frame
 
 MAX_DISPLAYS = 256  # that are live in one cell
 _DELIMITER = b"<IDS|MSG>"
-_PROTOCOL_VERSION = "5.3"
+PROTOCOL_VERSION = "5.3"
 
 
 class CellPublisher:
@@ -32,14 +33,14 @@ class CellPublisher:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._cell: Any = None  # header of the request that runs
+        self._cell: dict[str, Any] | None = None
         self._displays: set[str] = set()  # of it, between their first and their last picture
         self._session = uuid.uuid4().hex
 
     @property
-    def in_cell(self) -> bool:
-        """Whether a cell runs."""
-        return self._cell is not None
+    def cell(self) -> dict[str, Any] | None:
+        """The header of the request whose cell runs, if one does."""
+        return self._cell
 
     def observe(self, parts: list[Any]) -> None:
         """Follow what the kernel publishes, to know which cell runs and what it displays.
@@ -87,16 +88,66 @@ class CellPublisher:
     def _message(self, kind: str, content: dict[str, Any], topic: bytes) -> list[bytes] | None:
         if self._cell is None:
             return None
-        header = {
-            "msg_id": uuid.uuid4().hex,
-            "msg_type": kind,
-            "session": self._session,
-            "username": "rkernel",
-            "date": datetime.now(timezone.utc).isoformat(),
-            "version": _PROTOCOL_VERSION,
-        }
-        frames = [json.dumps(part).encode() for part in (header, self._cell, {}, content)]
-        return [topic, _DELIMITER, sign(self._connection, frames), *frames]
+        return [topic, *compose(self._connection, self._session, kind, self._cell, content)]
+
+
+def compose(
+    connection: Connection, session: str, kind: str, parent: Any, content: dict[str, Any]
+) -> list[bytes]:
+    """Return the frames of a new message, the delimiter first.
+
+    Args:
+        connection: Whose key signs it.
+        session: Our session's id.
+        kind: The message's type, such as "stream".
+        parent: The header of the request that it belongs to.
+        content: What it says.
+    """
+    header = {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": kind,
+        "session": session,
+        "username": "rkernel",
+        "date": datetime.now(timezone.utc).isoformat(),
+        "version": PROTOCOL_VERSION,
+    }
+    frames = [json.dumps(part).encode() for part in (header, parent, {}, content)]
+    return [_DELIMITER, sign(connection, frames), *frames]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asks.
+
+    Attributes:
+        kind: The message's type, such as "execute_request".
+        header: The message's header, which answers repeat.
+        content: What the message says.
+    """
+
+    kind: str
+    header: dict[str, Any]
+    content: dict[str, Any]
+
+
+def read_request(connection: Connection, frames: list[bytes]) -> Request | None:
+    """Return the request in a message; None unless it makes sense and its signature is right.
+
+    Args:
+        connection: Whose key has signed it.
+        frames: The message's frames.
+    """
+    try:
+        start = frames.index(_DELIMITER) + 1
+        signature, signed = frames[start], frames[start + 1 : start + 5]
+        if not hmac.compare_digest(signature, sign(connection, signed)):
+            return None
+        header, content = json.loads(signed[0]), json.loads(signed[3])
+        if isinstance(header["msg_type"], str) and isinstance(content, dict):
+            return Request(header["msg_type"], header, content)
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        pass  # it is not a client's message
+    return None
 
 
 def sign(connection: Connection, frames: list[bytes], key: str | None = None) -> bytes:
@@ -115,6 +166,20 @@ def sign(connection: Connection, frames: list[bytes], key: str | None = None) ->
         return b""
     digest = connection.signature_scheme.removeprefix("hmac-")
     return hmac.new(secret, b"".join(frames), digest).hexdigest().encode()
+
+
+def answered(frames: list[bytes]) -> str | None:
+    """Return the id of the request that a message is the reply to; None if it is no reply.
+
+    Args:
+        frames: The message's frames, which the kernel signed.
+    """
+    try:
+        start = frames.index(_DELIMITER) + 2
+        header, parent = json.loads(frames[start]), json.loads(frames[start + 1])
+        return str(parent["msg_id"]) if header["msg_type"].endswith("_reply") else None
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return None  # it is not a kernel's message: the client judges it
 
 
 class Resigner:

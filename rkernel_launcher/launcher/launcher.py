@@ -1,8 +1,9 @@
 """The launcher: the kernel, as far as the frontend can see.
 
 It holds the endpoints of the connection file for as long as the kernel on the board lives, through
-any loss of the link, and ends with the kernel. A thread of its own reaches the board, so that the
-launcher can act on a signal or on the end of the frontend at any time.
+any loss of the link, and ends with the kernel, or once it has told the frontend why there is none.
+A thread of its own reaches the board, so that the launcher can act on a signal or on the end of the
+frontend at any time.
 """
 
 from __future__ import annotations
@@ -52,8 +53,11 @@ from ..target import Target
 from ..transports.stream import Stream
 from . import connection_file, endings
 from .channels import Channels
+from .last_words import LastWords
 from .outage import Outage
 from .reconnection import Reconnection
+from .slow_start import SlowStart
+from .stand_in import StandIn
 from .video.latest_frames import LatestFrames
 
 if TYPE_CHECKING:
@@ -95,6 +99,7 @@ class Launcher:
         attach: A kernel on the board to take over in place of starting one. Then a signal, Ctrl-C
             among them, ends the launcher and leaves the kernel to its lease.
         on_ready: Called once clients can connect.
+        on_failure: Called with the reason as soon as there will be no kernel any more.
 
     Raises:
         BadConnectionFile: The connection file cannot be used.
@@ -106,12 +111,14 @@ class Launcher:
         path: str,
         attach: KernelStatus | None = None,
         on_ready: Callable[[], None] = lambda: None,
+        on_failure: Callable[[errors.RkernelError], None] = lambda error: None,
     ) -> None:
         self._target = target
         self._orphan_timeout = target.orphan_timeout.seconds
         self._connection = connection_file.read(path)
         self._attach = attach
         self._on_ready = on_ready
+        self._on_failure = on_failure
         self._loop = Loop()
         self._channels: Channels | None = None
         self._board: Board | None = None
@@ -130,7 +137,9 @@ class Launcher:
         self._outage: Outage | None = None  # while the link is down
         self._latest_frames = LatestFrames(self._on_watched) if target.video == "mjpeg" else None
         self._view: View | None = None
-        self._state = State.REACHING
+        self._slow_start: SlowStart | None = None  # until the kernel is ready
+        self._state = self._ended_in = State.REACHING
+        self._stand_in = StandIn(self._connection, target.name)
         self._kernel_stays = False  # when we end
         self._result: errors.RkernelError | int = 0
 
@@ -140,35 +149,79 @@ class Launcher:
         Raises:
             PortInUse: An endpoint of the connection file is taken.
             RkernelError: Another reason, see `errors`, why the kernel did not start or has ended.
+                The frontend has been told, if it asked in time.
         """
         try:
-            self._channels = Channels(
-                self._loop, self._connection, self._on_nonsense, self._latest_frames
-            )
-            for number in os_support.end_signals():
-                self._loop.on_signal(number, self._leave if self._attach else self._end)
-            self._loop.on_signal(signal.SIGINT, self._leave if self._attach else self._interrupt)
-            if not self._attach:
-                os_support.watch_parent(lambda: self._loop.call_soon(self._end))
-            threading.Thread(target=self._reach_board, name="bootstrap", daemon=True).start()
-            self._loop.run()
+            return self._serve()
+        except errors.RkernelError as error:
+            self._on_failure(error)
+            self._tell(error)
+            raise
         finally:
             self._close()
+
+    def _serve(self) -> int:
+        self._channels = Channels(
+            self._loop, self._connection, self._on_nonsense, self._latest_frames
+        )
+        for number in os_support.end_signals():
+            self._loop.on_signal(number, self._leave if self._attach else self._end)
+        self._loop.on_signal(signal.SIGINT, self._leave if self._attach else self._interrupt)
+        if not self._attach:
+            os_support.watch_parent(lambda: self._loop.call_soon(self._end))
+            self._slow_start = SlowStart(
+                self._loop,
+                self._channels,
+                self._stand_in,
+                on_asked_to_end=self._end,
+                on_error=self._finish,
+            )
+        threading.Thread(target=self._reach_board, name="bootstrap", daemon=True).start()
+        self._loop.run()
         if isinstance(self._result, errors.RkernelError):
             raise self._result
         return self._result
 
+    def _tell(self, error: errors.RkernelError) -> None:
+        """Tell the frontend why there is no kernel, unless it has no need of one any more."""
+        asked_to_end = self._stand_in.asked_to_end or self._ended_in is State.ENDING
+        if self._channels is None or self._attach or asked_to_end:
+            return
+        self._end_slow_start()
+        self._leave_board()
+        LastWords(
+            self._loop,
+            self._channels,
+            self._stand_in,
+            error,
+            waits_for_client=self._ended_in is not State.SERVING,
+        ).run()
+
     # --- to the board ---------------------------------------------------------------------------
+
+    def _explain(self, step: str, detail: str = "") -> None:
+        """Say what goes on before the kernel is ready; from any thread."""
+        if (slow_start := self._slow_start) is not None:
+            step = f"{self._target.name}: {step}"
+            self._loop.call_soon(functools.partial(slow_start.explain, step, detail))
+
+    def _explain_upload(self, what: str, done: int, size: int) -> None:
+        if done in (0, size):
+            log.info("%s: %d of %d", what, done, size)
+        self._explain(what[0].lower() + what[1:], f"{100 * done // size} %" if size else "")
 
     def _reach_board(self) -> None:
         try:
+            self._explain("connecting")
             reached = reach.reach(self._target)
             log.info("reached the board")
+            self._explain("preparing")
             reached.prepare()
             if self._target.ipykernel != "board" and not self._attach:
                 from ..board import requirements  # which few launchers need
 
-                self._bundle = requirements.supply(reached)
+                self._bundle = requirements.supply(reached, self._explain_upload)
+            self._explain("starting the kernel")
             found = self._attach.agent if self._attach else reached.start_agent()
             stream = reached.connect(found)
             agent_endpoint.shake_hands(stream, found, self._session, 0, self._target.name)
@@ -233,7 +286,9 @@ class Launcher:
         elif isinstance(message, Output):
             log.info("the kernel wrote: %s", escape_controls(message.text))
         elif isinstance(message, Note):
-            log.info("the board says: %s", escape_controls(message.text))
+            text = escape_controls(message.text)
+            log.info("the board says: %s", text)
+            self._explain(f"starting the kernel ({text})")
         elif isinstance(message, Exited):
             self._drain(message, time.monotonic())
         elif isinstance(message, Failed):
@@ -257,18 +312,26 @@ class Launcher:
         if self._state is not State.STARTING:
             return
         self._enter(State.SERVING)
+        self._end_slow_start()
         how = "was taken over" if message.former_keys else "is ready"
         version = escape_controls(message.ipykernel)
         log.info("the kernel %s: ipykernel %s, pid %d", how, version, message.pid)
         assert self._channels is not None
         try:
-            self._channels.serve(self._driver, message.former_keys)
+            self._channels.serve(
+                self._driver, self._stand_in, self._on_client_message, message.former_keys
+            )
         except errors.PortInUse as error:
             self._finish(error)
         else:
             self._open_view()
             self._channels.show_video(self._target.frame_rate)
             self._on_ready()
+
+    def _end_slow_start(self) -> None:
+        if self._slow_start is not None:
+            self._slow_start.end()
+            self._slow_start = None
 
     def _open_view(self) -> None:
         if self._latest_frames is None:
@@ -299,7 +362,10 @@ class Launcher:
         self._loop.call_later(DRAIN_POLL, functools.partial(self._drain, message, since))
 
     def _on_exited(self, message: Exited) -> None:
-        if self._state is State.ENDING or message.status == 0:
+        in_order = message.status == 0 and (
+            self._stand_in.asked_to_end or not self._stand_in.has_cell
+        )
+        if self._state is State.ENDING or in_order:
             log.info("the kernel has ended")
             self._finish(0)
             return
@@ -327,6 +393,10 @@ class Launcher:
             timed_out = isinstance(error, TimeoutError)
             self._on_link_down(self._driver.heard_at if timed_out else time.monotonic())
             self._reconnect()
+
+    def _on_client_message(self) -> None:
+        if self._outage is not None:
+            self._outage.remind()
 
     def _on_link_down(self, since: float) -> None:
         if self._outage is not None:
@@ -417,7 +487,9 @@ class Launcher:
     # --- what the frontend and the user want ----------------------------------------------------
 
     def _interrupt(self) -> None:
-        if self._agent is None:
+        if self._slow_start is not None:
+            self._slow_start.interrupt()
+        if self._agent is None or self._state is State.OVER:
             return
         if self._outage is not None:
             if self._outage.interrupted:
@@ -426,6 +498,8 @@ class Launcher:
         self._driver.send(Interrupt())
 
     def _end(self) -> None:
+        if self._state is State.OVER:
+            self._loop.stop()  # the frontend is being told why: it does not want to hear it
         if self._state in (State.ENDING, State.OVER):
             return
         self._enter(State.ENDING)
@@ -441,9 +515,11 @@ class Launcher:
         self._finish(0)
 
     def _finish(self, result: errors.RkernelError | int) -> None:
-        if self._state is not State.OVER:  # the first result is the cause of those that follow
-            self._enter(State.OVER)
-            self._result = result
+        if self._state is State.OVER:
+            return  # the first result is the cause of those that follow
+        self._ended_in = self._state
+        self._enter(State.OVER)
+        self._result = result
         self._loop.stop()
 
     def _enter(self, state: State) -> None:
@@ -451,6 +527,14 @@ class Launcher:
         self._state = state
 
     def _close(self) -> None:
+        self._leave_board()
+        if self._channels is not None:  # after the driver, whose last messages clients then get
+            self._channels.close()
+        self._loop.close()
+
+    def _leave_board(self) -> None:
+        if self._driver.closed:
+            return
         if self._reconnection is not None:
             self._reconnection.stop()
         if self._view is not None:
@@ -459,9 +543,6 @@ class Launcher:
         if not self._kernel_stays and not failed_attach:
             self._driver.send(End())  # or the kernel would wait for us
         self._driver.close()
-        if self._channels is not None:  # after the driver, whose last messages clients then get
-            self._channels.close()
-        self._loop.close()
 
 
 def _owner() -> str:

@@ -40,7 +40,7 @@ class Outage:
         loop: The event loop that calls everything here.
         target: Its name and its orphan timeout.
         since: When the link was lost, by `time.monotonic`.
-        say: Called with text for the cell that runs.
+        say: Called with text for the cell that runs, or waits for the link; says whether one does.
         give_up: Called with an error once the kernel waits no more.
 
     Attributes:
@@ -52,14 +52,14 @@ class Outage:
         loop: Loop,
         target: Target,
         since: float,
-        say: Callable[[str], None],
+        say: Callable[[str], bool],
         give_up: Callable[[LinkLost], None],
     ) -> None:
         self._target = target
         self._since = since
         self._say = say
         self._give_up = give_up
-        self._noticed = False
+        self._noticed = self._read = False  # whether the notice is due; is in a cell
         self._reason = ""
         self.interrupted = False
         down, lease = self.seconds, target.orphan_timeout.seconds + LEASE_MARGIN
@@ -73,9 +73,14 @@ class Outage:
 
     def _notice(self) -> None:
         self._noticed = True
-        self._say(f"link to {self._target.name} lost, reconnecting…\n")
+        self._read = self._say(f"link to {self._target.name} lost, reconnecting…\n")
         if self._reason:
             self._say_reason()
+
+    def remind(self) -> None:
+        """Say it to a cell that was sent meanwhile, unless another has said it."""
+        if self._noticed and not self._read:
+            self._notice()
 
     def explain(self, error: RkernelError) -> None:
         """Say why the link is not back, unless that is what every lost network looks like.

@@ -10,6 +10,7 @@ import pytest
 from tests.support import boards, browser
 
 NAME = "Python on the board"
+FAILING = "No Python on the board"
 PICTURE = """\
 from PIL import Image, ImageDraw
 picture = Image.new("RGB", (240, 60), "#205080")
@@ -22,6 +23,8 @@ picture"""
 def lab(board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
     if not (board.specs / "jupyterlab").exists():
         boards.write_spec(board.specs, "jupyterlab", board.argv(), display_name=NAME)
+        argv = board.argv("--python", "/nowhere/python")
+        boards.write_spec(board.specs, "failing", argv, display_name=FAILING)
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     with (
@@ -63,3 +66,25 @@ def test_a_notebook_on_the_board(board: boards.Board, lab: browser.Lab) -> None:
 def test_pictures_are_live_and_the_last_one_stays(board: boards.Board, lab: browser.Lab) -> None:
     lab.new_notebook(NAME)
     browser.assert_film_is_live(lab, f"video-{board.shell('uname -m').strip()}.png")
+
+
+def test_a_cell_says_why_there_is_no_kernel(board: boards.Board, lab: browser.Lab) -> None:
+    lab.new_notebook(FAILING)
+    cell = lab.run("print(1)")
+    lab.wait_for_output(cell, "The board could not start Python (there is no /nowhere/python).")
+    lab.wait_for_output(cell, "or give its path with --python.")
+    lab.screenshot("no-kernel.png")
+
+
+def test_a_cell_says_why_its_kernel_has_died_and_another_is_started(
+    board: boards.Board, lab: browser.Lab
+) -> None:
+    before = board.kernels()
+    lab.new_notebook(NAME)
+    cell = lab.run("import os; os._exit(3)")
+    lab.wait_for_output(cell, "The kernel ended with exit status 3.")
+    lab.accept("Kernel Restarting")
+    boards.wait_until(lambda: board.kernels() - before, "another kernel", board.limit)
+    lab.wait_for_status("Idle")
+    lab.wait_for_output(lab.run("print(6 * 7)"), "42")
+    lab.screenshot("kernel-died.png")

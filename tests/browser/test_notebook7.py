@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,9 +16,12 @@ import pytest
 from tests.support import boards, browser
 
 
-@pytest.fixture
-def notebook(board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
-    boards.write_spec(board.specs, "notebook7", board.argv())
+@pytest.fixture(params=[()])
+def notebook(
+    request: pytest.FixtureRequest, board: boards.Board, tmp_path: Path
+) -> Iterator[browser.Lab]:
+    """Open a notebook; the parameter is the options of its launcher."""
+    boards.write_spec(board.specs, "notebook7", board.argv(*request.param))
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     kernel = {"name": "notebook7", "display_name": "Python on the board"}
@@ -35,6 +39,7 @@ def notebook(board: boards.Board, tmp_path: Path) -> Iterator[browser.Lab]:
         boards.wait_until(lambda: _is_idle(address), "the page has its kernel", board.limit)
         lab.find('.jp-Notebook-ExecutionIndicator[data-status="idle"]', "a kernel that is idle")
         yield lab
+    shutil.rmtree(board.specs / "notebook7")
 
 
 def _is_idle(address: str) -> bool:
@@ -54,3 +59,15 @@ def _is_idle(address: str) -> bool:
 
 def test_pictures_are_live_and_the_last_one_stays(notebook: browser.Lab) -> None:
     browser.assert_film_is_live(notebook, "video-notebook7.png")
+
+
+@pytest.mark.parametrize("notebook", [("--python", "/nowhere/python")], indirect=True)
+def test_a_cell_says_why_there_is_no_kernel(notebook: browser.Lab) -> None:
+    cell = notebook.run("print(1)")
+    notebook.wait_for_output(cell, "The board could not start Python (there is no /nowhere/python)")
+    notebook.screenshot("no-kernel-notebook7.png")
+
+
+def test_a_cell_says_why_its_kernel_has_died(notebook: browser.Lab) -> None:
+    cell = notebook.run("import os; os._exit(3)")
+    notebook.wait_for_output(cell, "The kernel ended with exit status 3.")

@@ -185,7 +185,8 @@ def test_an_agent_that_is_killed_takes_its_kernel_with_it(board: Armv7l, kernel:
     (process,) = board.kernels()
     board.signal(board.agent_of(process), signal.SIGKILL)
     wait_until(lambda: not board.kernels(), "the kernel on the board ends", 5)
-    assert kernel.wait_for_end(30) == 1  # it logs in again to be sure
+    assert "its agent has ended" in kernel.reason(30)  # it logs in again to be sure
+    assert kernel.wait_for_end(5) == 1
     assert "its agent has ended" in kernel.said()
 
 
@@ -193,6 +194,7 @@ def test_an_agent_that_is_killed_takes_its_kernel_with_it(board: Armv7l, kernel:
 def test_a_kernel_that_is_killed_ends_the_launcher(board: Armv7l, kernel: Frontend) -> None:
     (process,) = board.kernels()
     board.signal(process, signal.SIGKILL)
+    assert "was ended by signal 9 (SIGKILL)" in kernel.reason(3)
     assert kernel.wait_for_end(3) == 128 + signal.SIGKILL
     assert "was ended by signal 9 (SIGKILL)" in kernel.said()
 

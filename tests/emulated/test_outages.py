@@ -116,7 +116,8 @@ def test_a_board_that_is_switched_off_and_comes_back_without_the_kernel() -> Non
         assert kernel.manager.is_alive()
         board.machine.power_on()
         network.restore()
-        assert kernel.wait_for_end(board.limit) == 1
+        assert "for example because the board was off" in kernel.reason(board.limit)
+        assert kernel.wait_for_end(5) == 1
         assert "its agent has ended, for example because the board was off" in kernel.said()
         assert not board.kernels() and not board.agents()
 

@@ -169,6 +169,15 @@ class Lab:
         self.find('.lm-Menu-item[data-command="kernelmenu:restart"]', "the menu's entry").click()
         self.find(".jp-Dialog .jp-mod-accept", "the dialog's button").click()
 
+    def accept(self, title: str) -> None:
+        """Wait for a dialog, and click its button."""
+
+        def shown() -> bool:
+            return title in self.find(".jp-Dialog", "a dialog").text
+
+        self._wait(shown, f"the dialog {title!r}")
+        self.find(".jp-Dialog .jp-mod-accept", "the dialog's button").click()
+
     def wait_for_status(self, status: str) -> None:
         """Wait until the status bar shows the kernel's status, such as Idle or Busy.
 

@@ -129,6 +129,11 @@ class Frontend:
         wait_until(lambda: process.poll() is not None, "the launcher ends", limit)
         return int(process.returncode)
 
+    def reason(self, limit: float) -> str:
+        """Wait until the launcher says that there is no kernel; return what a cell is told then."""
+        wait_until(self.said, "the launcher says why there is no kernel", limit)
+        return str(self.run("print('told')").reply["content"]["evalue"])
+
     def said(self) -> str:
         """Return what the launcher wrote to stderr."""
         return self.stderr.read_text("utf-8")

@@ -19,7 +19,8 @@ HEAD = """# What can go wrong
 
 rkernel prints each of these errors on one line of stderr. It exits with status 1, or with the
 kernel's status after `KernelDied`, and writes nothing. `rkernel --debug` shows the traceback as
-well. The launcher adds the path of its log. rkernel fills in the words in *italics*.
+well. The launcher adds the path of its log, and the notebook's cell shows the error, too. rkernel
+fills in the words in *italics*.
 
 The tables are made from the classes in `rkernel_launcher/errors.py`.
 """

@@ -225,7 +225,8 @@ def test_an_agent_that_is_killed_takes_its_kernels_with_it(board: Board) -> None
     with started(board) as kernel:
         (agent,) = board.agents()
         board.signal(agent, signal.SIGKILL)
-        assert kernel.wait_for_end(board.limit) == 1
+        assert "agent has ended" in kernel.reason(board.limit)
+        assert kernel.wait_for_end(5) == 1
         assert "agent has ended" in kernel.said() and len(kernel.said().splitlines()) == 1
         wait_until(lambda: not board.kernels(), "the kernel ends too", board.limit)
     with started(board) as kernel:

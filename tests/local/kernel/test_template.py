@@ -93,7 +93,8 @@ def test_the_end_of_a_kernel_without_its_template_is_noticed(board: Board) -> No
         board.signal(only(board.templates()), signal.SIGKILL)
         wait_until(lambda: not board.templates(), "the template has ended", board.limit)
         board.signal(only(board.kernels()), signal.SIGKILL)
-        assert kernel.wait_for_end(board.limit) != 0
+        assert "SIGKILL" in kernel.reason(board.limit)
+        assert kernel.wait_for_end(5) != 0
         assert "SIGKILL" in kernel.said()
 
 

@@ -306,9 +306,22 @@ def test_nothing_is_said_where_no_cell_runs_or_the_outage_is_short(
     assert text(all_of(kernel, number, begun), "stderr") == ""
 
 
+def test_a_cell_that_is_sent_during_an_outage_says_what_it_waits_for(kernel: Frontend) -> None:
+    lost(kernel, dropped)
+    time.sleep(OUTAGE)
+    number = kernel.send("print('ü')")
+    said = kernel.until_printed("link to pi lost, reconnecting…")[-1]
+    assert said["parent_header"]["msg_id"] == number
+    back(kernel)
+    result = kernel.finish(number)
+    assert result.text() == "ü\n" and result.reply["content"]["status"] == "ok"
+
+
 def assert_ended(kernel: Frontend, error: type[errors.RkernelError], *words: str) -> None:
-    """Wait for the launcher's end, and make sure that it says one thing, which is this error's."""
-    status = kernel.wait_for_end(30)
+    """Wait until there is no kernel: cell and launcher say one thing, which is this error's."""
+    told = kernel.reason(30)
+    assert all(word in told for word in words), told
+    status = kernel.wait_for_end(5)
     run = subprocess.CompletedProcess([], status, "", kernel.said())
     assert_refused(run, error, *words)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import statistics
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +17,15 @@ from PIL import Image
 from board_agent.display.frame_scheduler import BEST
 from board_agent.display.images import Picture
 from board_agent.display.jpeg import encode
-from tests.support.kernels import Frontend, Message, started
+from tests.support.cache import share_wheels
+from tests.support.environments import bare
+from tests.support.kernels import Frontend, Message, launched, started
 from tests.support.remote import Remote, remote
 from tests.support.shown import data
 
 SLOW = 100_000  # bytes a second, half of what the film has at its best
+VERSION = f"3.{sys.version_info.minor}"
+SENDING = 150_000  # bytes a second: 40 s for the packages
 BITS = 10
 FILM = f"""
 import random, time
@@ -85,3 +92,21 @@ def barcode(content: dict[str, Any]) -> int:
     """Return the number that is drawn into a picture."""
     picture = Image.open(io.BytesIO(data(content)))
     return sum((picture.getpixel((16 * bit + 8, 8)) > 127) << bit for bit in range(BITS))
+
+
+def test_a_cell_says_how_far_the_packages_are_sent() -> None:
+    """They take longer than the minute for which most frontends wait for a kernel."""
+    with remote() as board:
+        share_wheels(Path(board.environment["XDG_CACHE_HOME"], "rkernel-wheels"))
+        board.network.slow(SENDING)
+        with launched(board, "--ipykernel", "bundled", "--python", bare(VERSION)) as kernel:
+            kernel.client.wait_for_ready(timeout=board.limit)
+            number = kernel.send("print(6 * 7)")
+            for _ in range(2):
+                step = r"pi: sending the packages, (\d+) %…\n"
+                message = kernel.until_printed("sending the packages, ")[-1]
+                assert message["parent_header"]["msg_id"] == number
+                told = re.fullmatch(step, message["content"]["text"])
+                assert told and 0 < int(told[1]) < 100
+            board.network.restore()
+            assert kernel.finish(number).text() == "42\n"

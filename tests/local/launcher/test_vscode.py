@@ -148,10 +148,10 @@ class Host:
 
 
 @contextmanager
-def opened(board: Board, stdin: int | IO[bytes] | None = None) -> Iterator[Host]:
+def opened(board: Board, *options: str, stdin: int | IO[bytes] | None = None) -> Iterator[Host]:
     """Start a kernel; whatever is left of it in the end is killed.
 
-    Parameters: stdin, in place of a socket that stays open.
+    Parameters: options for the launcher; stdin, in place of a socket that stays open.
     """
     number = next(_numbers)
     folder = board.folder / f"a workspace {number}"
@@ -173,7 +173,10 @@ def opened(board: Board, stdin: int | IO[bytes] | None = None) -> Iterator[Host]
     output = folder / "output"
     with theirs, output.open("wb") as log:
         process = subprocess.Popen(
-            [part.replace("{connection_file}", str(file)) for part in board.argv(*NO_LEASE)],
+            [
+                part.replace("{connection_file}", str(file))
+                for part in board.argv(*NO_LEASE, *options)
+            ],
             cwd=folder,
             env=board.environment,
             stdin=theirs if stdin is None else stdin,
