@@ -13,10 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
 
 from rkernel_launcher.errors import RkernelError
 from tests.support.boards import Board
@@ -89,8 +90,19 @@ def at_terminal(answers: list[str], *arguments: str, network: Namespace | None =
 
 
 def launcher(*arguments: str, connection_file: Path) -> Run:
-    """Run the launcher until it ends."""
-    return _run([PYTHON, "-m", "rkernel_launcher", *arguments, "-f", str(connection_file)])
+    """Run the launcher until it ends.
+
+    A frontend asks its kernel to shut down, so that a launcher that stays to say why there is none
+    ends once it has said so.
+    """
+    command = [PYTHON, "-m", "rkernel_launcher", *arguments, "-f", str(connection_file)]
+    client = BlockingKernelClient(connection_file=str(connection_file))
+    with ExitStack() as stack:
+        with suppress(Exception):  # a file that the launcher cannot read either
+            client.load_connection_file()
+            client.shutdown()
+            stack.callback(client.control_channel.stop)
+        return _run(command)
 
 
 def connection_file(home: Board, **more: object) -> Path:

@@ -221,13 +221,13 @@ def test_a_server_that_runs_another_command(remote: Remote) -> None:
     config.write_text("ForceCommand echo This account is closed.\n" + config.read_text())
     found = doctor("--via", "ssh", "--host", "pi")
     assert "with publickey" in found.good["Login"]
-    found.ends("Command", errors.FirstStageFailed, "This account is closed.", "prints at login")
+    found.ends("Command", errors.ShellEnded, "This account is closed", "startup files")
 
 
 def test_a_startup_file_that_ends_the_shell(remote: Remote) -> None:
     Path(remote.environment["HOME"], ".bashrc").write_text("echo moving to fish; exec false\n")
     found = doctor("--via", "ssh", "--host", "pi")
-    found.ends("Command", errors.FirstStageFailed, "moving to fish")
+    found.ends("Command", errors.ShellEnded, "moving to fish")
 
 
 def test_a_command_that_ends_at_once(home: Board) -> None:
