@@ -70,6 +70,16 @@ def login(target: Target) -> tuple[str, list[Path]]:
     return route.account, list(route.identities)
 
 
+def is_direct(target: Target) -> bool:
+    """Say whether this PC itself connects to the host, and no other host or program does."""
+    if engine(target) == "openssh":
+        found = settings.read(find(target.ssh_command), arguments.destination(target), target.host)
+        return not (found.value("proxyjump") or found.value("proxycommand"))
+    from .paramiko.settings import resolve
+
+    return resolve(target).jump is None
+
+
 def names(target: Target) -> list[str]:
     """Return what the settings for a target name: hosts, accounts, programs and files."""
     if engine(target) == "openssh":
