@@ -26,7 +26,7 @@ def look_at_board(code: str) -> str:
             "shell": _shell(),
             "cache": _place(_cache()),
             "temporary": _place("/tmp"),
-            "code": _code_hash(os.path.join(_cache(), "code-" + code, "board_agent")),
+            "code": _code_hash(os.path.join(_cache(), "code-" + code)),
             "cameras": [
                 {"path": path, "usable": os.access(path, os.R_OK | os.W_OK)}
                 for path in sorted(glob.glob("/dev/video*"))
@@ -87,6 +87,7 @@ def _code_hash(folder: str) -> "str | None":
     import hashlib  # which may load OpenSSL
 
     names = []
+    folder = os.path.join(folder, "board_agent")
     for path, _, files in os.walk(folder):
         names += [os.path.join(path, name) for name in files if name.endswith(".py")]
     contents = {os.path.relpath(name, folder).replace(os.sep, "/"): name for name in names}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import getpass
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ... import errors
-from ...target import Target, split_host
 from ...transports import ssh
 from .visit import Visit
 
 Scrub = Callable[[str], str]
 
+_SHORTEST_NAME = 3  # characters of a word among others, such as those of a command
 _SHORTEST_SECRET = 6  # characters: a shorter one, such as 1 or yes, is in every text
 
 # What has no place in a report, whatever it is called.
@@ -68,7 +69,7 @@ def _alternatives(known: Mapping[str, str]) -> re.Pattern[str]:
 
 
 def _of_this_pc() -> dict[str, str]:
-    names = {str(Path.home()): "<home>", **_hosts([socket.gethostname(), socket.getfqdn()])}
+    names = {str(Path.home()): "<home>", **_hosts([socket.gethostname()])}
     try:
         names[getpass.getuser()] = "<user>"
     except (OSError, KeyError, ImportError):
@@ -82,40 +83,32 @@ def _names(visit: Visit) -> dict[str, str]:
     target = visit.target
     if target is None:
         return _lower(names)
-    hosts = [target.host]
+    hosts = [target.host, visit.facts.hostname if visit.facts else ""]
     users = [target.user or ""]
-    for jump in (target.jump or "").split(","):
-        try:
-            user, host, _ = split_host(jump)
-        except (ValueError, errors.BadOption):
-            user, host = None, jump
-        hosts.append(host)
-        users.append(user or "")
-    if visit.facts:
-        hosts.append(visit.facts.hostname)
-    words = [target.command, target.identity, target.ssh_command, target.workdir]
+    said = [target.command, target.identity, target.ssh_command, target.workdir, target.jump]
     if target.via in ("ssh", "auto"):
-        try:
-            found = ssh.names(target)
-        except errors.RkernelError:
-            found = []
-        words += found
-        account = ssh_account(target)
-        users.append(account[0])
-        hosts.append(account[1])
-    names |= {word: "<setting>" for word in words if word and word not in ("none", "any")}
+        with suppress(errors.RkernelError):
+            said += ssh.names(target)
+            account, _ = ssh.login(target)
+            user, _, host = account.rpartition(":")[0].rpartition("@")
+            users.append(user)
+            hosts.append(host)
+    names |= dict.fromkeys(filter(None, said), "<setting>")
+    names |= dict.fromkeys(
+        (piece for text in filter(None, said) for piece in _pieces(text)), "<setting>"
+    )
     names |= dict.fromkeys(users, "<user>") | _hosts(hosts)
     return _lower(names)
 
 
-def ssh_account(target: Target) -> tuple[str, str]:
-    """Return the account and the host that a target's settings lead to; empty if they cannot."""
-    try:
-        account, _ = ssh.login(target)
-    except errors.RkernelError:
-        return "", ""
-    user, _, host = account.rpartition(":")[0].rpartition("@")
-    return user, host
+def _pieces(said: str) -> Iterator[str]:
+    """Yield the words of a setting or a command that may be hosts or accounts."""
+    for word in re.split(r"[\s,@=]+", said):
+        word = re.sub(r":\d+$", "", word).strip("[]\"'")
+        if len(word) >= _SHORTEST_NAME and word[0].isalnum() and not word.isdigit():
+            yield word
+            if len(short := word.partition(".")[0]) >= _SHORTEST_NAME and not short.isdigit():
+                yield short
 
 
 def _secrets(visit: Visit) -> dict[str, str]:

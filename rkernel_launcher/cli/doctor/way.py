@@ -56,8 +56,10 @@ def this_pc(visit: Visit) -> str:
         found.append(f"{ssh.name(target)} to {account}")
     elif target.via == "adb":
         adb.connect()
-        found.append("adb")
-    return "; ".join(found) or "no program is needed to reach the board"
+        found.append("an adb server runs")
+    elif target.command:
+        found.append(f"the command is {target.command}")
+    return "; ".join(found) or "reaching the board needs no program here"
 
 
 def _argv(name: str) -> list[str]:
@@ -197,8 +199,10 @@ def _addresses(host: str) -> list[str]:
 
 def _why_silent(target: Target, error: errors.NobodyAnswers) -> RkernelError:
     """Return what a port that does not answer is due to, as far as can be seen from here."""
-    if isinstance(error, errors.SshSilent | errors.NoAgent) or "port" not in error.facts:
+    if isinstance(error, errors.SshSilent) or not {"host", "port"} <= set(error.facts):
         return error
+    if target.via != "rpyc" and not ssh.server(target) is not None:
+        return error  # it may be about another host
     host, port = _hostname(target), error.facts["port"]
     addresses = _addresses(host)
     if isinstance(error, errors.PortRefused):

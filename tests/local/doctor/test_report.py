@@ -85,6 +85,15 @@ def test_what_ssh_says_when_it_fails_is_in_it_without_names(named: Remote) -> No
     assert "Mary" not in text
 
 
+def test_a_jump_host_of_the_settings_is_not_in_it(named: Remote) -> None:
+    settings = Path(named.environment["HOME"], ".ssh", "config")
+    jump = f"Host {BOARD}\n ProxyJump joe@gatehouse.invalid:2022\n"
+    settings.write_text(jump + settings.read_text())
+    text = report(named, "marys-kernel")
+    assert "✗ " in text and "<setting>" in text
+    assert told(text, ["joe", "gatehouse", *names(named), *secrets(named)]) == []
+
+
 def test_a_file_that_cannot_be_written_is_said_at_once(remote: Remote) -> None:
     run = rkernel("doctor", "--host", "pi", "--report", str(remote.folder / "no" / "report.md"))
     assert run.returncode == 2 and "No such file" in run.stderr and run.stdout == ""

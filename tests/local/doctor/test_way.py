@@ -160,6 +160,18 @@ def test_a_jump_host_that_reaches_nothing(remote: Remote) -> None:
     found = doctor("--via", "ssh", "--host", "far")
     assert "127.0.0.1" in found.good["Name"]
     found.ends("Port", errors.JumpFailed, port)
+    options = [
+        "--via",
+        "ssh",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--jump",
+        f"127.0.0.1:{unused_port()}",
+    ]
+    found = doctor(*options)  # nobody forwards anything: the jump host does not answer
+    assert set(found.wrong) == {"Port"} and "forwards that port" not in found.remedies["Port"]
 
 
 def test_nothing_answers_at_all(home: Board) -> None:
