@@ -201,7 +201,7 @@ def _why_silent(target: Target, error: errors.NobodyAnswers) -> RkernelError:
     """Return what a port that does not answer is due to, as far as can be seen from here."""
     if isinstance(error, errors.SshSilent) or not {"host", "port"} <= set(error.facts):
         return error
-    if target.via != "rpyc" and not ssh.server(target) is not None:
+    if target.via != "rpyc" and ssh.server(target) is None:
         return error  # it may be about another host
     host, port = _hostname(target), error.facts["port"]
     addresses = _addresses(host)
