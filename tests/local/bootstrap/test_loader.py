@@ -184,7 +184,8 @@ def test_little_is_imported_where_a_service_keeps_it(tmp_path: Path, python: str
     ours = {name for name in new if name.startswith("board_agent")}
     assert ours == {
         *("board_agent", "board_agent.bootstrap", "board_agent.common", "board_agent.common.home"),
-        *("board_agent.common.agent_lock", "board_agent.common.reply"),
+        *("board_agent.common.agent_lock", "board_agent.common.groups"),
+        "board_agent.common.reply",
         *("board_agent.bootstrap.remote_calls", "board_agent.bootstrap.bundle_receiver"),
     }
     assert not {"typing", "zipfile", "hashlib", "compileall", "shutil"} & set(new)
