@@ -75,7 +75,7 @@ def test_a_cell_that_takes_all_memory(machines: Machines) -> None:
         agent = board.agent_of(process)
         kernel.send("kept = []\nwhile True: kept.append(b'1' * 50_000_000)")
         assert kernel.wait_for_end(board.limit) == 128 + signal.SIGKILL, kernel.said()
-        assert "which happens when the board has no memory left" in kernel.said()
+        assert "was ended by Linux, because the board had no memory left" in kernel.said()
         assert agent in board.agents()
 
 

@@ -127,4 +127,6 @@ def executed(
     )
     assert run.returncode == 0, run.stderr
     notebook = nbformat.read(folder / name, as_version=4)
-    return [cell.outputs for cell in notebook.cells]
+    first, *others = [cell.outputs for cell in notebook.cells]
+    # a start of more than 10 s says in the first cell what goes on
+    return [[part for part in first if part.get("name") != "stderr"], *others]
