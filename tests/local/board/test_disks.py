@@ -137,7 +137,8 @@ def test_a_small_tmp_where_nothing_can_be_executed(
         if holder.stdout.readline() != "ready\n":
             skip_or_fail("a /tmp of the test's own needs root")
         enter = f"nsenter -t {holder.pid} -m env HOME={place}"
-        options = ["--via", "command", "--command", enter, "--python", str(Path(sys.executable).resolve())]
+        python = str(Path(sys.executable).resolve())  # of no environment below /tmp
+        options = ["--via", "command", "--command", enter, "--python", python]
         run = rkernel("add", "--name", "small", *options, "--ipykernel", "bundled")
         assert (run.returncode, run.stderr) == (0, "")
         run = rkernel("remove", "small", "--purge")
