@@ -86,8 +86,18 @@ class Frontend:
         return found
 
     def until_printed(self, text: str) -> list[Message]:
-        """Collect what is published, up to the message that prints `text`."""
-        return self.until(lambda m: text in m["content"].get("text", ""), f"{text!r} is printed")
+        """Collect what is published, up to the message that ends `text`.
+
+        A line may come in parts: on a slow board, ipykernel sends what print has written so far.
+        """
+        printed = ""
+
+        def is_complete(message: Message) -> bool:
+            nonlocal printed
+            printed += message["content"].get("text", "")
+            return text in printed
+
+        return self.until(is_complete, f"{text!r} is printed")
 
     def finish(self, number: str) -> Result:
         """Collect what a request brings until its end."""
@@ -231,7 +241,8 @@ def interrupt(kernel: Frontend, code: str, how: Callable[[Frontend], None] = by_
         kernel.client.get_stdin_msg(timeout=kernel.limit)
     how(kernel)
     seconds = seconds_of(lambda: kernel.until(is_idle(number), "the interrupted cell ends"))
-    assert kernel.reply(number)["content"]["ename"] == "KeyboardInterrupt"
+    content = kernel.reply(number)["content"]
+    assert content.get("ename") == "KeyboardInterrupt", content  # the traceback tells what else it was
     assert kernel.value("kept") == "'ü'"
     return seconds
 
