@@ -242,7 +242,7 @@ def interrupt(kernel: Frontend, code: str, how: Callable[[Frontend], None] = by_
     how(kernel)
     seconds = seconds_of(lambda: kernel.until(is_idle(number), "the interrupted cell ends"))
     content = kernel.reply(number)["content"]
-    assert content.get("ename") == "KeyboardInterrupt", content  # the traceback tells what else it was
+    assert content.get("ename") == "KeyboardInterrupt", content
     assert kernel.value("kept") == "'ü'"
     return seconds
 
