@@ -8,9 +8,11 @@ import os
 import pty
 import re
 import selectors
+import signal
 import string
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -92,17 +94,28 @@ def at_terminal(answers: list[str], *arguments: str, network: Namespace | None =
 def launcher(*arguments: str, connection_file: Path) -> Run:
     """Run the launcher until it ends.
 
-    A frontend asks its kernel to shut down, so that a launcher that stays to say why there is none
-    ends once it has said so.
+    A launcher that stays to say why there is no kernel is asked to shut down once it has said so
+    on stderr, as it does before it says it to a frontend.
     """
     command = [PYTHON, "-m", "rkernel_launcher", *arguments, "-f", str(connection_file)]
-    client = BlockingKernelClient(connection_file=str(connection_file))
+    pipe = subprocess.PIPE
     with ExitStack() as stack:
-        with suppress(Exception):  # a file that the launcher cannot read either
-            client.load_connection_file()
-            client.shutdown()
-            stack.callback(client.control_channel.stop)
-        return _run(command)
+        process = stack.enter_context(subprocess.Popen(command, stdout=pipe, stderr=pipe))
+        watchdog = threading.Timer(LIMIT, process.kill)
+        watchdog.start()
+        stack.callback(watchdog.cancel)
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        if first:
+            client = BlockingKernelClient(connection_file=str(connection_file))
+            with suppress(Exception):  # a file that the launcher cannot read either
+                client.load_connection_file()
+                client.shutdown()
+                stack.callback(client.control_channel.stop)
+        stdout, stderr = process.communicate()
+        assert process.returncode != -signal.SIGKILL, f"it did not end within {LIMIT} s"
+    said = (stdout, first + stderr)
+    return subprocess.CompletedProcess(command, process.returncode, *(v.decode() for v in said))
 
 
 def connection_file(home: Board, **more: object) -> Path:
