@@ -15,7 +15,6 @@ from tests.support.namespaces import Namespace
 
 PC, BOARD = "192.168.43.2", "192.168.43.44"
 SECONDS = 4.5  # that a search may take: a command of 5 s has to start, too
-ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,7 @@ class Lan:
         return run
 
     def found(self, *options: str) -> list[dict[str, Any]]:
-        """Return the rows of `rkernel find --json`, and search again if there is none.
-
-        Nobody repeats a question of mDNS that a busy machine has lost.
-        """
-        for _ in range(ATTEMPTS):
-            if rows := list(json.loads(self.find("--json", *options).stdout)):
-                break
-        return rows
+        return list(json.loads(self.find("--json", *options).stdout))
 
 
 @contextmanager
