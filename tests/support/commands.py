@@ -98,9 +98,9 @@ def launcher(*arguments: str, connection_file: Path) -> Run:
     on stderr, as it does before it says it to a frontend.
     """
     command = [PYTHON, "-m", "rkernel_launcher", *arguments, "-f", str(connection_file)]
-    pipe = subprocess.PIPE
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with ExitStack() as stack:
-        process = stack.enter_context(subprocess.Popen(command, stdout=pipe, stderr=pipe))
+        process = stack.enter_context(subprocess.Popen(command, text=True, **pipes))
         watchdog = threading.Timer(LIMIT, process.kill)
         watchdog.start()
         stack.callback(watchdog.cancel)
@@ -114,8 +114,7 @@ def launcher(*arguments: str, connection_file: Path) -> Run:
                 stack.callback(client.control_channel.stop)
         stdout, stderr = process.communicate()
         assert process.returncode != -signal.SIGKILL, f"it did not end within {LIMIT} s"
-    said = (stdout, first + stderr)
-    return subprocess.CompletedProcess(command, process.returncode, *(v.decode() for v in said))
+    return subprocess.CompletedProcess(command, process.returncode, stdout, first + stderr)
 
 
 def connection_file(home: Board, **more: object) -> Path:

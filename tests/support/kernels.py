@@ -90,12 +90,12 @@ class Frontend:
 
         A line may come in parts: on a slow board, ipykernel sends what print has written so far.
         """
-        printed = ""
+        end = ""  # of what was printed, in which `text` may have begun
 
         def is_complete(message: Message) -> bool:
-            nonlocal printed
-            printed += message["content"].get("text", "")
-            return text in printed
+            nonlocal end
+            end = end[-len(text) :] + message["content"].get("text", "")
+            return text in end
 
         return self.until(is_complete, f"{text!r} is printed")
 

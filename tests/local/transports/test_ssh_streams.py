@@ -142,9 +142,8 @@ def wakeups(others: set[Path]) -> int:
 
 
 def test_an_idle_stream_sleeps_and_still_closes_at_once(pc: Pc, server: sshd.Server) -> None:
-    others = threads() - {
-        Path("/proc/self/task", str(threading.get_native_id()))
-    }  # those of the tests themselves
+    # Of the emulated boards that other tests have left running, each has stock paramiko's threads.
+    others = threads() - {Path("/proc/self/task", str(threading.get_native_id()))}
     stream = pc.start(pc.target(server))
     assert stream.read(100, LIMIT) == b"here\n"
     before = wakeups(others)
